@@ -1,0 +1,46 @@
+# What one types here. `make test` is enough to see that all is well; `make check`
+# is what CI runs, and what to run before pushing.
+
+GO          ?= go
+FUZZTIME    ?= 5s
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: demo test check more format lint resource fuzz build
+
+demo: ## a whole bus on loopback, each step explained
+	$(GO) run ./cli/scamp.go demo
+
+test: ## vet, and all tests under the race detector
+	$(GO) vet ./...
+	$(GO) test -race -shuffle=on ./...
+
+check: test more ## what CI runs
+
+more: format lint resource fuzz demo ## what check does beyond test
+
+format: ## every file is as gofmt writes it
+	@out=$$(gofmt -l .) || exit 1; \
+	if [ -n "$$out" ]; then echo "run gofmt -w on:"; echo "$$out"; exit 1; fi
+
+# The version is pinned here, not in go.mod: what only checks the code is no
+# dependency of those who import it.
+lint:
+	$(GO) vet -tags resource ./...
+	$(GO) run $(STATICCHECK) -tags resource ./...
+
+# Memory, allocations and latency mean nothing under the race detector. Tests that
+# measure them carry the build tag resource (or !race) and run here, one package at
+# a time so that they do not measure each other.
+resource: ## all tests again without the race detector, and those that measure
+	$(GO) test -tags resource -count=1 -p 1 ./...
+
+fuzz: ## every fuzz target for FUZZTIME, one after the other
+	@list=$$($(GO) test -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
+	echo "$$list" | awk '/^Fuzz/ {t[++n]=$$1; next} /^ok/ {for (i=1; i<=n; i++) print $$2, t[i]} {n=0}' | \
+	while read -r pkg target; do \
+		echo "fuzz $$pkg $$target $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null || exit 1; \
+	done
+
+build: ## bin/scamp
+	$(GO) build -o bin/scamp ./cli/scamp
