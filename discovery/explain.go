@@ -1,0 +1,161 @@
+package discovery
+
+import (
+	"fmt"
+	"strings"
+)
+
+// String explains the decision in one sentence. A denial says what was nearest
+// to allowing it, and the line that would.
+func (d Decision) String() string {
+	name := d.sector + ":" + d.action
+	switch {
+	case d.Allowed && d.Rule == metaClass:
+		return fmt.Sprintf("everybody may offer %s: the class _meta needs no rule", quoted(name))
+	case d.Allowed:
+		return fmt.Sprintf("%s may offer %s: %s:%d says %s", d.who(), quoted(name), d.file(), d.Line, quoted(d.Rule))
+	case d.Reason == reasonColon:
+		return fmt.Sprintf("nobody may offer %s: sector and action must be without a colon", quoted(name))
+	case !indexable(d.sector, 255) || !indexable(d.action, 255):
+		return fmt.Sprintf("no rule lets %s offer %s: want names of A-Z a-z 0-9 _ . -", d.who(), quoted(name))
+	}
+	text := fmt.Sprintf("no rule lets %s offer %s; %s", d.who(), name, d.advice())
+	if miss := d.NearMiss(); miss != "" {
+		text += " (" + miss + ")"
+	}
+	return text
+}
+
+// who returns the certificate as people know it.
+func (d Decision) who() string {
+	if d.certificate == nil {
+		return "an unknown certificate"
+	}
+	return d.certificate.Fingerprint
+}
+
+func (d Decision) file() string {
+	if d.File == "" {
+		return authorizedName
+	}
+	return d.File
+}
+
+// advice returns what to write into the file. A certificate that has a line must
+// not get a second one, which would replace the first.
+func (d Decision) advice() string {
+	if d.certificate == nil {
+		return "want a certificate to name in a rule"
+	}
+	class := d.action
+	if i := strings.LastIndexByte(class, '.'); i > 0 {
+		class = class[:i]
+	}
+	right := d.sector + ":" + class
+	rule := d.z.rule(d.certificate)
+	switch {
+	case rule == nil && d.z != nil && d.z.RequireSHA256:
+		return fmt.Sprintf("add %q to %s", d.certificate.SHA256Text()+" "+right, d.file())
+	case rule == nil:
+		return fmt.Sprintf("add %q to %s", d.certificate.Fingerprint+" "+right, d.file())
+	case len(rule.Tokens) > 8:
+		return fmt.Sprintf("append %q to %s:%d", ", "+right, d.file(), rule.Line)
+	}
+	tokens := append(append([]string(nil), rule.Tokens...), right)
+	return fmt.Sprintf("change %s:%d to %q", d.file(), rule.Line, rule.Certificate+" "+strings.Join(tokens, ", "))
+}
+
+// NearMiss returns what in the file comes closest to allowing a denied action,
+// or "" when nothing does: a token that differs a little, a fingerprint that
+// differs a little, or the certificate that may offer the action instead.
+func (d Decision) NearMiss() string {
+	if d.Allowed || d.z == nil || d.certificate == nil {
+		return ""
+	}
+	if d.Reason == reasonSHA1 {
+		return fmt.Sprintf("line %d names its SHA-1, which bus.require_sha256 ignores", d.z.bySHA1[d.certificate.Fingerprint].Line)
+	}
+	if rule := d.z.rule(d.certificate); rule != nil {
+		for i := range rule.parts {
+			if why := d.nearToken(&rule.parts[i]); why != "" {
+				return fmt.Sprintf("line %d says %s: %s", rule.Line, quoted(rule.Tokens[i]), why)
+			}
+		}
+	}
+	// A typing mistake in the fingerprint comes before another certificate.
+	for i := range d.z.rules {
+		rule := &d.z.rules[i]
+		if n := differences(rule.Certificate, d.certificate.Fingerprint); 0 < n && n <= 3 {
+			return fmt.Sprintf("line %d names %s, which differs in %d characters", rule.Line, rule.Certificate, n)
+		}
+	}
+	for i := range d.z.rules {
+		rule := &d.z.rules[i]
+		if d.z.RequireSHA256 && !strings.HasPrefix(rule.Certificate, sha256Prefix) {
+			continue
+		}
+		for j := range rule.parts {
+			if rule.parts[j].matches(d.sector, d.action) {
+				return fmt.Sprintf("line %d lets %s offer it by %s", rule.Line, rule.Certificate, quoted(rule.Tokens[j]))
+			}
+		}
+	}
+	return ""
+}
+
+// nearToken says in what little a token misses the action, or "".
+func (d Decision) nearToken(t *token) string {
+	action, prefix := lowerASCII(d.action), lowerASCII(t.prefix)
+	if !equalFoldASCII(t.sector, d.sector) {
+		if t.prefix != "" && t.matches(t.sector, d.action) {
+			return "sector " + quoted(t.sector) + ", not " + quoted(d.sector)
+		}
+		return ""
+	}
+	head := action[:min(len(action), len(prefix))]
+	switch {
+	case prefix == lowerASCII(everything):
+		return "want " + quoted(d.sector+":"+everything) + " for all of the sector"
+	case prefix == "":
+		return ""
+	case head == prefix:
+		return "a token ends where a part of the name ends"
+	case strings.HasPrefix(prefix, action+"."):
+		return "longer than the action"
+	case distanceAtMost(prefix, head, 2):
+		return "differs a little"
+	}
+	return ""
+}
+
+// differences counts the places in which two texts of one length differ; others
+// differ in all.
+func differences(a, b string) int {
+	n := 0
+	if len(a) != len(b) {
+		return max(len(a), len(b))
+	}
+	for i := range len(a) {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
+}
+
+// distanceAtMost reports whether at most k octets inserted, left out or changed
+// turn one short text into the other.
+func distanceAtMost(a, b string, k int) bool {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	switch {
+	case len(a)-len(b) > k || len(b)-len(a) > k:
+		return false
+	case a == "" || b == "":
+		return true
+	case k == 0:
+		return false
+	}
+	return distanceAtMost(a[1:], b[1:], k-1) || distanceAtMost(a[1:], b, k-1) || distanceAtMost(a, b[1:], k-1)
+}

@@ -1,0 +1,227 @@
+package discovery
+
+import (
+	"bytes"
+	"compress/zlib"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
+	"sync"
+)
+
+var separator = []byte("\n\n")
+
+// Refusals of what is not an announcement at all. They are made once, because a
+// flood of them must cost nothing (THREATS D25).
+var (
+	errEmpty    = &Error{Counter: countMalformed, Text: "datagram: no announcement in it: want zlib, or text that starts with [ or {"}
+	errTooLong  = &Error{Counter: countTooBig, Text: "datagram: longer than the limit: want at most MaxDatagram octets"}
+	errInflated = &Error{Counter: countTooBig, Text: "announcement: longer than the limit: want at most MaxAnnounce octets of text"}
+	errRecord   = &Error{Counter: countCacheTooBig, Text: "cache record: longer than the limit: want at most MaxCacheRecord octets"}
+	errTrailing = &Error{Counter: countMalformed, Text: "datagram: octets after the zlib stream: want none"}
+	errSections = &Error{Counter: countMalformed, Text: "announcement: fewer than three sections: want JSON, certificate and signature with an empty line between"}
+)
+
+// Inflate returns the text of a datagram, compressed or plain (PROTOCOL 7.2).
+// It stops at MaxAnnounce octets of output. The result may be part of datagram.
+func (l Limits) Inflate(datagram []byte) ([]byte, error) {
+	l = l.WithDefaults()
+	if len(datagram) > l.MaxDatagram {
+		return nil, errTooLong
+	}
+	if len(datagram) > 0 && (datagram[0] == 'R' || datagram[0] == 'D') {
+		datagram = datagram[1:]
+	}
+	switch {
+	case len(datagram) < 2:
+		return nil, errEmpty
+	case datagram[0]&0x0f == 8 && datagram[0]>>4 <= 7 && (int(datagram[0])<<8|int(datagram[1]))%31 == 0:
+		return inflate(datagram, l.MaxAnnounce)
+	case datagram[0] != '[' && datagram[0] != '{':
+		return nil, errEmpty
+	case len(datagram) > l.MaxAnnounce:
+		return nil, errInflated
+	}
+	return datagram, nil
+}
+
+// An inflater keeps the 40 KiB a zlib reader needs, and room for its output.
+type inflater struct {
+	src  bytes.Reader
+	zlib io.ReadCloser
+	text []byte
+}
+
+var inflaters = sync.Pool{New: func() any { return new(inflater) }}
+
+// inflate returns the whole zlib stream in a slice of its own.
+func inflate(stream []byte, limit int) ([]byte, error) {
+	z := inflaters.Get().(*inflater)
+	defer inflaters.Put(z)
+	z.src.Reset(stream)
+	// The reader takes a stream octet by octet from a bytes.Reader, so what
+	// remains in src afterwards is what followed the stream.
+	var err error
+	if z.zlib == nil {
+		z.zlib, err = zlib.NewReader(&z.src)
+	} else {
+		err = z.zlib.(zlib.Resetter).Reset(&z.src, nil)
+	}
+	if err == nil {
+		z.text, err = readUpTo(z.text[:0], z.zlib, limit)
+	}
+	switch {
+	case err == errInflated:
+		return nil, errInflated
+	case err != nil:
+		return nil, &Error{Counter: countMalformed, Text: "datagram", Err: err}
+	case z.src.Len() > 0:
+		return nil, errTrailing
+	}
+	return bytes.Clone(z.text), nil
+}
+
+// readUpTo appends what r holds to buf, unless it is longer than limit.
+func readUpTo(buf []byte, r io.Reader, limit int) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			grown := make([]byte, len(buf), min(limit+1, max(8<<10, 2*cap(buf))))
+			copy(grown, buf)
+			buf = grown
+		}
+		n, err := r.Read(buf[len(buf):min(cap(buf), limit+1)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(buf) > limit:
+			return buf, errInflated
+		case err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return buf, err
+		}
+	}
+}
+
+// Compress returns text as the zlib stream that goes into a datagram.
+func Compress(text []byte) []byte {
+	var b bytes.Buffer
+	w, _ := zlib.NewWriterLevel(&b, zlib.BestCompression) // fails for unknown levels only
+	w.Write(text)                                         // a bytes.Buffer takes everything
+	w.Close()
+	return b.Bytes()
+}
+
+// Sections are the three parts of an announcement as they were received. They
+// point into its text. Nothing in them has been checked: a caller asks for the
+// certificate, then opens (PROTOCOL 7.10 steps 4 to 8), so that what is cheap
+// to refuse is refused first.
+type Sections struct {
+	JSON      []byte // what is signed, octet for octet
+	PEM       []byte
+	Signature []byte // base64 in lines of any width
+}
+
+// Split finds the sections of an announcement. What follows the third is
+// ignored: nobody signed it.
+func Split(text []byte) (Sections, error) {
+	json, rest, one := bytes.Cut(text, separator)
+	pem, rest, two := bytes.Cut(rest, separator)
+	signature, _, _ := bytes.Cut(rest, separator)
+	if !one || !two || len(json) == 0 || len(pem) == 0 || len(signature) == 0 {
+		return Sections{}, errSections
+	}
+	return Sections{JSON: json, PEM: pem, Signature: signature}, nil
+}
+
+// Certificate reads the certificate section and checks its form and its key.
+func (s Sections) Certificate(l Limits) (*Certificate, error) {
+	c, err := parsePEM(s.PEM)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.CheckKey(l); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Open verifies the signature and only then reads the JSON. The certificate c
+// must be the one that s.Certificate returned. The announcement keeps no part
+// of the text.
+func (s Sections) Open(l Limits, c *Certificate) (*Announcement, error) {
+	signature, err := s.signature(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(c, s.JSON, signature); err != nil {
+		return nil, err
+	}
+	return l.parseSigned(string(s.JSON), signature, c, true)
+}
+
+// signature decodes the signature section, which must have the length of the
+// key: that is known before anything is allocated for it.
+func (s Sections) signature(c *Certificate) ([]byte, error) {
+	characters := len(s.Signature) - bytes.Count(s.Signature, separator[:1])
+	want := c.key.Size()
+	if characters != base64.StdEncoding.EncodedLen(want) {
+		return nil, refuse(countBadSignature, "announcement of certificate %s: signature of %d characters: want %d for its key",
+			c.Fingerprint, characters, base64.StdEncoding.EncodedLen(want))
+	}
+	signature := make([]byte, base64.StdEncoding.DecodedLen(len(s.Signature)))
+	n, err := decodeBase64(signature, s.Signature)
+	if err != nil {
+		return nil, &Error{Counter: countBadSignature, Text: "announcement of certificate " + c.Fingerprint + ": signature", Err: err}
+	}
+	return signature[:n:n], nil
+}
+
+// verify checks a PKCS#1 v1.5 signature with SHA-256 over exactly these octets.
+func verify(c *Certificate, json, signature []byte) error {
+	digest := sha256.Sum256(json)
+	if rsa.VerifyPKCS1v15(c.key, crypto.SHA256, digest[:], signature) != nil {
+		return refuse(countBadSignature, "announcement of certificate %s: signature does not match: want one made with its key", c.Fingerprint)
+	}
+	return nil
+}
+
+// Parse reads a datagram with the default limits. It checks everything but the
+// signature: call Verify before believing a word of it.
+func Parse(datagram []byte) (*Announcement, error) { return Limits{}.Parse(datagram) }
+
+// Parse is the function Parse with limits.
+func (l Limits) Parse(datagram []byte) (*Announcement, error) {
+	text, err := l.Inflate(datagram)
+	if err != nil {
+		return nil, err
+	}
+	return l.parseText(text)
+}
+
+// ParseRecord reads one record of a cache file (PROTOCOL 8.1): an announcement
+// that is never compressed. Like Parse it leaves the signature to Verify.
+func (l Limits) ParseRecord(text []byte) (*Announcement, error) {
+	l = l.WithDefaults()
+	if len(text) > l.MaxCacheRecord {
+		return nil, errRecord
+	}
+	return l.parseText(text)
+}
+
+func (l Limits) parseText(text []byte) (*Announcement, error) {
+	s, err := Split(text)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.Certificate(l)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := s.signature(c)
+	if err != nil {
+		return nil, err
+	}
+	return l.parseSigned(string(s.JSON), signature, c, false)
+}
