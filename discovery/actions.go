@@ -1,26 +1,9 @@
 package discovery
 
-import "strings"
-
-// actions reads element 7 and the extension object into a.Actions. Everything
-// is counted before anything is made.
-func (p *parser) actions(f form) error {
-	plain, err := p.countClasses(f.classes)
-	if err != nil {
-		return err
-	}
-	columns, extended, err := p.columns(f.extension, p.limits.MaxActions-plain)
-	if err != nil {
-		return err
-	}
-	if plain+extended == 0 {
-		return nil
-	}
-	p.a.Actions = make([]Action, 0, plain+extended)
-	p.classes(f.classes)
-	p.expand(columns, extended)
-	return nil
-}
+import (
+	"fmt"
+	"strings"
+)
 
 // countClasses returns the number of actions in element 7.
 func (p *parser) countClasses(v value) (int, error) {
@@ -59,7 +42,9 @@ func (p *parser) classes(v value) {
 		}
 		name, items, ok := classOf(class)
 		if !ok {
-			p.warn(countMalformed, "class %s left out: want an array that starts with its name", quoted(string(class)))
+			if w := p.warn(countMalformed); w != nil {
+				w.Text = fmt.Sprintf("class %s left out: want an array that starts with its name", quoted(string(class)))
+			}
 			continue
 		}
 		for {
@@ -70,8 +55,8 @@ func (p *parser) classes(v value) {
 			if action, ok := readAction(item, &flags); ok {
 				action.Sector, action.Class, action.Envelopes = p.a.Sector, name, p.a.Envelopes
 				p.add(action)
-			} else {
-				p.warn(countMalformed, "action %s of class %q left out: want a name, flags and a version", quoted(string(item)), cut(name))
+			} else if w := p.warn(countMalformed); w != nil {
+				w.Text = fmt.Sprintf("action %s of class %s left out: want a name, flags and a version", quoted(string(item)), quoted(name))
 			}
 		}
 	}
@@ -129,8 +114,10 @@ func (v value) version() (int, bool) {
 func (p *parser) add(a Action) {
 	most := p.limits.MaxName
 	if !indexable(a.Sector, most) || !indexable(a.Class, most) || !indexable(a.Name, most) || strings.Contains(a.Name, ".") {
-		p.warn(countBadName, "action %q of class %q in sector %q left out: want names of A-Z a-z 0-9 _ . - and no dot in the action",
-			cut(a.Name), cut(a.Class), cut(a.Sector))
+		if w := p.warn(countBadName); w != nil {
+			w.Text = fmt.Sprintf("action %s of class %s in sector %s left out: want names of A-Z a-z 0-9 _ . - and no dot in the action",
+				quoted(a.Name), quoted(a.Class), quoted(a.Sector))
+		}
 		return
 	}
 	p.a.Actions = append(p.a.Actions, a)
@@ -166,7 +153,11 @@ var columnTypes = [columnCount]struct {
 }
 
 // columns checks the vectors of an extension object and returns their length.
+// Without acname there are no actions, whatever else there is.
 func (p *parser) columns(m members, most int) (columns [columnCount]vector, n int, err error) {
+	if m["acname"] == "" {
+		return columns, 0, nil
+	}
 	for i, t := range columnTypes {
 		v, present := m[t.name]
 		if present {
@@ -178,8 +169,8 @@ func (p *parser) columns(m members, most int) (columns [columnCount]vector, n in
 			n = columns[i].len
 		}
 		if columns[i].len != n && (present || t.required) {
-			return columns, 0, refuse(countBadVector, "announcement from %q: vector %s of %d values: want %d as acname",
-				cut(p.a.Ident), t.name, columns[i].len, n)
+			return columns, 0, refuse(countBadVector, "announcement from %s: vector %s of %d values: want %d as acname",
+				quoted(p.a.Ident), t.name, columns[i].len, n)
 		}
 	}
 	return columns, n, nil
@@ -211,7 +202,9 @@ func (p *parser) expand(columns [columnCount]vector, n int) {
 		a.Envelopes, ok = envelopes.split(v[acenv])
 		a.Flags, fits = flags.split(v[acflag])
 		if !ok || !fits && v[acflag] != "" {
-			p.warn(countMalformed, "action %q of class %q left out: want at most %d flags and envelopes", cut(a.Name), cut(a.Class), maxList)
+			if w := p.warn(countMalformed); w != nil {
+				w.Text = fmt.Sprintf("action %s of class %s left out: want at most %d flags and envelopes", quoted(a.Name), quoted(a.Class), maxList)
+			}
 			continue
 		}
 		p.add(a)

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -45,24 +46,42 @@ func (d Decision) file() string {
 // not get a second one, which would replace the first.
 func (d Decision) advice() string {
 	if d.certificate == nil {
-		return "want a certificate to name in a rule"
+		return "want a certificate that a rule can name"
 	}
 	class := d.action
 	if i := strings.LastIndexByte(class, '.'); i > 0 {
 		class = class[:i]
 	}
 	right := d.sector + ":" + class
-	rule := d.z.rule(d.certificate)
-	switch {
+	switch rule := d.z.rule(d.certificate); {
+	case rule == nil && d.Reason == reasonSHA1:
+		// The tokens of the line by SHA-1 hold, once its certificate is named in full.
+		tokens := d.z.bySHA1[d.certificate.Fingerprint].with(right, d.sector, d.action)
+		return fmt.Sprintf("add %q to %s", d.certificate.SHA256Text()+" "+tokens, d.file())
 	case rule == nil && d.z != nil && d.z.RequireSHA256:
 		return fmt.Sprintf("add %q to %s", d.certificate.SHA256Text()+" "+right, d.file())
 	case rule == nil:
 		return fmt.Sprintf("add %q to %s", d.certificate.Fingerprint+" "+right, d.file())
-	case len(rule.Tokens) > 8:
+	case len(rule.Tokens) > mostTokensShown:
 		return fmt.Sprintf("append %q to %s:%d", ", "+right, d.file(), rule.Line)
+	default:
+		return fmt.Sprintf("change %s:%d to %q", d.file(), rule.Line, rule.Certificate+" "+rule.with(right, d.sector, d.action))
 	}
-	tokens := append(append([]string(nil), rule.Tokens...), right)
-	return fmt.Sprintf("change %s:%d to %q", d.file(), rule.Line, rule.Certificate+" "+strings.Join(tokens, ", "))
+}
+
+// mostTokensShown bounds the line that an explanation spells out.
+const mostTokensShown = 8
+
+// with returns the tokens of a rule, and right if they lack it.
+func (r *Rule) with(right, sector, action string) string {
+	tokens := strings.Join(r.Tokens, ", ")
+	switch {
+	case slices.ContainsFunc(r.parts, func(t token) bool { return t.matches(sector, action) }):
+		return tokens
+	case tokens == "":
+		return right
+	}
+	return tokens + ", " + right
 }
 
 // NearMiss returns what in the file comes closest to allowing a denied action,
@@ -105,25 +124,28 @@ func (d Decision) NearMiss() string {
 
 // nearToken says in what little a token misses the action, or "".
 func (d Decision) nearToken(t *token) string {
-	action, prefix := lowerASCII(d.action), lowerASCII(t.prefix)
 	if !equalFoldASCII(t.sector, d.sector) {
-		if t.prefix != "" && t.matches(t.sector, d.action) {
+		if t.matches(t.sector, d.action) {
 			return "sector " + quoted(t.sector) + ", not " + quoted(d.sector)
 		}
 		return ""
 	}
-	head := action[:min(len(action), len(prefix))]
+	action, prefix := lowerASCII(d.action), lowerASCII(t.prefix)
 	switch {
-	case prefix == lowerASCII(everything):
-		return "want " + quoted(d.sector+":"+everything) + " for all of the sector"
 	case prefix == "":
 		return ""
-	case head == prefix:
-		return "a token ends where a part of the name ends"
+	case prefix == lowerASCII(everything):
+		return "all of the sector is " + quoted(d.sector+":"+everything)
+	case strings.HasPrefix(action, prefix):
+		return "a token covers whole parts of a name"
 	case strings.HasPrefix(prefix, action+"."):
 		return "longer than the action"
-	case distanceAtMost(prefix, head, 2):
-		return "differs a little"
+	}
+	// Compare with as many parts of the name as the token has.
+	parts := strings.SplitAfter(action, ".")
+	head := strings.Join(parts[:min(len(parts), strings.Count(prefix, ".")+1)], "")
+	if distanceAtMost(prefix, strings.TrimSuffix(head, "."), 2) && len(prefix) > 3 {
+		return "spelled a little otherwise"
 	}
 	return ""
 }

@@ -1,9 +1,11 @@
 package discovery
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -22,14 +24,16 @@ type form struct {
 // members are the known members of an extension object.
 type members map[string]value
 
-// parseSigned reads the JSON of an announcement.
-func (l Limits) parseSigned(json string, signature []byte, c *Certificate, verified bool) (*Announcement, error) {
-	p := parser{limits: l.WithDefaults(), a: &Announcement{
-		Certificate: c,
-		seal:        &seal{json: json, signature: signature},
-	}}
+// parseSigned reads the JSON of an announcement. It keeps a copy of json, made
+// when nothing can be refused any more: what a bomb costs is time only.
+func (l Limits) parseSigned(json, signature []byte, c *Certificate, verified bool) (*Announcement, error) {
+	p := parser{limits: l.WithDefaults(), a: &Announcement{Certificate: c}}
+	if err := p.parse(unsafe.String(unsafe.SliceData(json), len(json)), false); err != nil {
+		return nil, err
+	}
+	p.a = &Announcement{Certificate: c, seal: &seal{json: string(json), signature: signature}}
 	p.a.seal.verified.Store(verified)
-	if err := p.parse(json); err != nil {
+	if err := p.parse(p.a.seal.json, true); err != nil {
 		return nil, err
 	}
 	return p.a, nil
@@ -40,17 +44,21 @@ type parser struct {
 	a      *Announcement
 }
 
-func (p *parser) parse(json string) error {
-	if err := checkJSON(json, p.limits.MaxAnnounceDepth); err != nil {
-		return &Error{Counter: countBadJSON, Text: "announcement " + quoted(json), Err: err}
+// parse reads json into p.a, whose strings are then parts of it. Unless again is
+// set, it checks everything and leaves out the actions.
+func (p *parser) parse(json string, again bool) error {
+	if !again {
+		if err := checkJSON(json, p.limits.MaxAnnounceDepth); err != nil {
+			return &Error{Counter: countBadJSON, Text: "announcement " + quoted(json), Err: err}
+		}
 	}
 	var f form
 	var err error
 	switch v := trimmed(json); {
 	case v.is('['):
-		f, err = p.arrayForm(v)
+		f, err = arrayForm(v)
 	case v.is('{'):
-		f, err = p.objectForm(v)
+		f, err = objectForm(v)
 	default:
 		err = refuse(countMalformed, "announcement %s: want an array or an object", quoted(json))
 	}
@@ -60,11 +68,22 @@ func (p *parser) parse(json string) error {
 	if err := p.scalars(f); err != nil {
 		return err
 	}
-	return p.actions(f)
+	plain, err := p.countClasses(f.classes)
+	if err != nil {
+		return err
+	}
+	columns, extended, err := p.columns(f.extension, p.limits.MaxActions-plain)
+	if err != nil || !again || plain+extended == 0 {
+		return err
+	}
+	p.a.Actions = make([]Action, 0, plain+extended)
+	p.classes(f.classes)
+	p.expand(columns, extended)
+	return nil
 }
 
 // arrayForm takes the nine elements of PROTOCOL 7.3 apart.
-func (p *parser) arrayForm(v value) (form, error) {
+func arrayForm(v value) (form, error) {
 	var e [arrayElements]value
 	n := 0
 	for items := v.items(); ; n++ {
@@ -101,23 +120,19 @@ func (p *parser) arrayForm(v value) (form, error) {
 		return f, nil
 	}
 	var err error
-	if f.extension, err = readMembers(extension); err != nil {
-		return form{}, err
-	}
-	if major, ok := f.extension["vmaj"]; ok {
-		return f, checkMajor(major)
-	}
-	return f, nil
+	f.extension, err = readMembers(extension) // the elements count, not its members of the same meaning
+	return f, err
 }
 
 // objectForm takes the object form of PROTOCOL 7.4 apart, which Perl can send.
-func (p *parser) objectForm(v value) (form, error) {
+func objectForm(v value) (form, error) {
 	m, err := readMembers(v)
 	if err != nil {
 		return form{}, err
 	}
-	if err := checkMajor(m["vmaj"]); err != nil {
-		return form{}, err
+	if major, ok := m["vmaj"].number(); !ok || major > newestVersion {
+		return form{}, &Error{Counter: countMalformed, Quiet: true,
+			Text: "announcement: vmaj " + quoted(string(m["vmaj"])) + ": want a number up to 4"}
 	}
 	f := form{ident: m["ident"], sector: m["sector"], weight: m["wgt"], interval: m["intvl"], address: m["uri"],
 		envelopes: m["env"], classes: m["v3actions"], timestamp: m["ts"], extension: m}
@@ -128,15 +143,6 @@ func (p *parser) objectForm(v value) (form, error) {
 		f.classes = "null"
 	}
 	return f, nil
-}
-
-// checkMajor refuses what is of a version we cannot know, without noise.
-func checkMajor(v value) error {
-	if major, ok := v.number(); !ok || major > newestVersion {
-		return &Error{Counter: countMalformed, Quiet: true,
-			Text: "announcement: vmaj " + quoted(string(v)) + ": want a number up to 4"}
-	}
-	return nil
 }
 
 // readMembers returns the members of an extension object or of the object form.
@@ -177,14 +183,18 @@ func (p *parser) scalars(f form) error {
 	// Rounded up, because only 0 means do not use me.
 	a.Weight = int(math.Ceil(min(max(weight, 0), float64(l.MaxWeight))))
 	if weight < 0 || weight > float64(l.MaxWeight) {
-		p.warn(countWeightClamped, "weight %s counts as %d", f.weight, a.Weight)
+		if w := p.warn(countWeightClamped); w != nil {
+			w.Text = fmt.Sprintf("weight %s counts as %d", f.weight, a.Weight)
+		}
 	}
 	// Anything but a number is a missing interval (PROTOCOL 7.8).
 	interval, _ := f.interval.number()
 	const most = float64(math.MaxInt64 / 2 / time.Millisecond)
 	a.Interval = time.Duration(min(max(interval, -most), most) * float64(time.Millisecond))
 	if effective := l.EffectiveInterval(a.Interval); effective != a.Interval {
-		p.warn(countIntervalClamped, "interval %s ms counts as %v", quoted(string(f.interval)), effective)
+		if w := p.warn(countIntervalClamped); w != nil {
+			w.Text = fmt.Sprintf("interval %s ms counts as %v", quoted(string(f.interval)), effective)
+		}
 	}
 	if a.Address, ok = f.address.string(); !ok {
 		return p.malformed("address", f.address, "a string")
@@ -210,7 +220,9 @@ func (p *parser) envelopes(v value) error {
 		switch {
 		case !ok:
 		case envelope == "" || len(envelope) > p.limits.MaxName:
-			p.warn(countBadName, "envelope %q ignored: want 1 to %d octets", cut(envelope), p.limits.MaxName)
+			if w := p.warn(countBadName); w != nil {
+				w.Text = fmt.Sprintf("envelope %s ignored: want 1 to %d octets", quoted(envelope), p.limits.MaxName)
+			}
 		case len(p.a.Envelopes) == maxList:
 			return refuse(countMalformed, "announcement from %q: more than %d envelopes: want fewer", cut(p.a.Ident), maxList)
 		default:
@@ -249,13 +261,15 @@ func (p *parser) malformed(what string, v value, want string) error {
 	return refuse(countMalformed, "announcement from %q: %s %s: want %s", cut(p.a.Ident), what, quoted(string(v)), want)
 }
 
-// warn notes that something does not count as it was sent.
-func (p *parser) warn(counter, format string, args ...any) {
+// warn notes that something does not count as it was sent. It returns the
+// warning the first time only, to be given a text: there may be thousands.
+func (p *parser) warn(counter string) *Warning {
 	for i := range p.a.Warnings {
 		if p.a.Warnings[i].Counter == counter {
 			p.a.Warnings[i].Count++
-			return
+			return nil
 		}
 	}
-	p.a.Warnings = append(p.a.Warnings, Warning{Counter: counter, Count: 1, Text: refuse(counter, format, args...).Text})
+	p.a.Warnings = append(p.a.Warnings, Warning{Counter: counter, Count: 1})
+	return &p.a.Warnings[len(p.a.Warnings)-1]
 }

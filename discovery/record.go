@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -27,42 +28,49 @@ var (
 // Inflate returns the text of a datagram, compressed or plain (PROTOCOL 7.2).
 // It stops at MaxAnnounce octets of output. The result may be part of datagram.
 func (l Limits) Inflate(datagram []byte) ([]byte, error) {
-	l = l.WithDefaults()
+	z := inflaters.Get().(*inflater)
+	defer inflaters.Put(z)
+	text, inflated, err := z.text(l.WithDefaults(), datagram)
+	if inflated {
+		text = bytes.Clone(text)
+	}
+	return text, err
+}
+
+// An inflater keeps what a zlib reader needs, some 40 KiB, and its output.
+type inflater struct {
+	src  bytes.Reader
+	zlib io.ReadCloser
+	out  []byte
+}
+
+var inflaters = sync.Pool{New: func() any { return new(inflater) }}
+
+// text returns the text of a datagram, and whether it was inflated: then it is
+// valid until the next call.
+func (z *inflater) text(l Limits, datagram []byte) (text []byte, inflated bool, err error) {
 	if len(datagram) > l.MaxDatagram {
-		return nil, errTooLong
+		return nil, false, errTooLong
 	}
 	if len(datagram) > 0 && (datagram[0] == 'R' || datagram[0] == 'D') {
 		datagram = datagram[1:]
 	}
 	switch {
 	case len(datagram) < 2:
-		return nil, errEmpty
+		return nil, false, errEmpty
 	case datagram[0]&0x0f == 8 && datagram[0]>>4 <= 7 && (int(datagram[0])<<8|int(datagram[1]))%31 == 0:
-		return inflate(datagram, l.MaxAnnounce)
+		text, err = z.inflate(datagram, l.MaxAnnounce)
+		return text, true, err
 	case datagram[0] != '[' && datagram[0] != '{':
-		return nil, errEmpty
+		return nil, false, errEmpty
 	case len(datagram) > l.MaxAnnounce:
-		return nil, errInflated
+		return nil, false, errInflated
 	}
-	return datagram, nil
+	return datagram, false, nil
 }
 
-// An inflater keeps the 40 KiB a zlib reader needs, and room for its output.
-type inflater struct {
-	src  bytes.Reader
-	zlib io.ReadCloser
-	text []byte
-}
-
-var inflaters = sync.Pool{New: func() any { return new(inflater) }}
-
-// inflate returns the whole zlib stream in a slice of its own.
-func inflate(stream []byte, limit int) ([]byte, error) {
-	z := inflaters.Get().(*inflater)
-	defer inflaters.Put(z)
+func (z *inflater) inflate(stream []byte, limit int) ([]byte, error) {
 	z.src.Reset(stream)
-	// The reader takes a stream octet by octet from a bytes.Reader, so what
-	// remains in src afterwards is what followed the stream.
 	var err error
 	if z.zlib == nil {
 		z.zlib, err = zlib.NewReader(&z.src)
@@ -70,26 +78,24 @@ func inflate(stream []byte, limit int) ([]byte, error) {
 		err = z.zlib.(zlib.Resetter).Reset(&z.src, nil)
 	}
 	if err == nil {
-		z.text, err = readUpTo(z.text[:0], z.zlib, limit)
+		z.out, err = readUpTo(z.out[:0], z.zlib, limit)
 	}
 	switch {
 	case err == errInflated:
 		return nil, errInflated
 	case err != nil:
 		return nil, &Error{Counter: countMalformed, Text: "datagram", Err: err}
-	case z.src.Len() > 0:
+	case z.src.Len() > 0: // zlib reads a bytes.Reader no further than the stream goes
 		return nil, errTrailing
 	}
-	return bytes.Clone(z.text), nil
+	return z.out, nil
 }
 
 // readUpTo appends what r holds to buf, unless it is longer than limit.
 func readUpTo(buf []byte, r io.Reader, limit int) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
-			grown := make([]byte, len(buf), min(limit+1, max(8<<10, 2*cap(buf))))
-			copy(grown, buf)
-			buf = grown
+			buf = slices.Grow(buf, min(limit+1-len(buf), max(8<<10, len(buf))))
 		}
 		n, err := r.Read(buf[len(buf):min(cap(buf), limit+1)])
 		buf = buf[:len(buf)+n]
@@ -158,7 +164,7 @@ func (s Sections) Open(l Limits, c *Certificate) (*Announcement, error) {
 	if err := verify(c, s.JSON, signature); err != nil {
 		return nil, err
 	}
-	return l.parseSigned(string(s.JSON), signature, c, true)
+	return l.parseSigned(s.JSON, signature, c, true)
 }
 
 // signature decodes the signature section, which must have the length of the
@@ -193,7 +199,9 @@ func Parse(datagram []byte) (*Announcement, error) { return Limits{}.Parse(datag
 
 // Parse is the function Parse with limits.
 func (l Limits) Parse(datagram []byte) (*Announcement, error) {
-	text, err := l.Inflate(datagram)
+	z := inflaters.Get().(*inflater)
+	defer inflaters.Put(z)
+	text, _, err := z.text(l.WithDefaults(), datagram)
 	if err != nil {
 		return nil, err
 	}
@@ -223,5 +231,5 @@ func (l Limits) parseText(text []byte) (*Announcement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.parseSigned(string(s.JSON), signature, c, false)
+	return l.parseSigned(s.JSON, signature, c, false)
 }

@@ -55,7 +55,7 @@ func SignJSON(json []byte, cert *Certificate, key crypto.Signer) (*Announcement,
 	if err := checkSigner(cert, key); err != nil {
 		return nil, err
 	}
-	a, err := Limits{}.parseSigned(string(json), nil, cert, false)
+	a, err := Limits{}.parseSigned(json, nil, cert, false)
 	if err != nil {
 		return nil, err
 	}
