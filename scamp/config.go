@@ -1,0 +1,238 @@
+package scamp
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A Config is what a soa.conf says (PROTOCOL 13). The zero value is usable: a zero
+// field means the default its comment names. A Config is plain data; it is not
+// changed by those it is given to, and must not be changed while they use it.
+type Config struct {
+	File string // where it was read; paths that are not absolute start at its directory
+	// ConfigDir holds services/NAME.key, services/NAME.crt and authorized_services
+	// for names that neither the keys nor the files beside File settle.
+	// It is $SCAMP_CONFIG_DIR if the environment led to the file, else empty.
+	ConfigDir string
+
+	BusAddress       []string // bus.address: IPv4 addresses or if:NAME; empty means autodetect (PROTOCOL 7.11)
+	DiscoveryAddress []string // discovery.address; empty means BusAddress
+	ServiceAddress   []string // service.address; empty means BusAddress
+
+	AuthorizedServices string // bus.authorized_services; empty: see AuthorizedPath
+	RequireSHA256      bool   // bus.require_sha256: rules that name a certificate by SHA-1 do not count
+	DefaultSector      string // bus.default_sector of requests; empty means main
+	TicketVerifyKey    string // auth.ticket_verify_key; empty: see TicketKeyPath
+
+	FirstPort int           // beepish.first_port of listeners; zero means 30100
+	LastPort  int           // beepish.last_port; zero or below FirstPort means FirstPort + 299
+	BindTries int           // beepish.bind_tries: ports tried for each address; zero means 20
+	Heartbeat time.Duration // beepish.heartbeat: interval of PING toward peers that know it; zero means off
+
+	MulticastAddress netip.Addr    // discovery.multicast_address; zero means 239.63.248.106
+	DiscoveryPort    int           // discovery.port; zero means 5555
+	CachePath        string        // discovery.cache_path; empty: a bus listens itself, tools use DefaultCachePath
+	Interval         time.Duration // discovery.interval between announcements; zero means 5 s
+	LooseCache       bool          // discovery.strict_cache = 0: the cache daemon writes records old readers choke on (PROTOCOL 8.4)
+	PublishKnown     bool          // discovery.publish = authorized: the cache daemon leaves out certificates without a rule
+
+	URIScheme         string        // service.uri_scheme announced: beepish+tls or scamp+tls; empty means beepish+tls
+	RunningServiceDir string        // service.running_service_file_dir_path; empty means no file (PROTOCOL 12.4)
+	ShutdownGrace     time.Duration // service.shutdown_grace: served on after the withdrawal; zero means 5 s, negative not at all
+	ShutdownDrain     time.Duration // service.shutdown_drain: waited for running requests; zero means 30 s, negative not at all
+
+	TLSMinVersion    uint16 // tls.min_version: tls.VersionTLS12 or tls.VersionTLS13; zero means TLS 1.2
+	LegacyRSA        bool   // tls.legacy_rsa: also offer the suites without forward secrecy (PROTOCOL 6.3)
+	AllowReadableKey bool   // tls.allow_readable_key: serve with a private key that everybody can read
+
+	Limits Limits // flow., rpc. and worker. keys, and those of others that bound something
+
+	// Warnings are the lines that were skipped and why. They hold no secrets.
+	Warnings []ConfigWarning
+
+	values map[string]configValue // every key of the file, as it stands there
+}
+
+// DefaultCachePath is the cache file of the cache daemon and of tools that list
+// the bus, if the configuration names none.
+const DefaultCachePath = "/tmp/scamp_discovery_cache"
+
+// A ConfigWarning is a line of the configuration that has no effect, or not the
+// one its author may have had in mind.
+type ConfigWarning struct {
+	File string
+	Line int
+	Text string
+}
+
+// String returns file, line and text in the form compilers use.
+func (w ConfigWarning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Text) }
+
+type configValue struct {
+	text string
+	line int
+}
+
+const (
+	maxConfigFile    = 1 << 20 // octets
+	maxConfigReports = 100     // warnings, and errors, after which the rest is only counted
+)
+
+// ReadConfig reads the configuration at path and no environment. Values that
+// cannot be used are errors, all of them in one; lines that mean nothing are Warnings.
+func ReadConfig(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("scamp: configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("scamp: configuration: %w", err)
+	}
+	return ParseConfig(text, path)
+}
+
+// ParseConfig reads a configuration from text as ReadConfig does. The name of the
+// file is used in errors and warnings, and for paths that are not absolute.
+func ParseConfig(text []byte, file string) (*Config, error) {
+	if len(text) > maxConfigFile {
+		return nil, fmt.Errorf("scamp: %s: more than %d octets: want a configuration file", file, maxConfigFile)
+	}
+	c := &Config{File: file, values: make(map[string]configValue)}
+	c.readLines(text)
+	if err := c.readSettings(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// readLines fills values by the grammar of PROTOCOL 13.1.
+func (c *Config) readLines(text []byte) {
+	line := 0
+	for raw := range bytes.Lines(text) {
+		line++
+		content, _, _ := bytes.Cut(raw, []byte("#"))
+		content = bytes.TrimSpace(content)
+		if len(content) == 0 {
+			continue
+		}
+		k, v, found := strings.Cut(string(content), "=")
+		key, value := strings.TrimSpace(k), strings.TrimSpace(v)
+		switch first, repeated := c.values[key]; {
+		case !found:
+			c.warn(line, "no '=' in %s: want KEY = VALUE", quoteText(key))
+		case key == "":
+			c.warn(line, "no key before '=': want KEY = VALUE")
+		case repeated:
+			c.warn(line, "key %s repeated: the first one, in line %d, holds", quoteText(key), first.line)
+		default:
+			c.values[key] = configValue{value, line}
+			if why := unknownKey(key); why != "" {
+				c.warn(line, "%s", why)
+			}
+		}
+	}
+}
+
+// readSettings takes the keys that have a field from values into it.
+func (c *Config) readSettings() error {
+	var errs []error
+	for _, s := range settings {
+		key, v := s.find(c.values)
+		if v.text == "" {
+			continue
+		}
+		want := "UTF-8"
+		if utf8.ValidString(v.text) {
+			want = s.read(c, v.text)
+		}
+		if want == "" {
+			continue
+		}
+		if len(errs) == maxConfigReports {
+			break
+		}
+		errs = append(errs, fmt.Errorf("scamp: %s:%d: %s = %s: want %s", c.File, v.line, key, quoteText(v.text), want))
+	}
+	if l := c.Limits.WithDefaults(); len(errs) == 0 && l.ClientIdle >= l.ServerIdle {
+		_, v := settingFor("beepish.client_timeout").find(c.values)
+		if v.text == "" {
+			_, v = settingFor("beepish.server_timeout").find(c.values)
+		}
+		c.warn(v.line, "beepish.client_timeout is not below beepish.server_timeout: requests may meet a connection that is just closing")
+	}
+	return errors.Join(errs...)
+}
+
+// find returns what the file says about the setting and under which of its keys.
+// An empty value is none, as it is for the other implementations.
+func (s *setting) find(values map[string]configValue) (string, configValue) {
+	if v := values[s.key]; v.text != "" || s.alias == "" {
+		return s.key, v
+	}
+	return s.alias, values[s.alias]
+}
+
+func (c *Config) warn(line int, format string, args ...any) {
+	switch n := len(c.Warnings); {
+	case n < maxConfigReports:
+		c.Warnings = append(c.Warnings, ConfigWarning{c.File, line, fmt.Sprintf(format, args...)})
+	case n == maxConfigReports:
+		c.Warnings = append(c.Warnings, ConfigWarning{c.File, line, "more lines like these from here on"})
+	}
+}
+
+// quoteText renders text of a file for a message: quoted, and cut where it gets long.
+func quoteText(text string) string {
+	const most = 128 // octets
+	if len(text) > most {
+		return fmt.Sprintf("%q...", text[:most])
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+// Lookup returns the value of a key as it stands in the file, also of keys that
+// have no field here, and whether the file has it.
+func (c *Config) Lookup(key string) (value string, found bool) {
+	v, found := c.values[key]
+	return v.text, found
+}
+
+// WithDefaults returns a copy of c with every zero field set to its default. A nil
+// c means a zero Config. Paths stay empty: their defaults depend on which files exist.
+func (c *Config) WithDefaults() *Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	if len(d.DiscoveryAddress) == 0 {
+		d.DiscoveryAddress = d.BusAddress
+	}
+	if len(d.ServiceAddress) == 0 {
+		d.ServiceAddress = d.BusAddress
+	}
+	setDefault(&d.DefaultSector, "main")
+	setDefault(&d.FirstPort, 30100)
+	if d.LastPort < d.FirstPort {
+		d.LastPort = min(d.FirstPort+299, 65535)
+	}
+	setDefault(&d.BindTries, 20)
+	setDefault(&d.MulticastAddress, netip.AddrFrom4([4]byte{239, 63, 248, 106}))
+	setDefault(&d.DiscoveryPort, 5555)
+	setDefault(&d.Interval, 5*time.Second)
+	setDefault(&d.URIScheme, "beepish+tls")
+	setDefault(&d.ShutdownGrace, 5*time.Second)
+	setDefault(&d.ShutdownDrain, 30*time.Second)
+	setDefault(&d.TLSMinVersion, tls.VersionTLS12)
+	d.Limits = d.Limits.WithDefaults()
+	return &d
+}
