@@ -129,7 +129,8 @@ func (c *Config) readLines(text []byte) {
 		key, value := strings.TrimSpace(k), strings.TrimSpace(v)
 		switch first, repeated := c.values[key]; {
 		case !found:
-			c.warn(line, "no '=' in %s: want KEY = VALUE", quoteText(key))
+			// Its first word alone: what follows may be a secret.
+			c.warn(line, "no '=' after %s: want KEY = VALUE", quoteText(strings.Fields(key)[0]))
 		case key == "":
 			c.warn(line, "no key before '=': want KEY = VALUE")
 		case repeated:

@@ -45,10 +45,7 @@ func locateConfig(getenv func(string) string, root string) (string, error) {
 		"/etc/GTSOA/soa.conf",
 		"/etc/GTSOA/scamp.conf",
 	} {
-		path = root + path
-		// A file that is there and cannot be read must not be passed over: reading
-		// it will say why.
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		if path = root + path; fileExists(path) {
 			return path, nil
 		}
 	}
@@ -131,9 +128,10 @@ func (c *Config) places(name string) []string {
 	return paths
 }
 
+// fileExists also takes for there what cannot be looked at: opening it will say why.
 func fileExists(path string) bool {
 	_, err := os.Stat(path)
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // KeyPairPaths are two files that may hold the key pair of a service.

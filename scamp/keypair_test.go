@@ -243,6 +243,29 @@ func TestGenerateKeyPair(t *testing.T) {
 	}
 }
 
+// FuzzKeyPair: what is accepted belongs together and reads the same when written again.
+func FuzzKeyPair(f *testing.F) {
+	cert, key := fixtures.Bytes("keys/sample.crt.pem"), fixtures.Bytes("keys/sample.key.pem")
+	f.Add(cert, key)
+	f.Add(key, cert)
+	f.Add(append(cert, key...), append(key, cert...))
+	f.Add(cert, fixtures.Bytes("keys/other.key.pem"))
+	f.Fuzz(func(t *testing.T, cert, key []byte) {
+		k, err := scamp.ParseKeyPair(cert, key)
+		if err != nil {
+			return
+		}
+		keyPEM, err := k.KeyPEM()
+		if err != nil {
+			t.Fatalf("%q and %q: accepted, then KeyPEM: %v", cert, key, err)
+		}
+		again, err := scamp.ParseKeyPair(k.CertificatePEM(), keyPEM)
+		if err != nil || again.Certificate.SHA256 != k.Certificate.SHA256 || !again.Certificate.Key().Equal(k.Key.Public()) {
+			t.Errorf("%q and %q: accepted, written again they read as %+v, %v", cert, key, again, err)
+		}
+	})
+}
+
 // TestKeyPairInTLS makes a handshake and sees the announced certificate, alone.
 func TestKeyPairInTLS(t *testing.T) {
 	k := samplePair(t)
