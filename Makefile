@@ -16,7 +16,7 @@ test: ## vet, and all tests under the race detector
 
 check: test more ## what CI runs
 
-more: format lint resource fuzz demo ## what check does beyond test
+more: format lint build demo resource fuzz ## what check does beyond test
 
 format: ## every file is as gofmt writes it
 	@out=$$(gofmt -l .) || exit 1; \
