@@ -78,8 +78,8 @@ func writtenPacketsMatchTheGrammar(t *testing.T) {
 	}
 }
 
-// splitAtEveryOctet reads each stream in two reads, for every octet between
-// them, and octet by octet; what comes out is always the same.
+// splitAtEveryOctet is invariant 1: each stream in two reads, whatever octet
+// they part at, and octet by octet; what comes out is always the same.
 func splitAtEveryOctet(t *testing.T) {
 	for _, s := range streams() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func splitAtEveryOctet(t *testing.T) {
 	}
 }
 
-// step is 1 but in the middle of the largest streams, where only the octets of
+// step is 1 but in the middle of the largest stream, where only the octets of
 // one body are.
 func step(cut, length int) int {
 	const edge = 512
@@ -324,7 +324,8 @@ func unknownType(t *testing.T) {
 		}
 		shown := word[:min(len(word), 32)]
 		want := fmt.Sprintf("packet: packet type %q", shown)
-		if got := err.Error(); !strings.HasPrefix(got, want) || strings.Contains(got, shown+"A") || strings.ContainsAny(got, "\x1b\xff") {
+		if got := err.Error(); !strings.HasPrefix(got, want) || strings.Contains(got, shown+"A") ||
+			strings.Contains(got, "\x1b") || strings.Contains(got, "\xff") {
 			t.Errorf("Next of %q: error %q, want it to start with %s", wire, got, want)
 		}
 	}

@@ -22,19 +22,20 @@ const MinWindow = 65536
 // maxMS is the longest time that fits in a time.Duration.
 const maxMS = int64(math.MaxInt64 / time.Millisecond)
 
-// parseExt reads the member ext. Whatever is wrong with it or a member of it
-// counts as absent: it never fails a message.
-func parseExt(v value) Ext {
-	if v.kind != kindObject {
+// parseExt consumes the value of the member ext. Whatever is wrong with its
+// meaning or that of a member of it counts as absent: it never fails a message.
+func parseExt(s *scanner) Ext {
+	s.space()
+	if s.pos == len(s.data) || s.data[s.pos] != '{' {
+		s.value(1)
 		return Ext{}
 	}
 	var e Ext
 	var seen, twice uint8
-	s := scanner{data: v.raw, maxDepth: maxSize}
-	s.open('{', 1)
+	s.open('{', 2)
 	for n := 0; s.more('}', n); n++ {
 		name := s.name()
-		i, ok := s.value(1).integer()
+		i, ok := s.value(2).integer()
 		var bit uint8
 		switch {
 		case name.is("v"):

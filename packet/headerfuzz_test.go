@@ -77,8 +77,6 @@ func FuzzHeaderJSON(f *testing.F) {
 var slowKnown = strings.Fields("action client_id envelope error error_code error_data ext identifying_token request_id sector station terminal ticket type version " +
 	"cgi_headers http_headers http_status new_session new_terminal psgi_scheme")
 
-const slowFields = 15 // of slowKnown have a field in Header
-
 // slowParse reads a header with encoding/json. Of the id only its String is
 // right.
 func slowParse(body []byte) (h packet.Header, fatal string) {

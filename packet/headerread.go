@@ -55,30 +55,41 @@ func (r *HeaderReader) parse(body []byte, h *Header) error {
 			return malformed("header JSON", fmt.Sprintf("at most %d members", n))
 		}
 		name := s.name()
-		v := s.value(1)
 		if s.want != "" {
 			break
 		}
-		text := r.resolve(name)
-		m := memberOf(text)
-		if m == memberUnknown {
-			if err := h.keep(text, v); err != nil {
-				return err
-			}
-			continue
-		}
-		if seen&(1<<m) != 0 {
-			return twice(text)
-		}
-		seen |= 1 << m
-		if !r.set(h, m, v) && h.Bad == "" {
-			h.Bad = string(knownNames[m-1])
+		if err := r.member(h, &s, r.resolve(name), &seen); err != nil {
+			return err
 		}
 	}
 	if !s.end() {
 		return malformed(fmt.Sprintf("header JSON at octet %d", s.pos), s.want)
 	}
 	r.finish(h)
+	return nil
+}
+
+// member consumes and stores the value of one member.
+func (r *HeaderReader) member(h *Header, s *scanner, name []byte, seen *uint32) error {
+	m := memberOf(name)
+	switch {
+	case m == memberUnknown:
+		v := s.value(1)
+		if s.want != "" {
+			return nil
+		}
+		return h.keep(name, v)
+	case *seen&(1<<m) != 0:
+		return twice(name)
+	case m == memberExt:
+		h.Ext = parseExt(s)
+	default:
+		v := s.value(1)
+		if s.want == "" && !r.set(h, m, v) && h.Bad == "" {
+			h.Bad = string(knownNames[m-1])
+		}
+	}
+	*seen |= 1 << m
 	return nil
 }
 
@@ -133,8 +144,6 @@ func (r *HeaderReader) set(h *Header, m member, v value) bool {
 		if v.kind == kindObject {
 			h.ErrorData = bytes.Clone(v.raw)
 		}
-	case memberExt:
-		h.Ext = parseExt(v)
 	case memberIdentifyingToken:
 		return r.text(&h.IdentifyingToken, v)
 	case memberRequestID:
@@ -183,7 +192,7 @@ func (r *HeaderReader) text(to *string, v value) bool {
 func (r *HeaderReader) name(to *string, v value) bool {
 	if v.kind == kindString {
 		if r.names == nil {
-			r.names = new(names)
+			r.names = newNames()
 		}
 		*to = r.names.intern(r.resolve(v))
 	}

@@ -66,7 +66,7 @@ func (h *Header) AppendTo(b []byte) []byte {
 		for _, name := range slices.Sorted(maps.Keys(h.Extra)) {
 			v, err := checkMember(name, h.Extra[name])
 			if err == nil && o.members < maxWrittenMembers {
-				o.raw(name, v.raw)
+				o.extra(name, v.raw)
 			}
 		}
 	}
@@ -135,14 +135,15 @@ type object struct {
 	members int
 }
 
-// name starts a member.
+// name starts a member whose name is plain.
 func (o *object) name(name string) {
 	if o.members > 0 {
 		o.b = append(o.b, ',')
 	}
 	o.members++
-	o.b = appendQuoted(o.b, name)
-	o.b = append(o.b, ':')
+	o.b = append(o.b, '"')
+	o.b = append(o.b, name...)
+	o.b = append(o.b, '"', ':')
 }
 
 func (o *object) text(name, text string) {
@@ -166,46 +167,13 @@ func (o *object) raw(name string, json []byte) {
 	o.b = append(o.b, json...)
 }
 
-const hexDigits = "0123456789abcdef"
-
-// appendQuoted appends text as a JSON string to b. Octets that are not UTF-8
-// become U+FFFD, control characters become escapes.
-func appendQuoted(b []byte, text string) []byte {
-	b = append(b, '"')
-	done := 0 // octets of text that are in b
-	for i := 0; i < len(text); {
-		c := text[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(text[i:])
-			if r == utf8.RuneError && n == 1 {
-				b = append(b, text[done:i]...)
-				b = utf8.AppendRune(b, utf8.RuneError)
-				done = i + 1
-			}
-			i += n
-			continue
-		}
-		if c < ' ' || c == '"' || c == '\\' || c == 0x7f {
-			b = append(b, text[done:i]...)
-			b = appendEscape(b, c)
-			done = i + 1
-		}
-		i++
+// extra writes a member whose name may need escapes.
+func (o *object) extra(name string, json []byte) {
+	if o.members > 0 {
+		o.b = append(o.b, ',')
 	}
-	b = append(b, text[done:]...)
-	return append(b, '"')
-}
-
-func appendEscape(b []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(b, '\\', c)
-	case '\n':
-		return append(b, `\n`...)
-	case '\r':
-		return append(b, `\r`...)
-	case '\t':
-		return append(b, `\t`...)
-	}
-	return append(b, `\u00`+hexDigits[c>>4:c>>4+1]+hexDigits[c&15:c&15+1]...)
+	o.members++
+	o.b = appendQuoted(o.b, name)
+	o.b = append(o.b, ':')
+	o.b = append(o.b, json...)
 }

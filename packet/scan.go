@@ -3,8 +3,6 @@ package packet
 import (
 	"bytes"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // A scanner walks through one JSON text that lies in memory, which must be
@@ -88,14 +86,13 @@ func (s *scanner) fail(want string) {
 
 // space skips white space.
 func (s *scanner) space() {
-	for s.pos < len(s.data) {
-		switch s.data[s.pos] {
-		case ' ', '\t', '\n', '\r':
-			s.pos++
-		default:
-			return
-		}
+	for s.pos < len(s.data) && isSpace(s.data[s.pos]) {
+		s.pos++
 	}
+}
+
+func isSpace(c byte) bool {
+	return c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t')
 }
 
 // take consumes c if it is next.
@@ -134,17 +131,23 @@ func (s *scanner) more(bracket byte, n int) bool {
 		return false
 	}
 	s.space()
-	if s.take(bracket) {
+	var c byte
+	if s.pos < len(s.data) {
+		c = s.data[s.pos]
+	}
+	switch {
+	case c == bracket:
+		s.pos++
 		return false
-	}
-	if n > 0 {
-		if !s.take(',') {
-			s.fail("a comma or the end of the object or array")
-			return false
-		}
+	case n == 0:
+		return true
+	case c == ',':
+		s.pos++
 		s.space()
+		return true
 	}
-	return true
+	s.fail("a comma or the end of the object or array")
+	return false
 }
 
 // name consumes the name of a member and its colon.
@@ -243,118 +246,4 @@ func (s *scanner) digits(want string) {
 	if s.pos == start {
 		s.fail(want)
 	}
-}
-
-// text consumes a string, whose quote is next, and reports whether it has a
-// backslash in it.
-func (s *scanner) text() (escaped bool) {
-	s.pos++
-	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; {
-		case c == '"':
-			s.pos++
-			return escaped
-		case c == '\\':
-			escaped = true
-			if !s.escape() {
-				return true
-			}
-		case c < ' ':
-			s.fail("no control character in a string")
-			return escaped
-		default:
-			s.pos++
-		}
-	}
-	s.fail("the end of a string")
-	return escaped
-}
-
-// escape consumes one escape, or the two that make one character.
-func (s *scanner) escape() bool {
-	r, n := unescape(s.data[s.pos:])
-	if n == 0 {
-		s.fail("an escape")
-		return false
-	}
-	if utf16.IsSurrogate(r) {
-		s.fail("both halves of a character")
-		return false
-	}
-	s.pos += n
-	return true
-}
-
-// unescape reads the escape that b starts with, or the two that make one
-// character, and tells its length: 0 when it is none. Half a character is
-// returned as it is.
-func unescape(b []byte) (r rune, n int) {
-	if len(b) < 2 {
-		return 0, 0
-	}
-	switch b[1] {
-	case '"', '\\', '/':
-		return rune(b[1]), 2
-	case 'b':
-		return '\b', 2
-	case 'f':
-		return '\f', 2
-	case 'n':
-		return '\n', 2
-	case 'r':
-		return '\r', 2
-	case 't':
-		return '\t', 2
-	case 'u':
-		r, ok := unhex(b)
-		if !ok {
-			return 0, 0
-		}
-		if utf16.IsSurrogate(r) {
-			if low, ok := unhex(b[6:]); ok {
-				if both := utf16.DecodeRune(r, low); both != utf8.RuneError {
-					return both, 12
-				}
-			}
-		}
-		return r, 6
-	}
-	return 0, 0
-}
-
-// unhex reads the \uXXXX that b starts with.
-func unhex(b []byte) (r rune, ok bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	for _, c := range b[2:6] {
-		switch {
-		case '0' <= c && c <= '9':
-			c -= '0'
-		case 'a' <= c && c <= 'f':
-			c -= 'a' - 10
-		case 'A' <= c && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
-}
-
-// appendUnquoted appends to b what stands between the quotes of a string that
-// a scanner has accepted.
-func appendUnquoted(b, text []byte) []byte {
-	for len(text) > 0 {
-		i := bytes.IndexByte(text, '\\')
-		if i < 0 {
-			return append(b, text...)
-		}
-		b = append(b, text[:i]...)
-		r, n := unescape(text[i:])
-		b = utf8.AppendRune(b, r)
-		text = text[i+n:]
-	}
-	return b
 }
