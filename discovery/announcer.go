@@ -1,0 +1,374 @@
+package discovery
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// AnnouncerOptions configure an Announcer. Ifaces, Certificate and Key are needed.
+type AnnouncerOptions struct {
+	Ifaces      []Iface // to send on
+	Certificate *Certificate
+	Key         crypto.Signer // of the certificate
+
+	Interval time.Duration // between packets; zero means 5 s
+	// Jitter is the part of the interval by which packets come early at random, so
+	// that services which start together do not send together; zero means 0.05,
+	// negative none.
+	Jitter float64
+	Limits Limits           // zero fields mean the defaults
+	Now    func() time.Time // wall clock for timestamps; nil means time.Now
+	Log    *slog.Logger     // nil means silence
+}
+
+// Content is what a service says about itself. The Announcer keeps it: it must
+// not be changed after it was given away.
+type Content struct {
+	Ident     string
+	Sector    string   // of actions that name none; zero means main
+	Weight    int      // zero means 1: to ask for no work there is Withdraw
+	Envelopes []string // of actions that name none
+	Actions   []Action
+	// Addresses are the URIs of the listeners. A packet carries the one with the
+	// address of its interface, else the first (PROTOCOL 12.1).
+	Addresses []string
+}
+
+// An Announcer tells everybody what one service instance offers (PROTOCOL 7.7).
+// It signs when the content changes and repeats the same octets otherwise. Run
+// sends; the other methods may be called by any goroutine, before and during Run.
+type Announcer struct {
+	carrier  Carrier
+	opts     AnnouncerOptions
+	limits   Limits
+	counters counters
+	report   *reporter
+	wake     chan struct{} // one token: there is something new to send
+
+	signing sync.Mutex // held while content is signed, so that timestamps rise in order
+
+	mu        sync.Mutex // protects all below
+	content   *Content
+	withdrawn bool
+	stamp     int64    // timestamp of the packets, milliseconds
+	packets   []packet // one for each interface; nil before the first Set
+	round     int      // sendings of these packets so far
+	waiters   []chan<- error
+	sent      uint64
+}
+
+// A packet is what is sent on one interface.
+type packet struct {
+	iface Iface
+	data  []byte // may be shared by interfaces
+}
+
+// AnnouncerStats are counts of an Announcer.
+type AnnouncerStats struct {
+	Sent     uint64            // datagrams
+	Octets   int               // of the largest packet now
+	Stamp    time.Time         // timestamp of the packets now; zero before the first Set
+	Counters map[string]uint64 // failures, by name
+}
+
+const (
+	quickWithdrawals = 5                      // at the start of a withdrawal (PROTOCOL 7.7)
+	quickTime        = 200 * time.Millisecond // between them
+	slowTime         = time.Second            // between those that follow
+	countSendFailed  = "announce_send_failed"
+)
+
+// ErrTooLarge is returned for content that no datagram can hold.
+var ErrTooLarge = errors.New("discovery: announcement does not fit into a datagram")
+
+// NewAnnouncer returns an announcer for one service instance. Closing the
+// carrier is left to whoever made it.
+func NewAnnouncer(c Carrier, opts AnnouncerOptions) (*Announcer, error) {
+	switch {
+	case len(opts.Ifaces) == 0:
+		return nil, errors.New("discovery: announcer without an interface: want at least one")
+	case opts.Interval < 0 || opts.Jitter > 0.5:
+		return nil, fmt.Errorf("discovery: announcer with interval %v and jitter %v: want at least 0 and at most 0.5", opts.Interval, opts.Jitter)
+	}
+	if err := checkSigner(opts.Certificate, opts.Key); err != nil {
+		return nil, err
+	}
+	opts.Interval = cmp.Or(opts.Interval, 5*time.Second)
+	opts.Jitter = max(cmp.Or(opts.Jitter, 0.05), 0)
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	a := &Announcer{carrier: c, opts: opts, limits: opts.Limits.WithDefaults(), wake: make(chan struct{}, 1)}
+	a.report = newReporter(opts.Log, a.limits, &a.counters)
+	return a, nil
+}
+
+// Set makes content what is announced, at once when Run runs. The same content
+// again changes nothing: not one octet of what is sent. While withdrawn, content
+// waits for Resume. Content that cannot be sent is refused, and what was
+// announced before stays.
+func (a *Announcer) Set(content Content) error {
+	a.signing.Lock()
+	defer a.signing.Unlock()
+	a.mu.Lock()
+	withdrawn, old := a.withdrawn, a.content
+	a.mu.Unlock()
+	if old != nil && sameContent(old, &content) {
+		return nil
+	}
+	if withdrawn {
+		// It must be sendable, but is not sent.
+		if _, _, err := a.sign(&content, false); err != nil {
+			return err
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.content = &content
+		return nil
+	}
+	return a.publish(&content, false)
+}
+
+// Withdraw asks everybody not to use the instance any more: at once, four times
+// more at 200 ms, then every second until Run ends (PROTOCOL 7.7). It returns
+// when the first withdrawal was sent on all interfaces, or with an error when ctx
+// ends before that.
+func (a *Announcer) Withdraw(ctx context.Context) error { return a.turn(ctx, true) }
+
+// Resume announces the content again, with a newer timestamp. It returns like
+// Withdraw.
+func (a *Announcer) Resume(ctx context.Context) error { return a.turn(ctx, false) }
+
+// Announced returns when what was set last has been sent once on all interfaces, or
+// with an error when that failed or ctx ends before it.
+func (a *Announcer) Announced(ctx context.Context) error {
+	done := make(chan error, 1)
+	a.mu.Lock()
+	if a.round > 0 {
+		done <- nil
+	} else {
+		a.waiters = append(a.waiters, done)
+	}
+	a.mu.Unlock()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("discovery: announce: %w", ctx.Err())
+	}
+}
+
+func (a *Announcer) turn(ctx context.Context, withdraw bool) error {
+	done := make(chan error, 1)
+	if err := a.turnTo(withdraw, done); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("discovery: announce: %w", ctx.Err())
+	}
+}
+
+// turnTo publishes what withdrawing or resuming means. done hears of the first
+// sending.
+func (a *Announcer) turnTo(withdraw bool, done chan<- error) error {
+	a.signing.Lock()
+	defer a.signing.Unlock()
+	a.mu.Lock()
+	content, was := a.content, a.withdrawn
+	a.mu.Unlock()
+	if content == nil {
+		return errors.New("discovery: announce: nothing was set yet: want Set first")
+	}
+	if was == withdraw {
+		done <- nil
+		return nil
+	}
+	return a.publish(content, withdraw, done)
+}
+
+// publish signs content, or its withdrawal, and makes that what is sent. The
+// channels in done hear of the first sending. The caller holds a.signing.
+func (a *Announcer) publish(content *Content, withdraw bool, done ...chan<- error) error {
+	packets, stamp, err := a.sign(content, withdraw)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.content, a.withdrawn, a.packets, a.stamp, a.round = content, withdraw, packets, stamp, 0
+	a.waiters = append(a.waiters, done...)
+	select {
+	case a.wake <- struct{}{}:
+	default: // a token is there already
+	}
+	return nil
+}
+
+// sign returns one packet for each interface, all with the same new timestamp.
+func (a *Announcer) sign(content *Content, withdraw bool) ([]packet, int64, error) {
+	if len(content.Addresses) == 0 {
+		return nil, 0, errors.New("discovery: announce: no address: want the URI of at least one listener")
+	}
+	a.mu.Lock()
+	stamp := max(a.stamp+1, a.opts.Now().UnixMilli())
+	a.mu.Unlock()
+	byAddress := make(map[string][]byte)
+	packets := make([]packet, 0, len(a.opts.Ifaces))
+	for _, iface := range a.opts.Ifaces {
+		address := content.address(iface)
+		data, ok := byAddress[address]
+		if !ok {
+			var err error
+			if data, err = a.signOne(content, withdraw, address, stamp); err != nil {
+				return nil, 0, err
+			}
+			byAddress[address] = data
+		}
+		packets = append(packets, packet{iface: iface, data: data})
+	}
+	return packets, stamp, nil
+}
+
+// address returns the URI to announce on an interface.
+func (c *Content) address(iface Iface) string {
+	for _, uri := range c.Addresses {
+		at := Announcement{Address: uri}
+		if p, err := netip.ParseAddrPort(at.HostPort()); err == nil && p.Addr() == iface.Addr {
+			return uri
+		}
+	}
+	return c.Addresses[0]
+}
+
+func (a *Announcer) signOne(content *Content, withdraw bool, address string, stamp int64) ([]byte, error) {
+	announcement := Announcement{
+		Ident:       content.Ident,
+		Sector:      content.Sector,
+		Weight:      cmp.Or(content.Weight, 1),
+		Interval:    a.opts.Interval,
+		Address:     address,
+		Envelopes:   content.Envelopes,
+		Actions:     content.Actions,
+		Timestamp:   stamp * 1000,
+		Certificate: a.opts.Certificate,
+	}
+	if withdraw {
+		announcement.Weight, announcement.Actions = 0, nil
+	}
+	text, err := announcement.Sign(a.opts.Key)
+	if err != nil {
+		return nil, err
+	}
+	data := Compress(text)
+	if len(text) > a.limits.MaxAnnounce || len(data) > a.limits.MaxDatagram {
+		return nil, fmt.Errorf("%w: %d octets of text, %d compressed: want at most %d and %d",
+			ErrTooLarge, len(text), len(data), a.limits.MaxAnnounce, a.limits.MaxDatagram)
+	}
+	if len(data) > a.limits.WarnDatagram {
+		a.counters.add(countFragmented, 1)
+		a.report.say(slog.LevelWarn, countFragmented, "announcement is sent in fragments and lost when one of them is: want fewer actions or a 2048-bit key",
+			"octets", len(data), "limit", a.limits.WarnDatagram)
+	}
+	return data, nil
+}
+
+// sameContent tells whether two contents are announced alike.
+func sameContent(x, y *Content) bool {
+	return x.Ident == y.Ident && x.Sector == y.Sector && x.Weight == y.Weight &&
+		slices.Equal(x.Envelopes, y.Envelopes) && slices.Equal(x.Addresses, y.Addresses) &&
+		slices.EqualFunc(x.Actions, y.Actions, func(a, b Action) bool {
+			return a.Sector == b.Sector && a.Class == b.Class && a.Name == b.Name && a.Version == b.Version &&
+				slices.Equal(a.Flags, b.Flags) && slices.Equal(a.Envelopes, b.Envelopes)
+		})
+}
+
+// Run sends the packets until ctx ends, and returns why ctx ended. A sending
+// that fails is counted, logged and tried again with the next.
+func (a *Announcer) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		case <-a.wake:
+		}
+		if wait := a.send(ctx); wait > 0 {
+			timer.Reset(wait)
+		} else {
+			timer.Stop() // nothing was set yet
+		}
+	}
+}
+
+// send sends the packets once and returns when to do so again.
+func (a *Announcer) send(ctx context.Context) time.Duration {
+	a.mu.Lock()
+	packets, waiters := a.packets, a.waiters
+	a.waiters = nil
+	a.round++
+	wait := a.pauseLocked()
+	a.mu.Unlock()
+
+	var errs []error
+	for _, p := range packets {
+		if err := a.carrier.Send(ctx, p.iface, p.data); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		a.mu.Lock()
+		a.sent++
+		a.mu.Unlock()
+	}
+	err := errors.Join(errs...)
+	if err != nil && ctx.Err() == nil {
+		a.counters.add(countSendFailed, len(errs))
+		a.report.say(slog.LevelWarn, countSendFailed, "announcement not sent", "error", err)
+	}
+	for _, w := range waiters {
+		w <- err
+	}
+	return wait
+}
+
+// pauseLocked returns the time to the next sending, 0 for never.
+func (a *Announcer) pauseLocked() time.Duration {
+	switch {
+	case a.packets == nil:
+		return 0
+	case a.withdrawn && a.round < quickWithdrawals:
+		return quickTime
+	case a.withdrawn:
+		return slowTime
+	}
+	early := rand.Float64() * a.opts.Jitter * float64(a.opts.Interval)
+	return a.opts.Interval - time.Duration(early)
+}
+
+// Stats returns the counts at this moment.
+func (a *Announcer) Stats() AnnouncerStats {
+	s := AnnouncerStats{Counters: a.counters.snapshot()}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.Sent = a.sent
+	for _, p := range a.packets {
+		s.Octets = max(s.Octets, len(p.data))
+	}
+	if a.packets != nil {
+		s.Stamp = time.UnixMilli(a.stamp)
+	}
+	return s
+}

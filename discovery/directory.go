@@ -1,0 +1,327 @@
+package discovery
+
+import (
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DirectoryOptions configure a Directory. A nil pointer means the defaults.
+type DirectoryOptions struct {
+	Limits     Limits           // zero fields mean the defaults
+	Now        func() time.Time // the wall clock, asked only whether a timestamp is a future one; nil means time.Now
+	Log        *slog.Logger     // hears what no caller can be told; nil means silence
+	Authorized *Authorized      // the rules; nil allows nothing but _meta
+}
+
+// A Directory holds every valid announcement and answers which instances may do
+// an action. Announcements come by datagram, where each counts until it expires,
+// and from a cache file, where each counts while it is in the file. Everything is
+// checked before it counts, and nothing a carrier brings can take away what
+// another brought (invariant 3).
+//
+// A Directory is safe for concurrent use. Find takes no lock; signatures are
+// checked under none.
+type Directory struct {
+	// Set by NewDirectory, never changed.
+	limits   Limits
+	now      func() time.Time
+	counters *counters
+	report   *reporter
+	seed     seed
+	closed   chan struct{}
+
+	index atomic.Pointer[index] // replaced as a whole, under mu
+
+	mu        sync.Mutex // protects all below; taken by lock, given back by unlock
+	done      bool       // closed is closed
+	rules     *Authorized
+	instances map[Instance]*instance
+	sums      map[[32]byte]sighting // packets whose signature was good, by SHA-256 of datagram and of text
+	prints    map[string]*print     // certificates held, by SHA-1
+	pools     pools
+	clock     clock
+	health    health
+	queue     queue
+	refused   refused
+	checks    lanes
+	watchers  []*watcher
+	reader    *CacheReader         // the newest; knows how the file is
+	scan      uint64               // number of LoadFile calls
+	changes   map[Instance]*change // not yet in the index
+	notes     []note               // not yet logged
+}
+
+// NewDirectory makes an empty directory. Close it when done.
+func NewDirectory(opts *DirectoryOptions) *Directory {
+	if opts == nil {
+		opts = new(DirectoryOptions)
+	}
+	limits := opts.Limits.WithDefaults()
+	d := &Directory{
+		limits:    limits,
+		now:       opts.Now,
+		counters:  new(counters),
+		seed:      newSeed(),
+		closed:    make(chan struct{}),
+		rules:     opts.Authorized,
+		instances: make(map[Instance]*instance),
+		sums:      make(map[[32]byte]sighting),
+		prints:    make(map[string]*print),
+		pools:     newPools(limits),
+		clock:     clock{start: time.Now()},
+		changes:   make(map[Instance]*change),
+		refused:   newRefused(limits.NegativeCache, limits.NegativeCacheTime),
+		checks:    lanes{known: newTokens(limits.VerifyRate), unknown: newTokens(limits.VerifyRateUnknown)},
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	d.report = newReporter(opts.Log, limits, d.counters)
+	d.index.Store(newIndex(d.seed))
+	return d
+}
+
+// Close ends every Wait and Watch and forgets nothing: Find goes on to answer
+// from what was known. Nothing expires any more. Closing twice is harmless.
+func (d *Directory) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.done {
+		d.done = true
+		close(d.closed)
+		d.queue.stop()
+	}
+}
+
+// A note is a log line to be written when the lock is given back.
+type note struct {
+	level slog.Level
+	kind  string
+	text  string
+	args  []any
+}
+
+// warnLocked notes a log line; kind is also its counter.
+func (d *Directory) warnLocked(kind, text string, args ...any) {
+	d.counters.add(kind, 1)
+	d.notes = append(d.notes, note{slog.LevelWarn, kind, text, args})
+}
+
+// unlock puts what changed under the lock into the index, tells the watchers,
+// gives the lock back and writes log lines. Every method that changes anything
+// ends with it.
+func (d *Directory) unlock() {
+	if len(d.changes) > 0 {
+		list := make([]change, 0, len(d.changes))
+		for _, c := range d.changes {
+			list = append(list, *c)
+		}
+		clear(d.changes)
+		for _, w := range d.watchers {
+			for _, c := range list {
+				w.tell(c)
+			}
+		}
+		old := d.index.Load()
+		d.index.Store(old.with(list))
+		close(old.superseded)
+	}
+	if !d.done {
+		d.queue.arm(d.clock.now(), d.expire)
+	}
+	notes := d.notes
+	d.notes = nil
+	d.mu.Unlock()
+	for _, n := range notes {
+		d.report.say(n.level, n.kind, n.text, n.args...)
+	}
+}
+
+// showLocked makes v what is held of in; nil means that nothing is, because of why.
+func (d *Directory) showLocked(in *instance, v *view, why Why) {
+	if in.view == v {
+		return
+	}
+	c := d.changes[in.key]
+	if c == nil {
+		c = &change{old: in.view}
+		d.changes[in.key] = c
+	}
+	c.new, c.why = v, why
+	in.view = v
+}
+
+// Add takes an announcement as if a datagram had brought it from this host just
+// now: it counts until it expires. Add checks the signature, unless that was
+// done before. The error is an *Error; an announcement that is not newer than
+// what is held changes nothing.
+func (d *Directory) Add(a *Announcement) error {
+	read, err := d.limits.reread(a)
+	if err != nil {
+		return d.count(err)
+	}
+	return d.count(d.store(read, origin{}))
+}
+
+// reread returns what the signed octets of a say, once their signature is known
+// to be good. The fields of a may say anything else.
+func (l Limits) reread(a *Announcement) (*Announcement, error) {
+	if err := a.Verify(); err != nil {
+		return nil, err
+	}
+	if err := a.Certificate.CheckKey(l); err != nil {
+		return nil, err
+	}
+	return l.parseSigned([]byte(a.seal.json), a.seal.signature, a.Certificate, true)
+}
+
+// Receive takes a datagram as it came from a carrier, in the order of
+// PROTOCOL 7.10: cheap checks first, each signature once. The error is an *Error
+// that names its counter; expected ones are Quiet.
+func (d *Directory) Receive(dg Datagram) error {
+	return d.count(d.receive(dg))
+}
+
+// repeat does the cheap part of Receive: it takes a datagram that repeats what is
+// held, octet for octet, or that was refused a short time ago.
+func (d *Directory) repeat(dg Datagram) bool {
+	if len(dg.Data) > d.limits.MaxDatagram {
+		d.count(errTooLong)
+		return true
+	}
+	sum := [1][32]byte{sha256.Sum256(dg.Data)}
+	if d.refresh(origin{iface: dg.Iface, sums: sum[:]}) {
+		return true
+	}
+	if d.wasRefused(sum[0]) {
+		d.count(errRefusedBefore)
+		return true
+	}
+	return false
+}
+
+// An origin is where a datagram came from, and the sums it is known by.
+type origin struct {
+	iface Iface
+	sums  [][32]byte
+}
+
+func (d *Directory) receive(dg Datagram) error {
+	if len(dg.Data) > d.limits.MaxDatagram {
+		return errTooLong
+	}
+	from := origin{iface: dg.Iface, sums: [][32]byte{sha256.Sum256(dg.Data)}}
+	if d.refresh(from) {
+		return nil
+	}
+	if d.wasRefused(from.sums[0]) {
+		return errRefusedBefore
+	}
+	a, err := d.open(dg.Data, &from)
+	switch {
+	case err == errNoCheckLeft:
+		return err // it may be good
+	case err != nil:
+		d.rememberRefusal(from.sums[0])
+		return err
+	case a == nil:
+		return nil // it repeats what is held
+	}
+	return d.store(a, from)
+}
+
+// Refusals that a flood may cause, made once.
+var (
+	errRefusedBefore = &Error{Counter: countVerifyCached, Text: "datagram: refused before: want a valid one", Quiet: true}
+	errNoCheckLeft   = &Error{Counter: countVerifyLimited, Text: "announcement: no signature check left this second: want VerifyRate or fewer new announcements"}
+)
+
+// open reads a datagram and checks its signature. It returns neither an
+// announcement nor an error when the text repeats what is held.
+func (d *Directory) open(data []byte, from *origin) (*Announcement, error) {
+	text, err := d.limits.Inflate(data)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	if sum != from.sums[0] {
+		from.sums = append(from.sums, sum)
+	}
+	if d.refresh(*from) {
+		return nil, nil
+	}
+	sections, err := Split(text)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := sections.Certificate(d.limits)
+	if err != nil {
+		return nil, err
+	}
+	if d.wasVerified(*from) {
+		return sections.reopen(d.limits, cert)
+	}
+	if !d.takeCheck(cert) {
+		return nil, errNoCheckLeft
+	}
+	return sections.Open(d.limits, cert)
+}
+
+// reopen reads an announcement whose octets were verified before.
+func (s Sections) reopen(l Limits, c *Certificate) (*Announcement, error) {
+	signature, err := s.signature(c)
+	if err != nil {
+		return nil, err
+	}
+	return l.parseSigned(s.JSON, signature, c, true)
+}
+
+// wasRefused tells whether a datagram was refused a short time ago.
+func (d *Directory) wasRefused(sum [32]byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.refused.has(sum)
+}
+
+func (d *Directory) rememberRefusal(sum [32]byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused.add(sum)
+}
+
+// wasVerified tells whether the signature of a packet was found good before.
+func (d *Directory) wasVerified(from origin) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, sum := range from.sums {
+		if _, ok := d.sums[sum]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// takeCheck takes one signature check from the budget that the certificate's
+// lane has left. Certificates that a rule names have their own, so that no
+// flood of others starves them (THREATS D20).
+func (d *Directory) takeCheck(c *Certificate) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.rules.Named(c) {
+		return d.checks.known.take()
+	}
+	return d.checks.unknown.take()
+}
+
+// count counts a refusal by its name and returns it.
+func (d *Directory) count(err error) error {
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		d.counters.add(refusal.Counter, 1)
+	}
+	return err
+}

@@ -1,0 +1,240 @@
+package discovery
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+)
+
+// A Kind says what happened to an instance.
+type Kind uint8
+
+// What may happen to an instance.
+const (
+	Added   Kind = iota // it can be chosen now
+	Updated             // it can still be chosen, and something about it changed
+	Removed             // it can no longer be chosen; Why says why
+)
+
+// String returns the name of k.
+func (k Kind) String() string {
+	names := [...]string{Added: "added", Updated: "updated", Removed: "removed"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return "unknown"
+}
+
+// A Why is the reason of an event.
+type Why uint8
+
+// Why an instance comes, changes or goes.
+const (
+	Announced    Why = iota // it announced this
+	Allowed                 // the rules allow it now
+	Goodbye                 // it withdrew: its newest announcement has weight 0
+	Expired                 // not heard of for 2.1 intervals
+	Unauthorized            // the rules do not allow it, or another certificate has its fingerprint
+	Replaced                // its newer announcement does not offer the action
+	LeftFile                // it is no longer in the cache file
+)
+
+// String returns the name of w.
+func (w Why) String() string {
+	names := [...]string{
+		Announced: "announced", Allowed: "allowed", Goodbye: "goodbye", Expired: "expired",
+		Unauthorized: "unauthorized", Replaced: "replaced", LeftFile: "left the file",
+	}
+	if int(w) < len(names) {
+		return names[w]
+	}
+	return "unknown"
+}
+
+// An Event says that something happened to one instance that matches a query.
+type Event struct {
+	Kind  Kind
+	Why   Why
+	Route Route // as it is now; as it last was, when Removed
+}
+
+// Watch returns what happens to the instances that match q, first an Added for
+// each one there already. With a zero Action it watches all instances that can
+// be chosen for anything; the Offer of its routes is then empty. The sequence
+// ends when ctx does, when the directory is closed, or when the caller breaks.
+//
+// The directory never waits for a watcher: what happens to one instance while
+// the caller is busy becomes one event, so a slow caller sees fewer events and
+// always the latest state. A Watch costs memory for each instance its caller
+// was told of, and for nothing else.
+func (d *Directory) Watch(ctx context.Context, q Query) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		w, ok := newWatcher(q)
+		if !ok {
+			return // nothing can match
+		}
+		d.join(w)
+		defer d.leave(w)
+		for {
+			for e, ok := w.next(); ok; e, ok = w.next() {
+				if ctx.Err() != nil || !yield(e) {
+					return
+				}
+			}
+			select {
+			case <-w.wake:
+			case <-ctx.Done():
+				return
+			case <-d.closed:
+				return
+			}
+		}
+	}
+}
+
+// A watcher is the mailbox of one Watch.
+type watcher struct {
+	// Set by newWatcher, never changed.
+	all            bool   // any action
+	key            string // of the index entries wanted
+	sector, action string
+	version        int
+	ident          string
+	wake           chan struct{} // one token: there may be news
+
+	seen map[Instance]bool // what the caller believes to be there; owned by the caller's goroutine
+
+	mu    sync.Mutex         // protects news and order
+	news  map[Instance]Event // the latest of each instance since the caller looked
+	order []Instance         // keys of news, oldest first
+}
+
+func newWatcher(q Query) (*watcher, bool) {
+	w := &watcher{all: q.Action == "", ident: q.Ident, wake: make(chan struct{}, 1), seen: make(map[Instance]bool), news: make(map[Instance]Event)}
+	if w.all {
+		return w, true
+	}
+	q, ok := q.normal()
+	if !ok {
+		return nil, false
+	}
+	key, ok := appendKey(nil, q.Sector, q.Action, q.Version, q.Envelope)
+	w.key, w.sector, w.action, w.version = string(key), q.Sector, q.Action, q.Version
+	return w, ok
+}
+
+// join starts w with what is there now, so that it misses nothing.
+func (d *Directory) join(w *watcher) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watchers = append(d.watchers, w)
+	for _, in := range d.instances {
+		w.tell(change{new: in.view})
+	}
+}
+
+func (d *Directory) leave(w *watcher) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watchers = slices.DeleteFunc(d.watchers, func(other *watcher) bool { return other == w })
+}
+
+// A change is one instance before and after something happened to it; nil means
+// that it was not there, or is not there any more because of why.
+type change struct {
+	old, new *view
+	why      Why
+}
+
+// tell notes a change for the caller of w, if it matters to it.
+func (w *watcher) tell(c change) {
+	before, was := w.route(c.old)
+	after, is := w.route(c.new)
+	var e Event
+	switch {
+	case is && was:
+		if c.old.ann == c.new.ann {
+			return // neither its rights nor its announcement changed
+		}
+		e = Event{Kind: Updated, Why: Announced, Route: after}
+	case is:
+		e = Event{Kind: Added, Why: Announced, Route: after}
+		if c.old != nil && c.old.ann == c.new.ann && c.old.state == Live {
+			e.Why = Allowed
+		}
+	case was:
+		e = Event{Kind: Removed, Why: w.whyGone(c), Route: before}
+	default:
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	in := e.Route.Peer.Instance
+	if _, ok := w.news[in]; !ok {
+		w.order = append(w.order, in)
+	}
+	w.news[in] = e
+	select {
+	case w.wake <- struct{}{}:
+	default: // a token is there already
+	}
+}
+
+// whyGone says why the new view has no route that the old one had.
+func (w *watcher) whyGone(c change) Why {
+	switch {
+	case c.new == nil:
+		return c.why
+	case c.new.state == Withdrawn:
+		return Goodbye
+	case c.new.state == Suspect:
+		return Expired
+	case c.old.ann == c.new.ann || w.all || c.new.offers(w.sector, w.action, w.version):
+		return Unauthorized
+	}
+	return Replaced
+}
+
+// route returns the route of v that w is interested in.
+func (w *watcher) route(v *view) (Route, bool) {
+	if v == nil || v.state != Live || w.ident != "" && len(withIdent([]Route{{Peer: v.peer}}, w.ident)) == 0 {
+		return Route{}, false
+	}
+	if w.all {
+		return Route{Peer: v.peer, Offer: new(Offer)}, len(v.entries) > 0
+	}
+	for _, e := range v.entries {
+		if e.key == w.key {
+			return e.route, true
+		}
+	}
+	return Route{}, false
+}
+
+// next returns the next thing its caller has to know. What came and went while
+// it was busy is nothing.
+func (w *watcher) next() (Event, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.order) > 0 {
+		in := w.order[0]
+		w.order = w.order[1:]
+		e := w.news[in]
+		delete(w.news, in)
+		known := w.seen[in]
+		switch {
+		case e.Kind == Removed && !known:
+			continue
+		case e.Kind == Removed:
+			delete(w.seen, in)
+		case known:
+			e.Kind = Updated
+		default:
+			e.Kind, w.seen[in] = Added, true
+		}
+		return e, true
+	}
+	w.order = nil // its array may be long
+	return Event{}, false
+}

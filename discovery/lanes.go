@@ -1,0 +1,82 @@
+package discovery
+
+import "time"
+
+// lanes are the signature checks left of certificates that a rule names, and of
+// all others.
+type lanes struct {
+	known   tokens
+	unknown tokens
+}
+
+// tokens is a token bucket: rate tokens a second, twice that at most at once.
+// The holder of the directory's lock owns it.
+type tokens struct {
+	rate float64
+	have float64
+	last time.Time
+}
+
+func newTokens(rate int) tokens {
+	return tokens{rate: float64(rate), have: 2 * float64(rate), last: time.Now()}
+}
+
+// take takes one token, if there is one.
+func (t *tokens) take() bool {
+	now := time.Now()
+	t.have = min(2*t.rate, t.have+t.rate*now.Sub(t.last).Seconds())
+	t.last = now
+	if t.have < 1 {
+		return false
+	}
+	t.have--
+	return true
+}
+
+// A refused remembers datagrams that were refused for what they are, so that
+// each costs one look and not one signature check every time it is repeated.
+// The oldest make room. The holder of the directory's lock owns it.
+type refused struct {
+	life  time.Duration
+	until map[[32]byte]time.Time
+	ring  [][32]byte // keys of until, oldest at next once it is full
+	next  int
+	size  int
+}
+
+func newRefused(size int, life time.Duration) refused {
+	return refused{life: life, until: make(map[[32]byte]time.Time), size: size}
+}
+
+func (r *refused) add(sum [32]byte) {
+	if _, ok := r.until[sum]; ok {
+		r.until[sum] = time.Now().Add(r.life)
+		return
+	}
+	r.until[sum] = time.Now().Add(r.life)
+	if len(r.ring) < r.size {
+		r.ring = append(r.ring, sum)
+		return
+	}
+	delete(r.until, r.ring[r.next])
+	r.ring[r.next] = sum
+	r.next = (r.next + 1) % r.size
+}
+
+func (r *refused) has(sum [32]byte) bool {
+	until, ok := r.until[sum]
+	return ok && time.Now().Before(until)
+}
+
+// Budgets that follow from the limits. They bound what announcements cost in
+// memory when each of them is as large as it may be.
+const (
+	octetsPerUnknown = 8 << 10  // of MaxUnknown records together
+	octetsPerKnown   = 64 << 10 // of MaxIdents records of one certificate together
+	octetsPerAction  = 128      // what a parsed action needs beside its text
+)
+
+// cost is what holding a costs, in octets.
+func cost(a *Announcement) int {
+	return len(a.seal.json) + len(a.seal.signature) + octetsPerAction*len(a.Actions)
+}

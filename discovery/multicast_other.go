@@ -1,0 +1,12 @@
+//go:build unix && !linux
+
+package discovery
+
+import "golang.org/x/sys/unix"
+
+// tuneGroupSocket asks for a large receive buffer, and to share the port with
+// other listeners of this host, for which these systems want a second option.
+func tuneGroupSocket(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+}

@@ -1,0 +1,151 @@
+package discovery
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// AuthorizedReaderOptions configure an AuthorizedReader. A nil pointer means the
+// defaults.
+type AuthorizedReaderOptions struct {
+	RequireSHA256 bool         // ignore rules by SHA-1, key bus.require_sha256
+	Log           *slog.Logger // nil means silence
+	// OnLoad is called with rules that were put in force, by the goroutine that
+	// runs Load or Run. Nil means nobody wants to know.
+	OnLoad func(*Authorized)
+}
+
+// An AuthorizedReader keeps the rules of a directory in step with an
+// authorized_services file (PROTOCOL 9.2). A file that is missing, empty or
+// broken changes nothing: the last good rules stay in force, and as long as
+// there were none, nothing but _meta is allowed.
+//
+// Load and Run are for one goroutine at a time, State for any.
+type AuthorizedReader struct {
+	d      *Directory
+	opts   AuthorizedReaderOptions
+	report *reporter
+
+	file watchedFile // owned by the goroutine of Load or Run
+
+	mu    sync.Mutex // protects state
+	state AuthorizedState
+}
+
+// An AuthorizedState says which rules are in force.
+type AuthorizedState struct {
+	Path   string
+	Rules  *Authorized // in force; nil when there never were any
+	Loaded time.Time   // when they were read
+	Err    error       // why the file cannot be used now, nil when it can
+}
+
+// String says it in one sentence, for people.
+func (s AuthorizedState) String() string {
+	switch {
+	case s.Err != nil && s.Rules != nil:
+		return fmt.Sprintf("%v; the rules of %s stay in force", s.Err, s.Loaded.Format(time.RFC3339))
+	case s.Err != nil:
+		return fmt.Sprintf("%v; nothing is allowed", s.Err)
+	case s.Rules == nil:
+		return fmt.Sprintf("rules %s are not read yet; nothing is allowed", s.Path)
+	}
+	return fmt.Sprintf("%d rules of %s, read %s", len(s.Rules.Rules()), s.Path, s.Loaded.Format(time.RFC3339))
+}
+
+// NewAuthorizedReader returns a reader that puts the rules in the file into d.
+func NewAuthorizedReader(path string, d *Directory, opts *AuthorizedReaderOptions) *AuthorizedReader {
+	if opts == nil {
+		opts = new(AuthorizedReaderOptions)
+	}
+	return &AuthorizedReader{
+		d:      d,
+		opts:   *opts,
+		report: newReporter(opts.Log, d.limits, d.counters),
+		file:   watchedFile{path: path, max: d.limits.MaxAuthzFile},
+		state:  AuthorizedState{Path: path},
+	}
+}
+
+// State returns which rules are in force.
+func (r *AuthorizedReader) State() AuthorizedState {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// Load looks at the file now and puts its rules in force if it changed. The
+// error says why it cannot be used; what was in force stays so then.
+func (r *AuthorizedReader) Load() error {
+	err := r.load()
+	for err == errUnsettled { // somebody is writing it this very moment: at most maxLate times
+		err = r.load()
+	}
+	return err
+}
+
+// Run looks at the file once a second until ctx ends, and returns why ctx ended.
+func (r *AuthorizedReader) Run(ctx context.Context) error {
+	return followFile(ctx, r.file.path, true, r.load)
+}
+
+func (r *AuthorizedReader) load() error {
+	id, err := r.file.stat()
+	if err == nil && id == r.file.last {
+		return r.State().Err
+	}
+	var rules *Authorized
+	if err == nil {
+		rules, id, err = r.parse()
+	}
+	if err == errUnsettled {
+		return err
+	}
+	if err != nil {
+		return r.keep(err)
+	}
+	r.file.last = id
+	for _, w := range rules.Warnings {
+		r.report.say(slog.LevelWarn, countAuthz, "rule file", "file", w.File, "line", w.Line, "what", w.Text)
+	}
+	r.d.SetAuthorized(rules)
+	r.mu.Lock()
+	r.state.Rules, r.state.Loaded, r.state.Err = rules, r.d.now(), nil
+	r.mu.Unlock()
+	if r.opts.OnLoad != nil {
+		r.opts.OnLoad(rules)
+	}
+	return nil
+}
+
+func (r *AuthorizedReader) parse() (*Authorized, fileID, error) {
+	text, id, err := r.file.read()
+	if err != nil {
+		return nil, id, err
+	}
+	rules, err := r.d.limits.ParseAuthorized(bytes.NewReader(text), r.file.path)
+	if err != nil {
+		return nil, id, err
+	}
+	rules.RequireSHA256 = r.opts.RequireSHA256
+	return rules, id, nil
+}
+
+// keep notes why the last good rules stay in force, once for each reason.
+func (r *AuthorizedReader) keep(err error) error {
+	err = fmt.Errorf("discovery: rules %s: %w", r.file.path, err)
+	r.mu.Lock()
+	again := r.state.Err != nil && r.state.Err.Error() == err.Error()
+	r.state.Err = err
+	had := r.state.Rules != nil
+	r.mu.Unlock()
+	if !again {
+		r.d.counters.add(countAuthz, 1)
+		r.report.say(slog.LevelError, countAuthz, "rules cannot be read: the last good ones stay in force", "error", err, "had", had)
+	}
+	return err
+}

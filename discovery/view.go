@@ -1,0 +1,183 @@
+package discovery
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// A State says what may be done with an instance.
+type State uint8
+
+// What may be done with an instance.
+const (
+	Live      State = iota // it may be chosen
+	Suspect                // silent for more than 2.1 intervals: only if nothing else is left
+	Withdrawn              // it asked not to be used
+)
+
+// String returns the name of s.
+func (s State) String() string {
+	names := [...]string{Live: "live", Suspect: "suspect", Withdrawn: "withdrawn"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return "unknown"
+}
+
+// An obstacle keeps a whole instance from being chosen.
+type obstacle uint8
+
+const (
+	noObstacle      obstacle = iota
+	collision                // another certificate has the same SHA-1 (PROTOCOL 18)
+	foreignLoopback          // a loopback address, heard on a real interface (THREATS D22)
+)
+
+// String returns why, for people.
+func (o obstacle) String() string {
+	names := [...]string{noObstacle: "", collision: "two certificates have its SHA-1 fingerprint, so neither is believed",
+		foreignLoopback: "its address is a loopback one, and it was heard from another host"}
+	return names[o]
+}
+
+// A view is what an announcement means under the rules in force. It is made
+// outside of all locks and never changes.
+type view struct {
+	peer     *Peer
+	ann      *Announcement
+	state    State
+	obstacle obstacle
+	future   bool
+	before   *Announcement // of one that withdrew: what it offered, for people; may be nil
+	denied   int           // actions that the rules do not allow
+	entries  []entry       // what Find may return
+}
+
+// entriesPerAction bounds the entries of one announcement: a name, at most four
+// aliases and a few envelopes for each of its actions.
+const entriesPerAction = 16
+
+// see makes the view of a.
+func (d *Directory) see(a *Announcement, z *Authorized, s State, o obstacle, future bool) *view {
+	v := &view{
+		peer: &Peer{
+			Instance:    Instance{SHA256: a.Certificate.SHA256, Ident: a.Ident},
+			Certificate: a.Certificate,
+			Ident:       a.Ident,
+			Address:     a.HostPort(),
+			Scheme:      a.Scheme(),
+			Interval:    a.Interval,
+			Timestamp:   a.Timestamp,
+			GoDialect:   a.GoDialect(),
+		},
+		ann: a, state: s, obstacle: o, future: future,
+	}
+	if s == Withdrawn {
+		return v
+	}
+	offers := make([]Offer, 0, len(a.Actions))
+	keys := make(map[string]bool, 2*len(a.Actions))
+	most := entriesPerAction * d.limits.MaxActions
+	for i := range a.Actions {
+		action := &a.Actions[i]
+		offer, ok := offerOf(action, a.Certificate, z)
+		if !ok {
+			v.denied++
+			continue
+		}
+		offers = append(offers, offer)
+		shared := &offers[len(offers)-1]
+		v.enter(d.seed, keys, most, shared, shared.Action)
+		for _, alias := range action.Aliases() {
+			v.enter(d.seed, keys, most, shared, action.Class+"."+alias)
+		}
+	}
+	if o != noObstacle {
+		v.entries = nil
+	}
+	return v
+}
+
+// offerOf returns an action as an offer, if the rules allow it.
+func offerOf(action *Action, c *Certificate, z *Authorized) (Offer, bool) {
+	name := action.FullName()
+	decision := z.Decide(c, action.Sector, name)
+	if !decision.Allowed {
+		return Offer{}, false
+	}
+	if strings.HasPrefix(name, metaClass) {
+		// Everybody may offer this. Rules ignore case and the exemption does not,
+		// so another spelling asks whether a rule allows it as well.
+		decision = z.Decide(c, action.Sector, strings.ToUpper(name))
+	}
+	timeout, _ := action.Timeout()
+	return Offer{
+		Sector:    action.Sector,
+		Action:    name,
+		Version:   action.Version,
+		Envelopes: action.Envelopes,
+		Flags:     action.Flags,
+		Timeout:   timeout,
+		NoAuth:    action.NoAuth(),
+		Rule:      decision.Allowed,
+	}, true
+}
+
+// enter adds the entries of an offer under a name. What was entered before
+// stays: nobody gets more picks by saying a thing twice.
+func (v *view) enter(seed seed, keys map[string]bool, most int, o *Offer, name string) {
+	for _, envelope := range o.Envelopes {
+		key, ok := appendKey(nil, o.Sector, name, o.Version, envelope)
+		if !ok || keys[string(key)] || len(v.entries) >= most {
+			continue
+		}
+		e := entry{key: string(key), shard: seed.shardOf(key), route: Route{Peer: v.peer, Offer: o}}
+		keys[e.key] = true
+		v.entries = append(v.entries, e)
+	}
+}
+
+// as returns v in another state.
+func (v *view) as(s State) *view {
+	w := *v
+	w.state = s
+	return &w
+}
+
+// offering returns the announcement that says what v offers, or offered before
+// it withdrew.
+func (v *view) offering() *Announcement {
+	if v.state == Withdrawn && v.before != nil && len(v.ann.Actions) == 0 {
+		return v.before
+	}
+	return v.ann
+}
+
+// offers tells whether v announces an action, allowed or not.
+func (v *view) offers(sector, action string, version int) bool {
+	for i := range v.ann.Actions {
+		a := &v.ann.Actions[i]
+		if a.Version != version || !equalFoldASCII(a.Sector, sector) {
+			continue
+		}
+		if equalFoldASCII(a.FullName(), action) {
+			return true
+		}
+		for _, alias := range a.Aliases() {
+			if equalFoldASCII(a.Class+"."+alias, action) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// loopbackAddress tells whether a announces an address that means another host
+// to everybody who reads it.
+func loopbackAddress(a *Announcement) bool {
+	host := a.HostPort()
+	if p, err := netip.ParseAddrPort(host); err == nil {
+		return p.Addr().Unmap().IsLoopback()
+	}
+	return equalFoldASCII(strings.TrimSuffix(host[:strings.LastIndexByte(host, ':')], "."), "localhost")
+}
