@@ -120,7 +120,8 @@ func TestHeaderReaderRemembersLittle(t *testing.T) {
 	var h packet.Header
 	for i := range 5000 {
 		name := strings.Repeat("x", 100) + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
-		body := []byte(`{"action":"` + name + `","sector":"\n` + name + `","envelope":"` + name + name + `","x":"` + strings.Repeat(name, 20) + `"}`)
+		body := []byte(`{"action":"` + name + `","sector":"\n` + name + `","envelope":"` + name + name + `","x":"` + strings.Repeat(name, 20) +
+			`","ticket":"` + strings.Repeat(`\n`, 10000) + `"}`)
 		if err := r.Parse(body, &h); err != nil {
 			t.Fatal(err)
 		}

@@ -91,6 +91,18 @@ func TestBadMembersFailTheirMessageOnly(t *testing.T) {
 	}
 }
 
+func TestParseResolvesEscapes(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{`plain`, "plain"}, {`\"\\\/\b\f\n\r\t`, "\"\\/\b\f\n\r\t"}, {`\u0041\u00e9\u20AC\uFFFD`, "Aé€\ufffd"}, {`\ud83d\ude00`, "😀"}, {`a\u0000b`, "a\x00b"},
+		{`é€😀`, "é€😀"}, {`x\\u0041`, `x\u0041`}, {`\udbff\udfff`, "\U0010ffff"},
+	} {
+		h := parse(t, `{"action":"`+tt.text+`","error":"`+tt.text+`","x`+tt.text+`":1}`)
+		if h.Action != tt.want || h.Error != tt.want || h.Extra["x"+tt.want] == nil {
+			t.Errorf("string %q: action %q, error %q, extra %q; want %q", tt.text, h.Action, h.Error, h.Extra, tt.want)
+		}
+	}
+}
+
 func TestSectorIsInformational(t *testing.T) {
 	for _, tt := range []struct {
 		text, want string

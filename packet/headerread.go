@@ -173,11 +173,12 @@ func (r *HeaderReader) set(h *Header, m member, v value) bool {
 // resolve returns the text of a string without its quotes and escapes. It is
 // valid until the next call.
 func (r *HeaderReader) resolve(v value) []byte {
-	if !v.escaped {
-		return v.raw[1 : len(v.raw)-1]
+	text := v.raw[1 : len(v.raw)-1]
+	if v.escaped {
+		r.scratch = appendUnquoted(r.scratch[:0], text)
+		return r.scratch
 	}
-	r.scratch = v.appendText(r.scratch[:0])
-	return r.scratch
+	return text
 }
 
 // text stores a string that is rarely the same twice, or must not be kept.

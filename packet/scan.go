@@ -41,19 +41,11 @@ func (v value) is(text string) bool {
 	if v.kind != kindString {
 		return false
 	}
+	own := v.raw[1 : len(v.raw)-1]
 	if v.escaped {
-		return string(v.appendText(nil)) == text
+		own = appendUnquoted(nil, own)
 	}
-	return string(v.raw[1:len(v.raw)-1]) == text
-}
-
-// appendText appends what the string v stands for to b.
-func (v value) appendText(b []byte) []byte {
-	text := v.raw[1 : len(v.raw)-1]
-	if v.escaped {
-		return appendUnquoted(b, text)
-	}
-	return append(b, text...)
+	return string(own) == text
 }
 
 // integer returns the number v, when it has neither fraction nor exponent and
