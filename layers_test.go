@@ -54,6 +54,7 @@ var layers = []row{
 	{dir: "cli/scamp", ours: "cli/command"},
 	{dir: "cli/command", ours: "all", other: "net sys term fsnotify zerolog cobra pflag",
 		files: map[string]string{"demo*.go": "fixtures"}},
+	{dir: "cli/conform", ours: "packet discovery scamp", other: "net sys"}, // its judge must not be what it judges, so no mux
 	{dir: "examples/...", ours: "all fixtures", other: "zerolog"},
 	{dir: ".", ours: "all"}, // tests of the whole tree, such as this one
 }
