@@ -19,8 +19,8 @@ import (
 	"github.com/scampbus/scamp-go/scamp"
 )
 
-// parse reads text as a file named soa.conf and fails the test on an error.
-func parse(t testing.TB, text string) *scamp.Config {
+// parseConfig reads text as a file named soa.conf and fails the test on an error.
+func parseConfig(t testing.TB, text string) *scamp.Config {
 	t.Helper()
 	c, err := scamp.ParseConfig([]byte(text), "soa.conf")
 	if err != nil {
@@ -77,7 +77,7 @@ func TestConformanceConfig(t *testing.T) {
 			`config.conf:13: key "path.hash" is unknown`,
 			`config.conf:14: no key before '=': want KEY = VALUE`,
 		}
-		if got := warnings(c); !slices.Equal(got, want) {
+		if got := configWarnings(c); !slices.Equal(got, want) {
 			t.Errorf("warnings %q, want %q", got, want)
 		}
 	})
@@ -109,7 +109,7 @@ func TestConformanceConfig(t *testing.T) {
 	})
 }
 
-func warnings(c *scamp.Config) []string {
+func configWarnings(c *scamp.Config) []string {
 	var all []string
 	for _, w := range c.Warnings {
 		all = append(all, w.String())
@@ -147,7 +147,7 @@ func TestConfigGrammar(t *testing.T) {
 		{"blanks in the key", "a b = c", "a b", "c"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, ok := parse(t, tt.text).Lookup(tt.key); !ok || got != tt.want {
+			if got, ok := parseConfig(t, tt.text).Lookup(tt.key); !ok || got != tt.want {
 				t.Errorf("%q: Lookup(%q) = %q, %v, want %q", tt.text, tt.key, got, ok, tt.want)
 			}
 		})
@@ -280,13 +280,13 @@ func TestConfigBounds(t *testing.T) {
 			}
 		})
 	}
-	c := parse(t, strings.Repeat("x\n", 10_000))
+	c := parseConfig(t, strings.Repeat("x\n", 10_000))
 	if n := len(c.Warnings); n != 101 || c.Warnings[100].Line != 101 {
 		t.Errorf("%d warnings for 10000 bad lines, want 100 and one that ends them", n)
 	}
-	c = parse(t, strings.Repeat("k", 100_000)+" = v\n")
+	c = parseConfig(t, strings.Repeat("k", 100_000)+" = v\n")
 	if len(c.Warnings) != 1 || len(c.Warnings[0].Text) > 1000 {
-		t.Errorf("warnings for a key of 100000 octets: %.1000q, want a short one", warnings(c))
+		t.Errorf("warnings for a key of 100000 octets: %.1000q, want a short one", configWarnings(c))
 	}
 }
 
@@ -307,7 +307,7 @@ func TestConfigKeys(t *testing.T) {
 		if s.Default == "" {
 			continue
 		}
-		c := parse(t, s.Key+" = "+s.Default)
+		c := parseConfig(t, s.Key+" = "+s.Default)
 		if got := scamp.FieldsOf(c.WithDefaults()); !reflect.DeepEqual(got, zero) {
 			t.Errorf("%s = %s gives %+v, want what a zero Config means, %+v", s.Key, s.Default, got, zero)
 		}
@@ -321,7 +321,7 @@ func TestConfigAliases(t *testing.T) {
 			continue
 		}
 		n++
-		read := func(text string) scamp.Config { return scamp.FieldsOf(parse(t, text)) }
+		read := func(text string) scamp.Config { return scamp.FieldsOf(parseConfig(t, text)) }
 		one, two := s.Key+" = 41\n", s.Alias+" = 42\n"
 		newer, older := read(one), read(s.Key+" = 42\n")
 		if reflect.DeepEqual(newer, older) {
@@ -362,7 +362,7 @@ func TestConfigWarns(t *testing.T) {
 		{"web/front.soa_key = a\nweb/front.soa_cert = b\nx.key = a\nx.cert = b", ""},
 		{"worker.limit = 3\nx.logfile = 3\nx.stderr = 3\ndispatcher.port = 1\ncircular.secret = hush\nlog.level = 2", ""},
 	} {
-		got := strings.Join(warnings(parse(t, tt.text)), "\n")
+		got := strings.Join(configWarnings(parseConfig(t, tt.text)), "\n")
 		if !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("%q: warnings %q, want %q", tt.text, got, tt.want)
 		}

@@ -106,7 +106,7 @@ func TestAuthorizedPath(t *testing.T) {
 }
 
 func TestTicketKeyPathConfigured(t *testing.T) {
-	c := parse(t, "auth.ticket_verify_key = /x.pem")
+	c := parseConfig(t, "auth.ticket_verify_key = /x.pem")
 	if got := c.TicketKeyPath(); got != "/x.pem" {
 		t.Errorf("TicketKeyPath = %q, want the configured one", got)
 	}

@@ -70,7 +70,7 @@ func checkLimitKey(t *testing.T, part, field, key, unit string, def int64) {
 		step, scale = int64(time.Second), int64(time.Second)
 	}
 	text := fmt.Sprintf("%s = %d", key, (def+step)/scale)
-	c := parse(t, text)
+	c := parseConfig(t, text)
 	if got := limitField(&c.Limits, part, field).Int(); got != def+step {
 		t.Errorf("%q sets %s.Limits.%s to %d, want %d", text, part, field, got, def+step)
 	}

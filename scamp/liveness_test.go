@@ -71,21 +71,21 @@ func TestRunningFileStaysInside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := tree(t, outer), "run "+filepath.Join("run", tt.want); got != want {
+			if got, want := listTree(t, outer), "run "+filepath.Join("run", tt.want); got != want {
 				t.Errorf("made %q, want %q", got, want)
 			}
 			if err := f.Remove(); err != nil {
 				t.Errorf("Remove: %v", err)
 			}
-			if got := tree(t, outer); got != "run" {
+			if got := listTree(t, outer); got != "run" {
 				t.Errorf("left %q, want the directory alone", got)
 			}
 		})
 	}
 }
 
-// tree lists everything below dir.
-func tree(t *testing.T, dir string) string {
+// listTree lists everything below dir.
+func listTree(t *testing.T, dir string) string {
 	t.Helper()
 	var all []string
 	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, _ fs.DirEntry, err error) error {

@@ -11,8 +11,8 @@ import (
 	"github.com/scampbus/scamp-go/scamp"
 )
 
-// host makes interfaces of lines "NAME ADDRESS"; equal names have equal indexes.
-func host(lines ...string) []discovery.Iface {
+// hostOf makes interfaces of lines "NAME ADDRESS"; equal names have equal indexes.
+func hostOf(lines ...string) []discovery.Iface {
 	var all []discovery.Iface
 	var names []string
 	for _, line := range lines {
@@ -26,7 +26,7 @@ func host(lines ...string) []discovery.Iface {
 }
 
 func TestSelectIfaces(t *testing.T) {
-	big := host("lo 127.0.0.1", "wan 203.0.113.9", "docker0 172.17.0.1", "home 192.168.1.7", "eth1 10.0.0.5", "eth1 10.0.0.6", "eth2 10.9.0.1")
+	big := hostOf("lo 127.0.0.1", "wan 203.0.113.9", "docker0 172.17.0.1", "home 192.168.1.7", "eth1 10.0.0.5", "eth1 10.0.0.6", "eth2 10.9.0.1")
 	for _, tt := range []struct {
 		name     string
 		host     []discovery.Iface
@@ -37,8 +37,8 @@ func TestSelectIfaces(t *testing.T) {
 		{"autodetect prefers 10/8, the first", big, "", "10.0.0.5", nil},
 		{"then 192.168/16", big[:4], "", "192.168.1.7", nil},
 		{"then 172.16/12", big[:3], "", "172.17.0.1", nil},
-		{"the end of 172.16/12", host("a 172.31.255.255"), "", "172.31.255.255", nil},
-		{"beyond 172.16/12", host("a 172.32.0.1", "b 172.15.0.1"), "", "", nil},
+		{"the end of 172.16/12", hostOf("a 172.31.255.255"), "", "172.31.255.255", nil},
+		{"beyond 172.16/12", hostOf("a 172.32.0.1", "b 172.15.0.1"), "", "", nil},
 		{"never loopback or public by itself", big[:2], "", "", nil},
 		{"no interface at all", nil, "", "", nil},
 		{"address", big, "203.0.113.9", "203.0.113.9", nil},
@@ -90,7 +90,7 @@ func TestSelectIfacesOfManyIsShort(t *testing.T) {
 	for i := range 1000 {
 		lines = append(lines, fmt.Sprintf("if%d 10.0.%d.%d", i, i/250, i%250+1))
 	}
-	_, problems := scamp.SelectIfaces(host(lines...), "bus.address", []string{"192.0.2.1"})
+	_, problems := scamp.SelectIfaces(hostOf(lines...), "bus.address", []string{"192.0.2.1"})
 	if len(problems) != 1 || len(problems[0].Error()) > 600 {
 		t.Errorf("problems %q, want one that is short", problems)
 	}
@@ -111,14 +111,14 @@ func TestHostIfacesHasLoopback(t *testing.T) {
 	if ifaces[i].Index == 0 || ifaces[i].Name == "" {
 		t.Errorf("%+v: want an index and a name", ifaces[i])
 	}
-	c := parse(t, "bus.address = 127.0.0.1\ndiscovery.address = if:"+ifaces[i].Name+"\nservice.address = 192.0.2.254")
+	c := parseConfig(t, "bus.address = 127.0.0.1\ndiscovery.address = if:"+ifaces[i].Name+"\nservice.address = 192.0.2.254")
 	if got, problems := c.DiscoveryIfaces(); len(problems) > 0 || !slices.Equal(got, ifaces[i:i+1]) {
 		t.Errorf("DiscoveryIfaces = %v, %v, want %v", got, problems, ifaces[i])
 	}
 	if got, problems := c.ServiceIfaces(); len(got) > 0 || len(problems) != 1 || !strings.Contains(problems[0].Error(), "service.address") {
 		t.Errorf("ServiceIfaces of an address of nobody = %v, %v, want one problem with service.address", got, problems)
 	}
-	c = parse(t, "bus.address = 127.0.0.1")
+	c = parseConfig(t, "bus.address = 127.0.0.1")
 	for _, ifacesOf := range []func() ([]discovery.Iface, []error){c.DiscoveryIfaces, c.ServiceIfaces} {
 		if got, problems := ifacesOf(); len(problems) > 0 || !slices.Equal(got, ifaces[i:i+1]) {
 			t.Errorf("bus.address for both: %v, %v, want %v", got, problems, ifaces[i])
