@@ -1,0 +1,288 @@
+package scamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// Options replace what a bus would otherwise take from its configuration and its
+// surroundings. Nil, and every zero field, means the default.
+type Options struct {
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // nil means TCP
+	Listen   func(network, addr string) (net.Listener, error)                  // nil means TCP
+	Carriers []discovery.Carrier                                               // announcements go and come here; nil means multicast. The bus closes them
+	Now      func() time.Time                                                  // the wall clock, for the timestamps of announcements; nil means time.Now
+	Rand     func(n int) int                                                   // 0 to n-1, for the choice of instances; nil means math/rand
+	Log      *slog.Logger                                                      // nil means silence
+	Limits   Limits                                                            // fields that are set win over the configuration
+	KeyPair  *KeyPair                                                          // shown to services as the caller's certificate; nil means none
+
+	ConfigDir string // directory of services/NAME.key, .crt and authorized_services; empty means that of the configuration
+}
+
+func (o *Options) listen(network, addr string) (net.Listener, error) {
+	if o.Listen != nil {
+		return o.Listen(network, addr)
+	}
+	return net.Listen(network, addr)
+}
+
+// limits are those of the options over those of the configuration.
+func (o *Options) limits(cfg *Config) Limits {
+	l := overlay(o.Limits, cfg.Limits)
+	return l.WithDefaults()
+}
+
+// A Bus is how a program is on the bus: it knows what is offered and by whom, holds
+// the connections to services, and makes services. Safe for concurrent use. Close it
+// when done; services end with the context of their Serve, which should end first.
+type Bus struct {
+	cfg     *Config
+	opts    Options
+	limits  Limits
+	log     *logger
+	dir     *discovery.Directory
+	pool    *pool
+	balance *balancer
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	opened time.Time
+	cache  *discovery.CacheReader      // nil without discovery.cache_path
+	rules  *discovery.AuthorizedReader // nil without a rules file
+
+	mu        sync.Mutex // protects what follows
+	carriers  []discovery.Carrier
+	carryErr  error // why there is no multicast
+	listening bool  // observers run
+}
+
+// Open returns a bus for a configuration. A nil cfg means defaults, as does nil opts.
+//
+// A bus without discovery.cache_path listens to multicast itself; with one it follows
+// that file, and listens too while the file is missing or stale.
+func Open(cfg *Config, opts *Options) (*Bus, error) {
+	if cfg == nil {
+		cfg = new(Config)
+	}
+	cfg = cfg.WithDefaults()
+	b := &Bus{cfg: cfg, opened: time.Now()}
+	if opts != nil {
+		b.opts = *opts
+	}
+	if b.opts.ConfigDir != "" {
+		cfg.ConfigDir = b.opts.ConfigDir
+	}
+	b.limits = b.opts.limits(cfg)
+	b.log = newLogger(b.opts.Log, &b.limits)
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.dir = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: b.limits.Discovery, Now: b.opts.Now, Log: b.opts.Log})
+	b.pool = newPool(cfg, &b.limits, b.log, &b.opts, b.opts.KeyPair)
+	b.balance = newBalancer(&b.limits, b.pool, b.opts.Rand)
+	b.carriers = b.opts.Carriers
+	b.followRules()
+	if cfg.CachePath == "" {
+		b.listen()
+		return b, nil
+	}
+	b.cache = discovery.NewCacheReader(cfg.CachePath, b.dir, &discovery.CacheReaderOptions{
+		Log: b.opts.Log, OnState: b.cacheState,
+	})
+	if b.cache.Load() != nil {
+		b.listen()
+	}
+	b.work.Go(func() { b.cache.Run(b.ctx) }) // ends with Close
+	return b, nil
+}
+
+// Directory is what the bus knows of others.
+func (b *Bus) Directory() *discovery.Directory { return b.dir }
+
+// Config is the configuration the bus was opened with, defaults filled in. It must
+// not be changed.
+func (b *Bus) Config() *Config { return b.cfg }
+
+// Stats returns every counter of the bus by the name that THREATS gives it. The map
+// is the caller's.
+func (b *Bus) Stats() map[string]uint64 {
+	all := make(map[string]uint64)
+	b.log.each(func(name string, n uint64) { all[name] += n })
+	for name, n := range b.dir.Stats().Counters {
+		all[name] += n
+	}
+	return all
+}
+
+// Close ends all connections and waits for what the bus runs. Calls that wait fail.
+func (b *Bus) Close() error {
+	b.cancel()
+	b.pool.close()
+	b.mu.Lock()
+	carriers := b.carriers
+	b.carriers, b.carryErr = nil, errClosed
+	b.mu.Unlock()
+	for _, c := range carriers {
+		c.Close()
+	}
+	b.work.Wait()
+	b.dir.Close()
+	return nil
+}
+
+// followRules keeps the directory's rules those of the file.
+func (b *Bus) followRules() {
+	path := b.cfg.AuthorizedPath()
+	if path == "" {
+		return
+	}
+	b.rules = discovery.NewAuthorizedReader(path, b.dir, &discovery.AuthorizedReaderOptions{
+		RequireSHA256: b.cfg.RequireSHA256, Log: b.opts.Log,
+	})
+	b.rules.Load()                           // what is wrong stands in its State, and in the errors of calls
+	b.work.Go(func() { b.rules.Run(b.ctx) }) // ends with Close
+}
+
+// carry returns what announcements go and come by, opened when first needed.
+func (b *Bus) carry() ([]discovery.Carrier, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.carriers != nil || b.carryErr != nil {
+		return b.carriers, b.carryErr
+	}
+	ifaces, problems := b.cfg.DiscoveryIfaces()
+	for _, err := range problems {
+		b.log.slog.Warn("one interface is left out of discovery", "error", err)
+	}
+	if len(ifaces) == 0 {
+		b.carryErr = errNoIface
+		return nil, b.carryErr
+	}
+	m, err := discovery.NewMulticast(discovery.MulticastOptions{Group: b.cfg.MulticastAddress, Port: b.cfg.DiscoveryPort, Ifaces: ifaces})
+	if err != nil {
+		b.carryErr = err
+		return nil, err
+	}
+	for _, err := range m.Problems() {
+		b.log.slog.Warn("discovery goes on without one interface", "error", err)
+	}
+	b.carriers = []discovery.Carrier{m}
+	return b.carriers, nil
+}
+
+var errNoIface = errors.New("scamp: no address for discovery: set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
+
+// listen observes announcements from now on.
+func (b *Bus) listen() {
+	carriers, err := b.carry()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.listening || b.ctx.Err() != nil {
+		return
+	}
+	b.listening = true
+	if err != nil {
+		b.log.slog.Warn("not listening for announcements", "error", err)
+		return
+	}
+	for _, c := range carriers {
+		o := discovery.NewObserver(c, b.dir, &discovery.ObserverOptions{Log: b.opts.Log})
+		b.work.Go(func() { o.Run(b.ctx) }) // ends with Close
+	}
+}
+
+// cacheState starts to listen when the cache file has become of no use. Who listens
+// once goes on: it costs little, and the file may go again.
+func (b *Bus) cacheState(s discovery.CacheState) {
+	if s.Condition != discovery.CacheFresh {
+		b.listen()
+	}
+}
+
+// settle waits for an action while it may just not have been heard yet: every service
+// repeats itself once an interval.
+func (b *Bus) settle(ctx context.Context, q discovery.Query) []discovery.Route {
+	b.mu.Lock()
+	listening := b.listening && b.carryErr == nil
+	b.mu.Unlock()
+	left := warmUp - time.Since(b.opened)
+	if !listening || left <= 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	routes, _ := b.dir.Wait(ctx, q)
+	return routes
+}
+
+// warmUp is how long a bus that listens itself may not have heard a live service: an
+// interval and a bit.
+const warmUp = 5500 * time.Millisecond
+
+// notFound says why nobody can be asked, as precisely as is known (PROTOCOL 11.3).
+func (b *Bus) notFound(q discovery.Query) error {
+	why := b.dir.Explain(q)
+	e := &CallError{Action: q.String(), Ran: RanNo}
+	kind := ErrNotFound
+	switch {
+	case why.Reason == discovery.NotAuthorized:
+		kind = ErrDenied
+	case why.Stale != "":
+		kind = ErrStale
+		e.Advice = "is scamp cache running, with the same discovery.cache_path?"
+	}
+	e.Err = fmt.Errorf("%w: %v", kind, why)
+	switch {
+	case b.rules == nil && kind == ErrDenied:
+		e.Advice = "there is no rules file: set bus.authorized_services"
+	case kind == ErrDenied && b.rules.State().Err != nil:
+		e.Advice = b.rules.State().String()
+	case b.carryError() != nil && b.cache == nil:
+		e.Advice = b.carryError().Error()
+	}
+	return e
+}
+
+func (b *Bus) carryError() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.carryErr
+}
+
+// listenInRange opens a listener on each service address, at a random port of the
+// range (PROTOCOL 12.1).
+func (b *Bus) listenInRange() (listeners []net.Listener, failed []error) {
+	ifaces, failed := b.cfg.ServiceIfaces()
+	for _, i := range ifaces {
+		l, err := b.bind(i.Addr.String())
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, failed
+}
+
+func (b *Bus) bind(host string) (net.Listener, error) {
+	var err error
+	span := b.cfg.LastPort - b.cfg.FirstPort + 1
+	for range b.cfg.BindTries {
+		port := b.cfg.FirstPort + b.balance.rand(span)
+		var l net.Listener
+		if l, err = b.opts.listen("tcp", fmt.Sprintf("%s:%d", host, port)); err == nil {
+			return l, nil
+		}
+		if !portInUse(err) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("scamp: listen on %s, ports %d to %d: %w", host, b.cfg.FirstPort, b.cfg.LastPort, err)
+}

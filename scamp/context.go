@@ -1,0 +1,122 @@
+package scamp
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A requestContext is the context of one handler. It ends when the caller leaves,
+// its time is over, the connection is lost or the handler has returned. It is a type
+// of its own because most handlers never ask for Done: nothing is made until one does.
+type requestContext struct {
+	deadline time.Time // zero if none
+	serving  *serving
+
+	mu    sync.Mutex
+	done  chan struct{} // nil until asked for
+	err   error
+	cause error
+	after map[*afterFunc]struct{}
+}
+
+type afterFunc struct{ f func() }
+
+func (c *requestContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+
+func (c *requestContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.err != nil {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+func (c *requestContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+type servingKey struct{}
+
+func (c *requestContext) Value(key any) any {
+	if _, ok := key.(servingKey); ok {
+		return c.serving
+	}
+	return nil
+}
+
+// AfterFunc lets package context derive contexts from this one without a goroutine.
+func (c *requestContext) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		go f() // as context.AfterFunc does; f ends it
+		return func() bool { return false }
+	}
+	if c.after == nil {
+		c.after = make(map[*afterFunc]struct{})
+	}
+	a := &afterFunc{f}
+	c.after[a] = struct{}{}
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, waiting := c.after[a]
+		delete(c.after, a)
+		return waiting
+	}
+}
+
+// end ends the context, once. Err is context.DeadlineExceeded if the time was over,
+// else context.Canceled; the cause says more.
+func (c *requestContext) end(cause error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err, c.cause = context.Canceled, cause
+	if cause == errServiceTime {
+		c.err = context.DeadlineExceeded
+	}
+	if c.done != nil {
+		close(c.done)
+	}
+	after := c.after
+	c.after = nil
+	c.mu.Unlock()
+	for a := range after {
+		go a.f() // as context.AfterFunc does
+	}
+}
+
+// why is the cause, nil while the context lives.
+func (c *requestContext) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// RequestFrom returns the request that a handler's context belongs to, and nil for
+// any other context. It is how a typed handler sees more than its input.
+func RequestFrom(ctx context.Context) *Request {
+	if s, ok := ctx.Value(servingKey{}).(*serving); ok {
+		return &s.req
+	}
+	return nil
+}
+
+// ReplyFrom returns the reply of the handler that ctx belongs to, for its header
+// fields, and nil for any other context.
+func ReplyFrom(ctx context.Context) *ReplyWriter {
+	if s, ok := ctx.Value(servingKey{}).(*serving); ok {
+		return &s.rep
+	}
+	return nil
+}

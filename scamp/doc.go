@@ -1,0 +1,37 @@
+// Package scamp calls and serves actions on a SCAMP bus: RPC without a broker.
+//
+// A service announces, signed with its key, which actions it offers; everybody on the
+// network hears it. A caller names an action; the bus finds an instance that may offer
+// it, opens a TLS connection that must show exactly the announced certificate, and
+// sends the request as one of many streams on it.
+//
+//	bus, err := scamp.Initialize("/etc/SCAMP/soa.conf")
+//	out, err := scamp.Call[Greeting](ctx, bus, "helloworld.hello", Who{"world"})
+//
+// and to serve:
+//
+//	svc, err := bus.NewService("helloworld", nil)
+//	scamp.HandleJSON(svc, "helloworld.hello", func(ctx context.Context, in Who) (Greeting, error) { … }, nil)
+//	err = svc.Serve(ctx)
+//
+// How one request goes through the package:
+//
+//	Call ─ query ─ directory ─ balancer ─ pool ─ peer.open ─► Stream ─► mux ─► network
+//	                                                            ▲ replied
+//	network ─► mux ─► peer.accept ─┬─ reply ────────────────────┘
+//	                               └─ request ─► dispatcher ─► serving ─► Handler ─► ReplyWriter ─► mux
+//
+// What always holds:
+//
+//  1. Nothing of a request is sent before the peer showed exactly the announced
+//     certificate (Identity.verify, inside the handshake).
+//  2. A call is in its peer's tables before its first octet is written and leaves them
+//     through one function, peer.leave; it ends once, in a reply or a *CallError.
+//  3. CallError.Ran is RanNo only if the request's header was never handed to TLS, or
+//     the service promised that no handler ran. Only such requests are sent again.
+//  4. A request gets exactly one reply, whatever its handler does (serving.start).
+//  5. The goroutine that reads a connection never runs a handler and never waits.
+//  6. Work counts as running until the handler has returned and its reply is written.
+//  7. Authorization is decided by the directory when an instance is chosen, on the
+//     resolved action.
+package scamp

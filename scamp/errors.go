@@ -1,0 +1,221 @@
+package scamp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/scampbus/scamp-go/packet"
+)
+
+// The reasons a call can fail, for errors.Is. There is one for each exit code of
+// the command. Context errors (context.Canceled, context.DeadlineExceeded) and net
+// errors are in the chain beside them.
+var (
+	ErrNotFound = errors.New("action not found")       // nobody offers the action, in that sector, version and envelope
+	ErrDenied   = errors.New("not authorized")         // somebody offers it and may not, or the service refused the caller
+	ErrTimeout  = errors.New("timed out")              // no reply in time
+	ErrPin      = errors.New("certificate mismatch")   // the peer does not show the announced certificate
+	ErrStale    = errors.New("discovery cache stale")  // the action is not found, and what we know is old
+	ErrRefused  = errors.New("refused before it ran")  // the service did not take the request: busy, or shutting down
+	ErrLost     = errors.New("connection lost")        // the connection ended before the reply did
+	ErrNoDial   = errors.New("could not connect")      // no connection could be made
+	errClosed   = errors.New("bus closed")             // Close was called
+	errBadReply = errors.New("reply not understood")   // a header member has an unusable type
+	errTXERR    = errors.New("reply broke off")        // the reply ended in TXERR
+	errNoBody   = errors.New("request body not given") // a body cannot be read twice
+)
+
+// The codes of PROTOCOL 5.3 that this library sends by itself. Codes of an action's
+// own begin with "x_".
+const (
+	CodeAuthn         = "authn"
+	CodeAuthz         = "authz"
+	CodeNoAction      = "no_action"
+	CodeBadRequest    = "bad_request"
+	CodeRequestTooBig = "request_too_big"
+	CodeRateLimit     = "ratelimit"
+	CodeTransport     = "transport"
+	CodeInternal      = "internal"
+	CodeGeneral       = "general"
+)
+
+// Ran says whether a request that failed may have been acted upon (PROTOCOL 5.5).
+type Ran int
+
+// The zero value promises nothing.
+const (
+	RanMaybe Ran = iota
+	RanNo
+	RanYes
+)
+
+func (r Ran) String() string {
+	switch r {
+	case RanNo:
+		return "no"
+	case RanYes:
+		return "yes"
+	}
+	return "maybe"
+}
+
+// A RemoteError is the action's own answer "no". A handler returns one to choose
+// what the caller sees; a caller gets one inside a CallError.
+type RemoteError struct {
+	Code string          // short, for programs; "general" if empty
+	Text string          // for people; from the network at a caller's
+	Data json.RawMessage // details: a JSON object, or nil
+}
+
+func (e *RemoteError) Error() string {
+	return clean(e.code()) + ": " + clean(e.text())
+}
+
+func (e *RemoteError) code() string {
+	if e.Code == "" {
+		return CodeGeneral
+	}
+	return e.Code
+}
+
+func (e *RemoteError) text() string {
+	if e.Text == "" {
+		return "Unknown error"
+	}
+	return e.Text
+}
+
+// Is lets errors.Is see what the codes authn, authz and no_action say (ErrDenied,
+// ErrNotFound), and that a service of ours ended a handler whose time was over
+// (ErrTimeout).
+func (e *RemoteError) Is(target error) bool {
+	switch e.Code {
+	case CodeAuthn, CodeAuthz:
+		return target == ErrDenied
+	case CodeNoAction:
+		return target == ErrNotFound
+	case CodeTransport:
+		return target == ErrTimeout && e.says("timeout")
+	}
+	return false
+}
+
+// says reports a member of Data that is the JSON value true.
+func (e *RemoteError) says(name string) bool {
+	var d map[string]json.RawMessage
+	return json.Unmarshal(e.Data, &d) == nil && string(d[name]) == "true"
+}
+
+var dispatchFailureData = json.RawMessage(`{"dispatch_failure":true}`)
+
+// A CallError is why a call failed: what was called and where, how often it was
+// tried, whether it may have run, and what to do. It wraps a *RemoteError if the
+// action answered, else the cause.
+type CallError struct {
+	Action   string // sector:Class.name~version
+	Instance string // ident and address of the instance last tried; empty if there was none
+	Attempts int    // instances the request was handed to
+	Ran      Ran
+	Advice   string // what would cure it; may be empty
+	Err      error
+}
+
+func (e *CallError) Error() string {
+	var b strings.Builder
+	b.WriteString("scamp: call ")
+	b.WriteString(clean(e.Action))
+	if e.Instance != "" {
+		b.WriteString(" at ")
+		b.WriteString(clean(e.Instance))
+	}
+	if e.Attempts > 1 {
+		fmt.Fprintf(&b, " (attempt %d)", e.Attempts)
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	if e.Advice != "" {
+		b.WriteString("; ")
+		b.WriteString(e.Advice)
+	}
+	return b.String()
+}
+
+func (e *CallError) Unwrap() error { return e.Err }
+
+// PinError says that a peer does not show the certificate it was announced with.
+// Not one octet of a request was sent to it. It is ErrPin.
+type PinError struct {
+	Address string // host:port
+	Want    string // fingerprint announced
+	Got     string // fingerprint shown; empty if no certificate was
+}
+
+func (e *PinError) Error() string {
+	got := e.Got
+	if got == "" {
+		got = "no certificate"
+	}
+	if e.Got == e.Want {
+		return fmt.Sprintf("%v: %s shows another certificate with the same SHA-1 fingerprint %s; nothing was sent", ErrPin, e.Address, e.Got)
+	}
+	return fmt.Sprintf("%v: %s shows %s, the announcement holds %s; nothing was sent", ErrPin, e.Address, got, e.Want)
+}
+
+// Is makes errors.Is(err, ErrPin) true.
+func (e *PinError) Is(target error) bool { return target == ErrPin }
+
+// errorHeader turns what a handler returned into the members of an error reply. The
+// text of any error is for the caller to see: there is no hidden one.
+func errorHeader(h *packet.Header, err error) {
+	var re *RemoteError
+	if errors.As(err, &re) {
+		h.ErrorCode, h.Error, h.ErrorData = re.code(), re.text(), nil
+		if json.Valid(re.Data) && len(re.Data) > 0 && firstByte(re.Data) == '{' {
+			h.ErrorData = re.Data
+		}
+	} else {
+		h.ErrorCode, h.Error = CodeGeneral, err.Error()
+	}
+	if h.Error == "" {
+		h.Error = "Unknown error"
+	}
+	if len(h.Error) > maxErrorText {
+		h.Error = strings.ToValidUTF8(h.Error[:maxErrorText], "")
+	}
+	if len(h.ErrorData) > maxErrorData {
+		h.ErrorData = nil
+	}
+}
+
+// What of an error fits a header that any peer takes.
+const (
+	maxErrorText = 4 << 10
+	maxErrorData = 16 << 10
+)
+
+func firstByte(b []byte) byte {
+	for _, c := range b {
+		if c != ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return c
+		}
+	}
+	return 0
+}
+
+// clean makes text from the network fit for a line of a log or a terminal: control
+// characters are escaped, long text is cut (THREATS X1).
+func clean(s string) string {
+	const most = 512
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	ok := utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+	if ok {
+		return s
+	}
+	q := fmt.Sprintf("%q", s)
+	return q[1 : len(q)-1]
+}

@@ -1,0 +1,217 @@
+package scamp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/packet"
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
+)
+
+// A Caller calls actions: a Bus, a Client, what With returns, or the fake of
+// scamptest. Safe for concurrent use.
+type Caller interface {
+	// Call sends one request and returns when the reply's header is there. The
+	// reply's Body must be read to its end or closed. Every error is a *CallError
+	// except those of a request that could not be sent by anybody.
+	Call(ctx context.Context, req *Request) (*Reply, error)
+}
+
+var (
+	_ Caller = (*Bus)(nil)
+	_ Caller = (*Client)(nil)
+)
+
+// A Request is what a caller sends and what a handler gets (PROTOCOL 3.2).
+//
+// A caller sets Action and one of Data, Body and GetBody, or none for an empty
+// body. It must not change the request or its Data until Call has returned.
+//
+// A handler's request is valid until the handler returns.
+type Request struct {
+	Action   string // "[sector:]Class.name[~version]"; a handler sees the announced name alone
+	Sector   string // empty means the sector in Action, then the configured default, then "main"
+	Envelope string // name of the body's format; empty means "json"
+	Version  int    // zero means the version in Action, then 1
+
+	Ticket           Ticket                     // of the user on whose behalf; sent only to authorized instances
+	IdentifyingToken Ticket                     // of the real user when Ticket is another's
+	Terminal         string                     // station token
+	ClientID         int64                      // tenant, when no ticket names one
+	Extra            map[string]json.RawMessage // further members of the header
+
+	// A caller gives the body as octets, as a reader, or as a function that makes a
+	// reader. Only Data and GetBody can be sent again to another instance. A Body
+	// that is an io.Closer is closed when it was sent or given up.
+	//
+	// A handler reads Body; Data is the whole body if it was there when the handler
+	// began, and nil otherwise. Bytes and JSON serve both.
+	Data    []byte
+	Body    io.Reader
+	GetBody func() (io.Reader, error)
+
+	Route *RouteOptions // nil means any instance
+
+	// Set for handlers only.
+	Caller *discovery.Certificate // the client certificate the caller showed; nil if it is anonymous
+	Remote net.Addr               // where the request came from
+
+	in    *mux.Inbound
+	limit int // MaxBody of the service
+}
+
+// RouteOptions narrow the choice of an instance.
+type RouteOptions struct {
+	Ident string // only the instance with this ident, or fingerprint#ident
+}
+
+// Bytes returns the whole body of a handler's request, waiting for it if need be.
+// The slice is valid until the handler returns. A body over the limit
+// (flow.max_body) is an error that answers request_too_big when returned.
+func (r *Request) Bytes() ([]byte, error) {
+	if r.Data != nil || r.in == nil {
+		return r.Data, nil
+	}
+	b, err := r.in.Bytes(r.limit)
+	switch {
+	case errors.Is(err, mux.ErrTooBig):
+		return nil, &RemoteError{Code: CodeRequestTooBig, Text: fmt.Sprintf("the body is longer than %d octets", r.limit)}
+	case err != nil:
+		return nil, bodyError(err)
+	}
+	r.Data = b
+	if b == nil {
+		r.Data = []byte{}
+	}
+	return r.Data, nil
+}
+
+// JSON decodes the body of a handler's request into v. An error answers bad_request
+// when returned.
+func (r *Request) JSON(v any) error {
+	b, err := r.Bytes()
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return &RemoteError{Code: CodeBadRequest, Text: "request body: " + err.Error()}
+	}
+	return nil
+}
+
+// bodyError is what a handler sees of a request that broke off (PROTOCOL 5.1).
+func bodyError(err error) error {
+	var tx *mux.TXERR
+	if errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow) {
+		return fmt.Errorf("%w: %w", errBodyBroken, err)
+	}
+	return err
+}
+
+// errBodyBroken is answered when a handler gives up because its request did.
+var errBodyBroken = &RemoteError{Code: CodeTransport, Text: "request body not received"}
+
+// requestBody is the Body of a handler's request.
+type requestBody struct{ in *mux.Inbound }
+
+func (b requestBody) Read(p []byte) (int, error) {
+	n, err := b.in.Read(p)
+	if err != nil && err != io.EOF {
+		err = bodyError(err)
+	}
+	return n, err
+}
+
+func (b requestBody) WriteTo(w io.Writer) (int64, error) {
+	n, err := b.in.WriteTo(w)
+	if err != nil {
+		err = bodyError(err)
+	}
+	return n, err
+}
+
+// source returns the octets to send at once and the reader for what follows.
+func (r *Request) source() ([]byte, io.Reader, error) {
+	switch {
+	case r.GetBody != nil:
+		body, err := r.GetBody()
+		if err != nil {
+			return nil, nil, fmt.Errorf("scamp: request body: %w", err)
+		}
+		return nil, body, nil
+	case r.Body != nil:
+		if b, ok := r.Body.(*bytes.Reader); ok && b.Len() <= smallBody {
+			data, err := io.ReadAll(b)
+			return data, nil, err
+		}
+		return nil, r.Body, nil
+	}
+	return r.Data, nil, nil
+}
+
+// repeatable says whether the body can be produced again.
+func (r *Request) repeatable() bool { return r.Body == nil || r.GetBody != nil }
+
+// smallBody is how many octets of a body are taken from a reader at once.
+const smallBody = 16 << 10
+
+// A Reply is the answer to a call. Body must be read to its end or closed: closing
+// early tells the service to stop and frees the slot. Bytes and JSON do both.
+type Reply struct {
+	Envelope string                     // as the service sent it; usually empty
+	Extra    map[string]json.RawMessage // members of the header that have no field here
+	Instance string                     // ident of the instance that answered; its address for a Client
+	Body     io.ReadCloser
+
+	s *Stream
+}
+
+// Bytes returns the rest of the body and closes it. A body of more than limit octets
+// is an error; zero means flow.max_body.
+func (r *Reply) Bytes(limit int) ([]byte, error) {
+	if r.s != nil {
+		return r.s.bytes(limit)
+	}
+	defer r.Body.Close()
+	if limit == 0 {
+		limit = 16 << 20
+	}
+	b, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
+	if err == nil && len(b) > limit {
+		return nil, fmt.Errorf("scamp: reply body: longer than %d octets", limit)
+	}
+	return b, err
+}
+
+// JSON decodes the body into v and closes it. An empty body leaves v as it is.
+func (r *Reply) JSON(v any) error {
+	b, err := r.Bytes(0)
+	if err != nil {
+		return err
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("scamp: reply body: %w", err)
+	}
+	return nil
+}
+
+// header fills what is the same for every attempt of a call. The name and version
+// are those of the route.
+func (r *Request) header(h *packet.Header) {
+	h.Type = packet.TypeRequest
+	h.Envelope = r.Envelope
+	if h.Envelope == "" {
+		h.Envelope = "json"
+	}
+	h.Ticket, h.IdentifyingToken, h.Terminal = string(r.Ticket), string(r.IdentifyingToken), r.Terminal
+	h.ClientID, h.Extra = r.ClientID, r.Extra
+}

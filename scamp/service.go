@@ -1,0 +1,241 @@
+package scamp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// A Handler serves an action. It may be called by many goroutines at once. Returning
+// nil ends the reply well; an error returned before the first octet of the reply
+// becomes an error reply (a *RemoteError chooses code and text, any other error is
+// "general" with its text), and after it breaks the reply off with that text.
+//
+// ctx ends when the caller has left, its time is over, or the connection is lost.
+// req, its Body and rep are invalid after the handler has returned.
+type Handler func(ctx context.Context, req *Request, rep *ReplyWriter) error
+
+// ActionOptions say more about an action. Nil means defaults.
+type ActionOptions struct {
+	Sector    string        // empty means the service's
+	Version   int           // zero means the version in the action's name, then 1
+	Envelopes []string      // empty means the service's
+	Flags     []string      // create, read, update, destroy, noauth, public; not tN
+	Timeout   time.Duration // announced as flag tN, whole seconds: how long a call may take to begin its reply; zero means worker.timeout
+}
+
+// ServiceOptions say how a service listens and announces itself. Nil means what the
+// configuration says.
+type ServiceOptions struct {
+	Listen    []string // "host:port" each, port 0 for any; empty means service.address with a port of the configured range
+	Advertise string   // "host:port" announced instead of the listener's own address
+	KeyPair   *KeyPair // nil means the configured files of the service's name
+	Sector    string   // empty means main
+	Envelopes []string // empty means json
+	Weight    int      // zero means 1
+	Interval  time.Duration
+
+	Grace time.Duration // served on after the withdrawal; zero means service.shutdown_grace, negative not at all
+	Drain time.Duration // waited for running requests; zero means service.shutdown_drain, negative not at all
+}
+
+// A Service offers actions. Handle registers them, then Serve runs it, once.
+type Service struct {
+	bus   *Bus
+	name  string
+	opts  ServiceOptions
+	pair  *KeyPair
+	ident string
+
+	dispatch *dispatcher
+	ready    chan struct{} // closed when the service listens and announces itself
+
+	mu       sync.Mutex // protects what follows
+	mistakes []error    // of Handle, returned by Serve
+	actions  map[actionID]*action
+	index    map[actionID]*action // made by Serve, then read without the lock
+	serving  bool
+	inbound  *inboundSide
+}
+
+// NewService returns a service of that name. Its key pair is read now; nothing is
+// opened until Serve.
+func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
+	s := &Service{bus: b, name: name, ready: make(chan struct{}), actions: make(map[actionID]*action)}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if name == "" || strings.ContainsAny(name, ":\x00 \t\r\n") || len(name) > 200 {
+		return nil, fmt.Errorf("scamp: service name %q: want letters, digits, '_', '-', '.' or '/', at most 200", clean(name))
+	}
+	def(&s.opts.Sector, "main")
+	def(&s.opts.Weight, 1)
+	def(&s.opts.Interval, b.cfg.Interval)
+	def(&s.opts.Interval, 5*time.Second)
+	def(&s.opts.Grace, b.cfg.ShutdownGrace)
+	def(&s.opts.Grace, 5*time.Second)
+	def(&s.opts.Drain, b.cfg.ShutdownDrain)
+	def(&s.opts.Drain, 30*time.Second)
+	if len(s.opts.Envelopes) == 0 {
+		s.opts.Envelopes = []string{"json"}
+	}
+	s.pair = s.opts.KeyPair
+	if s.pair == nil {
+		pair, err := b.cfg.KeyPairFor(name)
+		if err != nil {
+			return nil, err
+		}
+		s.pair = pair
+	}
+	if err := s.pair.Certificate.CheckKey(b.limits.Discovery); err != nil {
+		return nil, fmt.Errorf("scamp: service %s: %w", clean(name), err)
+	}
+	s.ident = discovery.NewIdent(name)
+	s.dispatch = &dispatcher{limits: &b.limits, log: b.log, find: s.find}
+	return s, nil
+}
+
+// Ident is the unique name of this instance, new with each NewService.
+func (s *Service) Ident() string { return s.ident }
+
+// Ready is closed when the service listens and its first announcement is out.
+func (s *Service) Ready() <-chan struct{} { return s.ready }
+
+// Addr is the first address the service listens on, "host:port"; empty until Ready.
+func (s *Service) Addr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inbound == nil || len(s.inbound.listeners) == 0 {
+		return ""
+	}
+	return s.inbound.listeners[0].Addr().String()
+}
+
+// Fingerprint is that of the service's certificate, as rules name it.
+func (s *Service) Fingerprint() string { return s.pair.Certificate.Fingerprint }
+
+// Handle registers a handler for an action, "[sector:]Class.name[~version]". Mistakes
+// are collected and returned by Serve. It must not be called after Serve.
+func (s *Service) Handle(name string, h Handler, opts *ActionOptions) {
+	a, err := s.newAction(name, h, opts)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && s.serving {
+		err = errors.New("registered after Serve")
+	}
+	if err == nil && s.actions[lowerID(a.name, a.version)] != nil {
+		err = errors.New("registered twice")
+	}
+	if err != nil {
+		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: action %q: %w", clean(s.name), clean(name), err))
+		return
+	}
+	s.actions[lowerID(a.name, a.version)] = a
+}
+
+func (s *Service) newAction(name string, h Handler, opts *ActionOptions) (*action, error) {
+	if opts == nil {
+		opts = new(ActionOptions)
+	}
+	if h == nil {
+		return nil, errors.New("no handler")
+	}
+	q, err := discovery.ParseAction(name)
+	if err != nil {
+		return nil, err
+	}
+	a := &action{sector: q.Sector, name: q.Action, version: q.Version, envelopes: opts.Envelopes, handler: h}
+	def(&a.sector, opts.Sector)
+	def(&a.sector, s.opts.Sector)
+	def(&a.version, opts.Version)
+	def(&a.version, 1)
+	if len(a.envelopes) == 0 {
+		a.envelopes = s.opts.Envelopes
+	}
+	for _, f := range opts.Flags {
+		if !slices.Contains(sendableFlags, f) {
+			return nil, fmt.Errorf("flag %q: want one of %s", clean(f), strings.Join(sendableFlags, ", "))
+		}
+	}
+	a.flags = slices.Sorted(slices.Values(opts.Flags))
+	if opts.Timeout != 0 {
+		n := opts.Timeout / time.Second
+		if n < 1 || n > 86400 || opts.Timeout%time.Second != 0 {
+			return nil, fmt.Errorf("timeout %v: want whole seconds from 1 s to 24 h", opts.Timeout)
+		}
+		a.timeout = opts.Timeout
+		a.flags = append(a.flags, fmt.Sprintf("t%d", n))
+	}
+	return a, nil
+}
+
+// sendableFlags are the words of PROTOCOL 7.5.
+var sendableFlags = []string{"create", "destroy", "noauth", "public", "read", "update"}
+
+// find is asked with every request: one look-up, when the name is spelled as announced.
+func (s *Service) find(name string, version int) *action {
+	if a := s.index[actionID{name, version}]; a != nil {
+		return a
+	}
+	return s.index[lowerID(name, version)]
+}
+
+// HandleJSON registers a function from one JSON value to another. An error of fn is
+// an error reply, as for a Handler. RequestFrom and ReplyFrom reach the rest.
+func HandleJSON[In, Out any](s *Service, name string, fn func(context.Context, In) (Out, error), opts *ActionOptions) {
+	s.Handle(name, func(ctx context.Context, req *Request, rep *ReplyWriter) error {
+		body, err := req.Bytes()
+		if err != nil {
+			return err
+		}
+		var in In
+		if len(body) > 0 {
+			if err := json.Unmarshal(body, &in); err != nil {
+				return &RemoteError{Code: CodeBadRequest, Text: "request body: " + err.Error()}
+			}
+		}
+		out, err := fn(ctx, in)
+		if err != nil {
+			return err
+		}
+		return rep.SetJSON(out)
+	}, opts)
+}
+
+// content is what the service says of itself when it listens at these addresses.
+func (s *Service) content(addresses []string) discovery.Content {
+	c := discovery.Content{Ident: s.ident, Sector: s.opts.Sector, Weight: s.opts.Weight, Envelopes: s.opts.Envelopes}
+	for _, a := range addresses {
+		c.Addresses = append(c.Addresses, s.bus.cfg.URIScheme+"://"+a)
+	}
+	for _, a := range s.actions {
+		i := strings.LastIndexByte(a.name, '.')
+		c.Actions = append(c.Actions, discovery.Action{
+			Sector: a.sector, Class: a.name[:i], Name: a.name[i+1:], Version: a.version, Envelopes: a.envelopes, Flags: a.flags,
+		})
+	}
+	return c
+}
+
+// unauthorized returns the actions that no rule in force lets this service offer:
+// nobody would call them, and nobody would say why.
+func (s *Service) unauthorized() []discovery.Decision {
+	if s.bus.rules == nil {
+		return nil // this host has no rules to judge by
+	}
+	z := s.bus.dir.Authorized()
+	var denied []discovery.Decision
+	for _, a := range s.actions {
+		if d := z.Decide(s.pair.Certificate, a.sector, a.name); !d.Allowed {
+			denied = append(denied, d)
+		}
+	}
+	return denied
+}
