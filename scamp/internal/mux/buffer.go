@@ -5,18 +5,27 @@ import "sync"
 // Buffers of packets on their way out, and chunks of bodies on their way in.
 // These are plain octets, so the pools may be shared by all connections.
 
-const batchSize = 64 << 10 // octets of packets written to TLS at a time
+const batchSize = 64 << 10 // octets of packets written to TLS at a time, about
 
-var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchSize+40<<10); return &b }}
+// A buffer belongs to whoever got it, until that one gives it back.
+type buffer struct{ b []byte }
 
-// getBuffer returns an empty slice with room for a batch.
-func getBuffer() []byte { return (*batches.Get().(*[]byte))[:0] }
+// One message at the end of a batch may be longer than what is left of it: the
+// room beside batchSize is for that, and for what TLS adds.
+var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, batchSize+40<<10)} }}
 
-// putBuffer takes back a slice of getBuffer. It may have grown; one that holds
-// several batches is left to the garbage collector.
-func putBuffer(b []byte) {
-	if cap(b) <= 4*batchSize && cap(b) >= batchSize {
-		batches.Put(&b)
+// getBuffer returns an empty buffer with room for a batch.
+func getBuffer() *buffer {
+	b := buffers.Get().(*buffer)
+	b.b = b.b[:0]
+	return b
+}
+
+// putBuffer takes back a buffer. It may have grown; one that holds several
+// batches is left to the garbage collector.
+func putBuffer(b *buffer) {
+	if cap(b.b) <= 4*batchSize {
+		buffers.Put(b)
 	}
 }
 

@@ -12,32 +12,38 @@ import (
 )
 
 // MinWindow is the window every peer has, octets (PROTOCOL 4.3).
-const MinWindow = 65536
+const MinWindow = packet.MinWindow
 
 var (
 	// ErrClosed is why a connection ended that was closed on this side.
 	ErrClosed = errors.New("mux: connection closed")
 	// ErrIdle is why a connection ended on which nothing happened for the idle time.
 	ErrIdle = errors.New("mux: connection idle")
+	// ErrSilent is why a connection ended whose peer did not answer a PING.
+	ErrSilent = errors.New("mux: the peer does not answer a PING")
 	// ErrLost ends a message whose connection ended first (PROTOCOL 4.8).
 	ErrLost = errors.New("connection closed before the message finished")
 	// ErrHeaderTooBig ends a message whose header is longer than we send.
 	ErrHeaderTooBig = errors.New("mux: header too big")
 	// ErrWindow ends a message whose sender ignored its window (PROTOCOL 4.5).
 	ErrWindow = errors.New("flow control violated: too many octets sent without an ACK")
+
+	errPeerClosed = errors.New("mux: the peer closed the connection")
 )
 
 // Options say how a Conn behaves. The zero value works.
 type Options struct {
-	Limits   Limits
-	Packet   packet.Limits
-	Window   int              // announced to the peer as ext.win, octets; zero means Limits.MaxWindow
-	NoExt    bool             // send no ext, as an old peer
-	Accept   func(*Inbound)   // called for each message that arrives; see Run
-	Busy     func() bool      // reports work that keeps the connection from being idle, beside open messages
-	Idle     time.Duration    // close after so long without a packet while not busy; zero means never
-	Counters *Counters        // nil means the Conn counts for itself
-	Oddity   func(why string) // hears what was ignored: a repeated ACK, for example. May be nil; must not block
+	Limits    Limits
+	Packet    packet.Limits
+	Window    int              // announced to the peer as ext.win, octets; zero means Limits.MaxWindow, the least is MinWindow
+	NoExt     bool             // send no ext, as an old peer
+	Accept    func(*Inbound)   // called for each message that arrives; see Run. Nil discards them
+	Busy      func() bool      // reports work that keeps the connection from being idle, beside open messages
+	Idle      time.Duration    // close after so long without a packet while not busy; zero means never
+	Heartbeat time.Duration    // while busy, PING a peer that knows it after so long of silence, and close if it stays silent; zero means never
+	PingAny   bool             // heartbeat toward every peer, also one that has not shown to know PING (PROTOCOL 4.7)
+	Counters  *Counters        // nil means the Conn counts for itself
+	Oddity    func(why string) // hears what was ignored: a repeated ACK, for example. May be nil; must not block
 }
 
 // A Conn is one end of a connection. All methods are safe for concurrent use.
@@ -55,28 +61,36 @@ type Conn struct {
 
 	in reader // owned by Run's goroutine
 
-	lastIO    atomic.Int64 // time of the last octet read or written, since start
-	unread    atomic.Int64 // octets received that nobody has taken
-	openIn    atomic.Int64 // inbound messages that have not ended
-	firstLine atomic.Bool  // a packet has arrived
-	acks      ackList      // has its own lock
+	lastIO atomic.Int64 // when octets were last read or written, on the clock of Now
+	unread atomic.Int64 // octets received that nobody has taken
+	excess atomic.Int64 // of these, what only a window larger than MinWindow allows
+	openIn atomic.Int64 // inbound messages whose end has not come
+	heard  atomic.Bool  // a packet has arrived
+	acks   ackList      // has its own lock
 
 	mu       sync.Mutex // protects what follows
 	err      error      // why it ended, nil while it lives
 	nextOut  uint64     // number of the next HEADER (invariant 1)
 	heads    queue      // HEADER not yet sent
-	ready    queue      // with octets or an end to send, and window to do it
+	ready    queue      // something to send, and window to do it
+	wide     queue      // the same, but from the budget (PROTOCOL 3.7)
 	out      map[uint64]*Outbound
-	peerExt  bool // the peer has sent ext
-	cancel   bool // the peer takes cancel messages
-	peerWin  int  // window in force toward the peer
-	credit   int  // octets in flight beyond MinWindow each, over all messages
-	starved  bool // a message waits for credit
-	pongs    int  // 1 when a PONG is due
+	tails    map[uint64]tail // ended, but part of the budget until acknowledged
+	credit   int             // octets in flight beyond MinWindow each, over all messages
+	peerExt  bool            // the peer has sent ext
+	cancel   bool            // the peer takes cancel messages
+	pings    bool            // the peer has sent PING
+	heardWin bool            // the peer has announced its window
+	peerWin  int             // window in force toward the peer
+	pong     bool            // a PONG is due
 	pongNo   uint64
+	ping     bool // a PING is due
 	pumping  bool
-	shutting bool
-	idle     *time.Timer
+	closing  bool          // no message is begun any more
+	silent   bool          // nothing is sent any more: goodbye was said
+	drained  chan struct{} // closed when nothing waits to be sent; nil if nobody waits for that
+	alive    *time.Timer
+	liveness liveness
 }
 
 // New returns a Conn over rw, which reads and writes through link: TLS made over
@@ -91,10 +105,11 @@ func New(rw io.ReadWriter, link *Link, opts Options) *Conn {
 	if c.count == nil {
 		c.count = new(Counters)
 	}
-	c.window = max(opts.Window, MinWindow)
-	if opts.Window == 0 {
-		c.window = max(c.limits.MaxWindow, MinWindow)
+	c.window = opts.Window
+	if c.window == 0 {
+		c.window = c.limits.MaxWindow
 	}
+	c.window = max(c.window, MinWindow)
 	c.peerWin = min(c.limits.MaxInflight, MinWindow)
 	c.maxHeader = opts.Packet.WithDefaults().MaxHeaderSend
 	c.in.init(c, rw, opts.Packet)
@@ -112,16 +127,21 @@ func New(rw io.ReadWriter, link *Link, opts Options) *Conn {
 func (c *Conn) Run() error {
 	var writer sync.WaitGroup
 	writer.Go(c.write) // ends when c.done is closed
-	if c.opts.Idle > 0 {
-		c.mu.Lock()
-		c.idle = time.AfterFunc(c.opts.Idle, c.checkIdle)
-		c.mu.Unlock()
-	}
-	err := c.in.run()
-	c.fail(err)
+	c.watch()
+	c.fail(c.in.run())
 	writer.Wait()
-	c.in.lose()
-	return c.Err()
+	err := c.Err()
+	c.in.lose(lost(err))
+	return err
+}
+
+// lost is the error of a message whose connection ended because of err. That the
+// stream of packets ended is not the end of a body: nobody must take it for one.
+func lost(err error) error {
+	if err == io.EOF {
+		err = errPeerClosed
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
 }
 
 // Done is closed when the connection has ended.
@@ -145,21 +165,19 @@ func (c *Conn) fail(err error) {
 		return
 	}
 	c.err = err
-	if c.idle != nil {
-		c.idle.Stop()
+	if c.alive != nil {
+		c.alive.Stop()
 	}
-	lost := make([]*Outbound, 0, len(c.out))
-	for _, o := range c.out {
-		lost = append(lost, o)
-	}
+	why := lost(err)
 	for o := c.heads.pop(); o != nil; o = c.heads.pop() {
-		lost = append(lost, o)
+		o.finishLocked(why)
 	}
-	for c.ready.pop() != nil {
+	for _, o := range c.out {
+		o.finishLocked(why)
 	}
 	clear(c.out)
-	for _, o := range lost {
-		o.finishLocked(fmt.Errorf("%w: %w", ErrLost, err))
+	clear(c.tails)
+	for c.ready.pop() != nil || c.wide.pop() != nil {
 	}
 	c.mu.Unlock()
 	close(c.done)
@@ -184,7 +202,7 @@ func (c *Conn) PeerExt() bool {
 func (c *Conn) Unread() int64 { return c.unread.Load() }
 
 // Heard says whether a packet has arrived on this connection.
-func (c *Conn) Heard() bool { return c.firstLine.Load() }
+func (c *Conn) Heard() bool { return c.heard.Load() }
 
 // Now is the connection's clock: the time since it was made. It is monotonic and
 // is what Inbound.Progress and Outbound.Progress are given in.
@@ -196,83 +214,10 @@ func (c *Conn) LastIO() time.Duration { return time.Duration(c.lastIO.Load()) }
 // LastRead is when octets last arrived, on the clock of Now.
 func (c *Conn) LastRead() time.Duration { return time.Duration(c.in.stamp.Load()) }
 
-// Shutdown lets what is queued be written, says goodbye (TLS close_notify, end of
-// the TCP stream), reads on until the peer has closed too or wait has passed, and
-// ends the connection (PROTOCOL 12.5 step 4). Messages still open are lost.
-func (c *Conn) Shutdown(wait time.Duration) {
-	c.mu.Lock()
-	c.shutting = true
-	c.mu.Unlock()
-	limit := time.NewTimer(wait)
-	defer limit.Stop()
-	c.pump(maxRounds)
-	if !c.flushed(limit.C) {
-		c.Close()
-		return
-	}
-	if t, ok := c.rw.(interface{ CloseWrite() error }); ok {
-		t.CloseWrite() // close_notify goes to the link's buffer
-	}
-	c.link.flush()
-	if c.flushed(limit.C) && c.link.closeWrite() == nil {
-		select {
-		case <-c.done:
-		case <-limit.C:
-		}
-	}
-	c.Close()
-}
-
-// flushed waits until nothing is queued and says whether that came to pass.
-func (c *Conn) flushed(limit <-chan time.Time) bool {
-	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		c.mu.Lock()
-		idle := c.heads.n == 0 && c.ready.n == 0 && !c.pumping
-		c.mu.Unlock()
-		if idle && c.link.queued() == 0 {
-			return true
-		}
-		again := time.NewTimer(pause)
-		select {
-		case <-again.C:
-		case <-limit:
-			again.Stop()
-			return false
-		case <-c.done:
-			again.Stop()
-			return false
-		}
-	}
-}
-
-// checkIdle runs when the idle time may have passed.
-func (c *Conn) checkIdle() {
-	busy := c.openIn.Load() > 0 || c.opts.Busy != nil && c.opts.Busy()
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	busy = busy || len(c.out) > 0 || c.heads.n > 0
-	quiet := c.Now() - c.LastIO()
-	switch {
-	case busy:
-		c.idle.Reset(c.opts.Idle)
-	case quiet < c.opts.Idle:
-		c.idle.Reset(c.opts.Idle - quiet)
-	default:
-		c.mu.Unlock()
-		c.count.Add(IdleClosed)
-		c.fail(ErrIdle)
-		return
-	}
-	c.mu.Unlock()
-}
-
 // touch notes that octets moved.
-func (c *Conn) touch() { c.lastIO.Store(int64(time.Since(c.start))) }
+func (c *Conn) touch() { c.lastIO.Store(int64(c.Now())) }
 
-// odd reports something that was ignored.
+// odd reports something that was ignored. No lock is held.
 func (c *Conn) odd(counter Counter, why string) {
 	c.count.Add(counter)
 	if c.opts.Oddity != nil {

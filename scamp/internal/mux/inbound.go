@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/scampbus/scamp-go/packet"
@@ -18,8 +17,12 @@ type TXERR struct {
 
 func (e *TXERR) Error() string { return "the sender gave up: " + e.Text }
 
-// ErrTooBig is returned by Bytes for a body longer than its limit.
-var ErrTooBig = errors.New("mux: body too big")
+var (
+	// ErrTooBig is returned by Bytes for a body longer than its limit.
+	ErrTooBig = errors.New("mux: body too big")
+
+	errDiscarded = errors.New("mux: the body was discarded")
+)
 
 // An Inbound is a message from the peer: a header and a stream of octets.
 //
@@ -36,35 +39,27 @@ type Inbound struct {
 	Header     packet.Header
 	HeaderSize int // octets of the HEADER body
 	c          *Conn
-	no         uint64
+	flow       *flow
 	dumb       bool // its sender is known to ignore the window (PROTOCOL 4.5)
 
-	// Owned by the reader's goroutine.
-	offered bool
-	lazy    bool // in reader.lazy
-	empties int
-
-	ackQueued bool         // under ackList.mu
-	consumed  atomic.Int64 // octets taken or thrown away: what may be acknowledged
-	acked     atomic.Int64 // octets acknowledged; written under Conn.mu
+	offered bool // given to Accept; owned by the reader's goroutine
 
 	mu         sync.Mutex // protects what follows
 	cond       sync.Cond  // there is something to read, or the end
 	head, tail *chunk
-	unread     int   // octets in the chunks
-	received   int64 // octets that have arrived
+	unread     int   // octets that have arrived and were not taken
 	ended      bool  // nothing comes after the chunks
 	err        error // why it ended; nil is EOF
-	over       bool  // EOF or TXERR has arrived, or the connection is gone
 	discard    bool  // everything is thrown away as it arrives
-	moved      int64 // when octets last arrived, on the clock of Conn.Now
+	acking     int64 // octets taken when an ACK was last asked for
+	moved      int64 // when a packet last arrived, on the clock of Conn.Now
 }
 
 // Conn is the connection the message came on.
 func (m *Inbound) Conn() *Conn { return m.c }
 
 // No is the message's number.
-func (m *Inbound) No() uint64 { return m.no }
+func (m *Inbound) No() uint64 { return m.flow.no }
 
 // Progress is when the last packet of the message arrived, on the clock of Conn.Now.
 func (m *Inbound) Progress() time.Duration {
@@ -73,48 +68,176 @@ func (m *Inbound) Progress() time.Duration {
 	return time.Duration(m.moved)
 }
 
-// Unread is how many octets of the body have arrived and were not read yet.
+// Unread is how many octets of the body have arrived and were not taken yet.
 func (m *Inbound) Unread() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.unread
 }
 
-// add takes the body of a DATA packet. It says whether it took the octets out of
-// the stream itself, so that they are to be acknowledged.
-func (m *Inbound) add(b []byte, now int64) (taken bool) {
+// Complete says whether the whole body has arrived.
+func (m *Inbound) Complete() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.received += int64(len(b))
-	m.moved = now
-	if m.discard {
-		m.consumed.Add(int64(len(b)))
-		return true
-	}
-	if m.unread+len(b) > m.limitLocked() {
-		m.c.count.Add(WindowViolated)
-		m.dropLocked(ErrWindow)
-		return true
-	}
-	m.unread += len(b)
-	m.c.unread.Add(int64(len(b)))
-	m.appendLocked(b)
-	m.cond.Signal()
-	return false
+	return m.ended && m.err == nil
 }
 
-// limitLocked is how many unread octets of this message are tolerated: its window
-// and what one packet adds (PROTOCOL 4.5).
-func (m *Inbound) limitLocked() int {
-	const onePacket = 131072
+// Read reads octets of the body. It waits until there are some; at the end it
+// returns io.EOF, or why the message ended before its end.
+func (m *Inbound) Read(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.waitLocked(); err != nil {
+		return 0, err
+	}
+	for n < len(p) && m.head != nil {
+		k := m.head
+		got := copy(p[n:], k.buf[k.r:k.w])
+		k.r += got
+		n += got
+		if k.r == k.w {
+			putChunk(m.popLocked())
+		}
+	}
+	m.tookLocked(n)
+	return n, nil
+}
+
+// WriteTo writes the body to w, chunk by chunk as it arrives, without a copy. What
+// w did not take can still be read.
+func (m *Inbound) WriteTo(w io.Writer) (total int64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for {
+		switch err := m.waitLocked(); {
+		case err == io.EOF:
+			return total, nil
+		case err != nil:
+			return total, err
+		}
+		k := m.popLocked() // so that nobody appends to it
+		m.mu.Unlock()
+		n, err := w.Write(k.buf[k.r:k.w])
+		m.mu.Lock()
+		total += int64(n)
+		k.r += n
+		if m.discard {
+			putChunk(k) // what it held was counted when it was discarded
+			continue
+		}
+		if k.r < k.w {
+			m.pushFrontLocked(k)
+			if err == nil {
+				err = io.ErrShortWrite
+			}
+		} else {
+			putChunk(k)
+		}
+		m.tookLocked(n)
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// Bytes reads the rest of the body into one slice that belongs to the caller. A
+// body of more than limit octets is discarded, and the error is ErrTooBig.
+func (m *Inbound) Bytes(limit int) (body []byte, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for {
+		switch err := m.waitLocked(); {
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return nil, err
+		}
+		n := m.unread
+		if len(body)+n > limit {
+			m.dropLocked(ErrTooBig)
+			return nil, ErrTooBig
+		}
+		if body == nil && m.ended {
+			body = make([]byte, 0, n) // all of it is there
+		}
+		for m.head != nil {
+			k := m.popLocked()
+			body = append(body, k.buf[k.r:k.w]...)
+			putChunk(k)
+		}
+		m.tookLocked(n)
+	}
+}
+
+// Discard throws the rest of the body away, also what has yet to come, and
+// acknowledges it, so that the sender can finish (PROTOCOL 3.5).
+func (m *Inbound) Discard() { m.Fail(errDiscarded) }
+
+// Fail is Discard, and whoever reads gets err. It does nothing to a message that
+// was read to its end.
+func (m *Inbound) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropLocked(err)
+}
+
+// add takes the body of a DATA packet. It is false when the octets are thrown
+// away instead. Only the reader calls it.
+func (m *Inbound) add(b []byte, now int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.moved = now
+	if m.discard {
+		return false
+	}
+	if m.violatesLocked(len(b)) {
+		m.c.count.Add(WindowViolated)
+		m.clearLocked(ErrWindow)
+		return false
+	}
+	m.setUnreadLocked(m.unread + len(b))
+	m.appendLocked(b)
+	m.cond.Signal()
+	return true
+}
+
+// onePacket is what one packet may add to a window: some look at theirs only after
+// each packet, and the window of others is that much larger (PROTOCOL 4.5).
+const onePacket = 131072
+
+// violatesLocked says whether n more octets are more than the sender may have
+// unread here (PROTOCOL 3.7, 4.5).
+func (m *Inbound) violatesLocked(n int) bool {
+	c, unread := m.c, m.unread+n
 	limit := MinWindow + onePacket
-	if m.c.in.ext {
-		limit = m.c.window + onePacket
+	windowed := c.in.ext && !c.opts.NoExt
+	if windowed {
+		limit = c.window + onePacket
 	}
-	if m.dumb && m.c.unread.Load() < int64(m.c.limits.MaxBuffered) {
-		limit = max(limit, m.c.limits.MaxUnreadMessage)
+	if m.dumb && c.unread.Load() < int64(c.limits.MaxBuffered) {
+		limit = max(limit, c.limits.MaxUnreadMessage)
 	}
-	return limit
+	if unread > limit {
+		return true
+	}
+	more := excess(unread) - excess(m.unread)
+	return windowed && more > 0 && c.excess.Load()+more > int64(c.window)
+}
+
+// excess is how many of the unread octets of a message are there only because its
+// sender knows a window larger than MinWindow.
+func excess(unread int) int64 { return int64(max(unread-MinWindow-onePacket, 0)) }
+
+// setUnreadLocked changes the count of unread octets, here and for the connection.
+func (m *Inbound) setUnreadLocked(n int) {
+	m.c.unread.Add(int64(n - m.unread))
+	if e := excess(n) - excess(m.unread); e != 0 {
+		m.c.excess.Add(e)
+	}
+	m.unread = n
 }
 
 func (m *Inbound) appendLocked(b []byte) {
@@ -139,212 +262,111 @@ func (m *Inbound) appendLocked(b []byte) {
 	m.tail = k
 }
 
+func (m *Inbound) popLocked() *chunk {
+	k := m.head
+	m.head, k.next = k.next, nil
+	if m.head == nil {
+		m.tail = nil
+	}
+	return k
+}
+
+func (m *Inbound) pushFrontLocked(k *chunk) {
+	k.next = m.head
+	m.head = k
+	if m.tail == nil {
+		m.tail = k
+	}
+}
+
 // end is called once, by the reader: EOF, TXERR or the end of the connection.
-func (m *Inbound) end(err error) {
+func (m *Inbound) end(err error, now int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.moved = m.c.in.stamp.Load()
-	m.over = true
+	m.moved = now
 	if !m.ended {
 		m.ended, m.err = true, err
 	}
 	m.cond.Broadcast()
 }
 
-// Read reads octets of the body. It waits until there are some; at the end it
-// returns io.EOF, or why the message ended before its end.
-func (m *Inbound) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if err := m.wait(); err != nil {
-		return 0, err
-	}
-	m.mu.Lock()
-	n := 0
-	for n < len(p) && m.head != nil {
-		k := m.head
-		got := copy(p[n:], k.buf[k.r:k.w])
-		k.r += got
-		n += got
-		if k.r == k.w {
-			m.freeHeadLocked()
-		}
-	}
-	m.unread -= n
-	m.mu.Unlock()
-	if n == 0 {
-		return m.Read(p) // discarded meanwhile: the end is there to be seen
-	}
-	m.took(n)
-	return n, nil
-}
-
-// WriteTo writes the body to w, chunk by chunk as it arrives, without a copy.
-func (m *Inbound) WriteTo(w io.Writer) (total int64, err error) {
-	for {
-		switch err := m.wait(); {
-		case err == io.EOF:
-			return total, nil
-		case err != nil:
-			return total, err
-		}
-		m.mu.Lock()
-		k := m.head
-		if k != nil {
-			// Out of the list, so that the reader does not append to it.
-			m.head = k.next
-			if m.head == nil {
-				m.tail = nil
-			}
-			m.unread -= k.w - k.r
-		}
-		m.mu.Unlock()
-		if k == nil {
-			continue
-		}
-		size := k.w - k.r
-		n, err := w.Write(k.buf[k.r:k.w])
-		putChunk(k)
-		m.took(size)
-		total += int64(n)
-		if err != nil {
-			return total, err
-		}
-	}
-}
-
-// Bytes reads the rest of the body into one slice that belongs to the caller. A
-// body of more than limit octets is discarded, and the error is ErrTooBig.
-func (m *Inbound) Bytes(limit int) ([]byte, error) {
-	var body []byte
-	for {
-		switch err := m.wait(); {
-		case err == io.EOF:
-			return body, nil
-		case err != nil:
-			return nil, err
-		}
-		m.mu.Lock()
-		n := m.unread
-		if len(body)+n > limit {
-			m.mu.Unlock()
-			m.Discard()
-			return nil, ErrTooBig
-		}
-		if body == nil && m.ended {
-			body = make([]byte, 0, n) // all of it is there
-		}
-		for k := m.head; k != nil; k = m.head {
-			body = append(body, k.buf[k.r:k.w]...)
-			m.freeHeadLocked()
-		}
-		m.unread = 0
-		m.mu.Unlock()
-		m.took(n)
-	}
-}
-
-// wait returns nil when there is something to read, and the end otherwise. Before
-// it waits everything taken so far is acknowledged: the sender may be waiting for
-// just that (PROTOCOL 4.4).
-func (m *Inbound) wait() error {
-	m.mu.Lock()
+// waitLocked returns nil when there is something to read, and the end otherwise.
+// Before it waits everything taken so far is acknowledged: the sender may be
+// waiting for just that (PROTOCOL 4.4).
+func (m *Inbound) waitLocked() error {
 	for m.head == nil && !m.ended {
-		m.mu.Unlock()
-		if m.ackDue(1) {
-			m.c.pump(callerRounds)
+		if m.unackedLocked() > 0 {
+			m.ackLocked()
+			continue // the lock was open
 		}
-		m.mu.Lock()
-		if m.head == nil && !m.ended {
-			m.cond.Wait()
-		}
+		m.cond.Wait()
 	}
-	defer m.mu.Unlock()
-	if m.head != nil {
+	switch {
+	case m.head != nil:
 		return nil
-	}
-	if m.err != nil {
+	case m.err != nil:
 		return m.err
 	}
 	return io.EOF
 }
 
-// took notes that n octets left the message and acknowledges them when half a
-// window has been taken.
-func (m *Inbound) took(n int) {
-	m.consumed.Add(int64(n))
-	m.c.unread.Add(-int64(n))
-	if m.ackDue(MinWindow / 2) {
-		m.c.pump(callerRounds)
+// tookLocked notes that n octets left the message for good, and acknowledges them
+// when half a window has.
+func (m *Inbound) tookLocked(n int) {
+	if m.discard {
+		return // they were counted then
+	}
+	m.setUnreadLocked(m.unread - n)
+	m.flow.consumed.Add(int64(n))
+	if m.unackedLocked() >= MinWindow/2 {
+		m.ackLocked()
 	}
 }
 
-// ackDue queues an ACK when at least n octets are to be acknowledged. A complete
-// message of at most half a window needs none.
-func (m *Inbound) ackDue(n int64) bool {
-	if m.consumed.Load()-m.acked.Load() < n {
-		return false
+// unackedLocked is how many octets were taken since an ACK was last asked for. Not
+// since one was sent: when the peer reads nothing, that may not happen for long.
+func (m *Inbound) unackedLocked() int64 {
+	if m.flow.quiet.Load() {
+		return 0
 	}
-	m.mu.Lock()
-	silent := m.over && (m.err != nil || m.received <= MinWindow/2)
+	return m.flow.consumed.Load() - m.acking
+}
+
+// ackLocked has the octets taken so far acknowledged. It opens the lock meanwhile.
+func (m *Inbound) ackLocked() {
+	m.acking = m.flow.consumed.Load()
 	m.mu.Unlock()
-	if silent {
-		return false
-	}
-	m.c.acks.add(m)
-	return true
-}
-
-// Complete says whether the whole body has arrived.
-func (m *Inbound) Complete() bool {
+	m.c.acks.add(m.flow)
+	m.c.pump(callerRounds)
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ended && m.err == nil
 }
 
-// Discard throws the rest of the body away, also what has yet to come, and
-// acknowledges it, so that the sender can finish (PROTOCOL 3.5).
-func (m *Inbound) Discard() { m.drop(nil) }
-
-// Fail is Discard, and whoever reads gets err. It does nothing to a message that
-// was read to its end.
-func (m *Inbound) Fail(err error) { m.drop(err) }
-
-func (m *Inbound) drop(err error) {
-	m.mu.Lock()
-	m.dropLocked(err)
-	m.mu.Unlock()
-	if m.ackDue(1) {
-		m.c.pump(callerRounds)
-	}
-}
-
+// dropLocked throws the body away and acknowledges what was there of it. A sender
+// that has finished needs that only to grow its budget again (PROTOCOL 3.7).
 func (m *Inbound) dropLocked(err error) {
-	n := m.unread
-	for m.head != nil {
-		m.freeHeadLocked()
+	if m.discard {
+		return
 	}
-	m.unread = 0
+	least := int64(1)
+	if m.ended {
+		least = MinWindow / 2
+	}
+	m.clearLocked(err)
+	if m.unackedLocked() >= least {
+		m.ackLocked()
+	}
+}
+
+func (m *Inbound) clearLocked(err error) {
 	m.discard = true
-	m.consumed.Add(int64(n))
-	m.c.unread.Add(-int64(n))
-	if err == nil {
-		err = errDiscarded
-	}
-	if !m.ended || m.err == nil && n > 0 {
+	m.flow.m.Store(nil) // what comes now the reader only counts
+	m.flow.consumed.Add(int64(m.unread))
+	if !m.ended || m.err == nil && m.unread > 0 {
 		m.ended, m.err = true, err
 	}
-	m.cond.Broadcast()
-}
-
-var errDiscarded = errors.New("mux: the body was discarded")
-
-func (m *Inbound) freeHeadLocked() {
-	k := m.head
-	m.head = k.next
-	if m.head == nil {
-		m.tail = nil
+	m.setUnreadLocked(0)
+	for m.head != nil {
+		putChunk(m.popLocked())
 	}
-	putChunk(k)
+	m.cond.Broadcast()
 }

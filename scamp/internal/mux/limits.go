@@ -2,11 +2,11 @@ package mux
 
 import "time"
 
-// Limits bounds what one connection may hold or be made to do. A zero field
-// means the default. The defaults are those of the table of limits that
+// Limits bounds what one connection may hold or be made to do. A zero or negative
+// field means the default. The defaults are those of the table of limits that
 // fixtures/limits.json records.
 type Limits struct {
-	ChunkSize        int           // octets of one DATA packet sent; zero means 16384
+	ChunkSize        int           // octets of one DATA packet sent, at most 131072; zero means 16384
 	MaxInflight      int           // unacknowledged octets per message sent to a peer without ext; zero means 65536
 	MaxWindow        int           // window announced to and used toward peers that know ext, octets; zero means 1 MiB
 	MaxUnreadMessage int           // unread octets of one message of a peer known to ignore the window; zero means 1 MiB
@@ -26,11 +26,12 @@ type Limits struct {
 // WithDefaults returns l with every zero field set to its default.
 func (l Limits) WithDefaults() Limits {
 	def := func(v *int, d int) {
-		if *v == 0 {
+		if *v <= 0 {
 			*v = d
 		}
 	}
 	def(&l.ChunkSize, 16384)
+	l.ChunkSize = min(l.ChunkSize, 131072) // no peer takes more (PROTOCOL 2.2)
 	def(&l.MaxInflight, 65536)
 	def(&l.MaxWindow, 1<<20)
 	def(&l.MaxUnreadMessage, 1<<20)
@@ -43,10 +44,10 @@ func (l Limits) WithDefaults() Limits {
 	def(&l.MaxTinyData, 2000)
 	def(&l.MaxEmptyData, 100)
 	def(&l.MaxOddities, 100)
-	if l.WriteStall == 0 {
+	if l.WriteStall <= 0 {
 		l.WriteStall = 10 * time.Second
 	}
-	if l.SendStall == 0 {
+	if l.SendStall <= 0 {
 		l.SendStall = 60 * time.Second
 	}
 	return l

@@ -20,22 +20,27 @@ import (
 // Safe for concurrent use. Close closes the net.Conn it was made of.
 type Link struct {
 	net.Conn
-	raw   syscall.RawConn // nil if there is no file descriptor to try
-	wake  chan struct{}   // capacity 1: the writer goroutine has something to do
-	stall time.Duration   // set by start
+	raw  syscall.RawConn // nil if there is no file descriptor to try
+	wake chan struct{}   // capacity 1: the writer goroutine has something to do
 
-	mu       sync.Mutex
-	started  bool
-	corked   bool   // a batch is being written: whoever corked flushes
-	writing  bool   // the octets of out belong to whoever writes them
-	out      []byte // handed to the network next; the first done octets already were
-	done     int
-	buf      []byte // appended meanwhile
-	max      int    // octets of out and buf that are too many
-	err      error
-	attempt  func(fd uintptr) bool // made once, so that an attempt allocates nothing
-	attemptN int
-	attemptE error
+	// Made once, so that writing allocates nothing.
+	try     func(fd uintptr) bool
+	tryWait func(fd uintptr) bool
+
+	// Owned by whoever has set writing.
+	n   int   // octets of out that the last write took
+	err error // what it failed with
+
+	mu      sync.Mutex // protects what follows
+	started bool
+	stall   time.Duration
+	most    int     // octets that may wait when TLS writes of itself
+	corked  bool    // a batch is being written: whoever corked flushes
+	writing bool    // out is being written
+	out     *buffer // handed to the network next, nil if nothing is
+	done    int     // so many octets of out already were
+	in      *buffer // appended meanwhile, nil if nothing was
+	failed  error
 }
 
 // ErrWriteStalled ends a connection whose peer takes no octet for WriteStall.
@@ -44,10 +49,17 @@ var ErrWriteStalled = errors.New("mux: the peer has taken no octet for too long"
 // NewLink returns a Link over conn, which it owns from now on.
 func NewLink(conn net.Conn) *Link {
 	l := &Link{Conn: conn, wake: make(chan struct{}, 1)}
-	if sc, ok := conn.(syscall.Conn); ok {
+	if sc, ok := conn.(syscall.Conn); ok && canAttempt {
 		if raw, err := sc.SyscallConn(); err == nil {
 			l.raw = raw
-			l.attempt = l.attemptWrite
+			l.try = func(fd uintptr) bool {
+				l.n, l.err = attempt(fd, l.out.b[l.done:])
+				return true
+			}
+			l.tryWait = func(fd uintptr) bool {
+				l.n, l.err = attempt(fd, l.out.b[l.done:])
+				return l.n > 0 || l.err != nil
+			}
 		}
 	}
 	return l
@@ -59,33 +71,34 @@ func (l *Link) start(limits Limits) {
 	defer l.mu.Unlock()
 	l.started = true
 	l.stall = limits.WriteStall
-	// The queues stop at MaxWriteQueue; what TLS writes of itself comes on top.
-	l.max = 2*limits.MaxWriteQueue + 1<<20
+	l.most = 2*limits.MaxWriteQueue + 1<<20
 }
 
-// Write appends p. Once started it fails only when the link is closed, or when
-// a peer that does not read makes TLS itself write without end.
+// Write appends p. Once started it fails only when the link is closed, or when a
+// peer that does not read makes TLS itself write without end.
 func (l *Link) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	if !l.started {
 		l.mu.Unlock()
 		return l.Conn.Write(p)
 	}
-	if l.err == nil && l.queuedLocked()+len(p) > l.max {
-		l.err = fmt.Errorf("%w: %d octets are waiting", ErrWriteStalled, l.queuedLocked())
+	defer l.mu.Unlock()
+	// What a batch adds the Conn has bounded already.
+	if l.failed == nil && !l.corked && l.queuedLocked()+len(p) > l.most {
+		l.failed = fmt.Errorf("%w: %d octets are waiting", ErrWriteStalled, l.queuedLocked())
+		l.signal()
 	}
-	if l.err != nil {
-		err := l.err
-		l.mu.Unlock()
-		return 0, err
+	if l.failed != nil {
+		return 0, l.failed
 	}
-	if l.buf == nil {
-		l.buf = getBuffer()
+	if len(p) == 0 {
+		return 0, nil // a buffer that waits is never empty
 	}
-	l.buf = append(l.buf, p...)
-	corked := l.corked
-	l.mu.Unlock()
-	if !corked {
+	if l.in == nil {
+		l.in = getBuffer()
+	}
+	l.in.b = append(l.in.b, p...)
+	if !l.corked {
 		l.signal() // TLS wrote of itself: an answer to a key update, an alert
 	}
 	return len(p), nil
@@ -103,114 +116,100 @@ func (l *Link) cork() {
 // still wait.
 func (l *Link) flush() int {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.corked = false
-	if l.writing || !l.takeLocked() {
-		n := l.queuedLocked()
-		l.mu.Unlock()
-		return n
-	}
-	if l.raw == nil {
-		n := l.queuedLocked()
-		l.mu.Unlock()
-		l.signal()
-		return n
-	}
-	l.writing = true
-	l.mu.Unlock()
-	// No deadline is set here, and the attempt never waits.
-	err := l.raw.Write(l.attempt)
-	l.mu.Lock()
-	l.writing = false
-	if err == nil {
-		err = l.attemptE
-	}
-	l.wroteLocked(l.attemptN, err)
-	n, failed := l.queuedLocked(), l.err != nil
-	l.mu.Unlock()
-	if n > 0 || failed {
-		l.signal()
-	}
-	return n
-}
-
-// attemptWrite is run by flush, which owns out, on the file descriptor.
-func (l *Link) attemptWrite(fd uintptr) bool {
-	l.attemptN, l.attemptE = 0, nil
-	for l.done+l.attemptN < len(l.out) {
-		n, err := syscall.Write(int(fd), l.out[l.done+l.attemptN:])
-		if n > 0 {
-			l.attemptN += n
-			continue
+	// Whoever is writing looks for more when that is done.
+	if !l.writing && l.takeLocked() {
+		if l.raw != nil {
+			l.writing = true
+			l.mu.Unlock()
+			l.n, l.err = 0, nil
+			err := l.raw.Write(l.try) // sets no deadline and never waits
+			l.mu.Lock()
+			l.wroteLocked(err)
 		}
-		if err == syscall.EINTR {
-			continue
+		if l.queuedLocked() > 0 || l.failed != nil {
+			l.signal()
 		}
-		if err != syscall.EAGAIN {
-			l.attemptE = err
-		}
-		break
 	}
-	return true
+	return l.queuedLocked()
 }
 
 // drain writes until nothing waits, or fails. Only the writer goroutine calls it.
 func (l *Link) drain() error {
-	for {
-		l.mu.Lock()
-		if l.err != nil {
-			err := l.err
-			l.mu.Unlock()
-			return err
-		}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.failed == nil {
 		if l.writing || !l.takeLocked() {
-			// An attempt in progress signals when it leaves something.
-			l.mu.Unlock()
-			return nil
+			return nil // an attempt in progress signals when it leaves something
 		}
 		l.writing = true
-		rest := l.out[l.done:]
 		l.mu.Unlock()
-		// A deadline below TLS harms nothing: when it passes without progress
-		// the socket is closed, and with progress the rest is written.
-		l.Conn.SetWriteDeadline(time.Now().Add(l.stall))
-		n, err := l.Conn.Write(rest)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = nil
-			if n == 0 {
-				err = ErrWriteStalled
-			}
-		}
+		err := l.writeSome()
 		l.mu.Lock()
-		l.writing = false
-		l.wroteLocked(n, err)
-		l.mu.Unlock()
+		l.wroteLocked(err)
 	}
+	return l.failed
+}
+
+// writeSome waits until the network has taken octets of out, for as long as a stall
+// may last.
+func (l *Link) writeSome() error {
+	// This deadline is below TLS, where it harms nothing: it ends no record, it
+	// tells a stall. It is taken away again because one that has passed fails every
+	// later attempt.
+	l.Conn.SetWriteDeadline(time.Now().Add(l.stall))
+	defer l.Conn.SetWriteDeadline(time.Time{})
+	var err error
+	l.n, l.err = 0, nil
+	if l.raw != nil {
+		err = l.raw.Write(l.tryWait)
+	} else {
+		l.n, err = l.Conn.Write(l.out.b[l.done:])
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+		if l.n == 0 {
+			err = ErrWriteStalled
+		}
+	}
+	return err
 }
 
 // takeLocked makes out the octets to write next and says whether there are any.
 func (l *Link) takeLocked() bool {
-	if l.done < len(l.out) {
-		return true
+	if l.out == nil {
+		l.out, l.in, l.done = l.in, nil, 0
 	}
-	if len(l.buf) == 0 {
-		return false
-	}
-	l.out, l.buf, l.done = l.buf, nil, 0
-	return true
+	return l.out != nil
 }
 
-func (l *Link) wroteLocked(n int, err error) {
-	l.done += n
-	if l.done == len(l.out) {
+// wroteLocked takes the outcome of a write.
+func (l *Link) wroteLocked(err error) {
+	l.writing = false
+	l.done += l.n
+	if l.done == len(l.out.b) {
 		putBuffer(l.out)
 		l.out, l.done = nil, 0
 	}
-	if err != nil && l.err == nil {
-		l.err = err
+	if err == nil {
+		err = l.err
+	}
+	if l.failed == nil {
+		l.failed = err
 	}
 }
 
-func (l *Link) queuedLocked() int { return len(l.out) - l.done + len(l.buf) }
+func (l *Link) queuedLocked() int {
+	n := -l.done
+	if l.out != nil {
+		n += len(l.out.b)
+	}
+	if l.in != nil {
+		n += len(l.in.b)
+	}
+	return n
+}
 
 // queued is how many octets wait to be written.
 func (l *Link) queued() int {
@@ -230,8 +229,8 @@ func (l *Link) signal() {
 // Close closes the connection below. What waits to be written is lost.
 func (l *Link) Close() error {
 	l.mu.Lock()
-	if l.err == nil {
-		l.err = net.ErrClosed
+	if l.failed == nil {
+		l.failed = net.ErrClosed
 	}
 	l.mu.Unlock()
 	l.signal()
@@ -259,10 +258,8 @@ func (l *Link) SetDeadline(t time.Time) error {
 }
 
 // closeWrite shuts the write side of a TCP connection, so that the peer sees the
-// end after the last octet.
-func (l *Link) closeWrite() error {
-	if c, ok := l.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return nil
+// end after the last octet. It says whether there is such a thing.
+func (l *Link) closeWrite() bool {
+	c, ok := l.Conn.(interface{ CloseWrite() error })
+	return ok && c.CloseWrite() == nil
 }

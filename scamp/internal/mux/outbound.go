@@ -3,8 +3,10 @@ package mux
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/scampbus/scamp-go/packet"
 )
@@ -12,13 +14,16 @@ import (
 var (
 	// ErrAborted is returned to whoever writes to a message that was aborted.
 	ErrAborted = errors.New("mux: message aborted")
-	errEnded   = errors.New("mux: message has ended")
+
+	errEnded       = errors.New("mux: message has ended")
+	errTooManyOpen = errors.New("mux: too many messages are open on this connection")
 )
 
 // A Preparer completes a header when its turn has come. Prepare runs once, under
 // the connection's lock, just before the header is encoded: here a request takes
 // its id and is registered, so that ids rise in the order of the HEADERs. It must
-// neither block nor call the Conn. Returning false drops the message unsent.
+// neither block nor call the Conn, and may set ID and Ext only. Returning false
+// drops the message unsent.
 type Preparer interface {
 	Prepare(h *packet.Header) bool
 }
@@ -30,16 +35,16 @@ type Preparer interface {
 //	   |                         |        connection lost
 //	   +-------------------------+--------------------------> ended
 //
-// It is used by one goroutine at a time, except Abort, Started, Acked and
-// Progress, which any goroutine may call.
+// It is used by one goroutine at a time, except Abort, Started, Ended, Waiting and
+// Progress, which any goroutine may call. It must not be copied once it was sent.
 type Outbound struct {
 	c       *Conn
 	prepare Preparer
-	wake    chan struct{} // capacity 1: data was taken, or the message has ended
 
 	moved atomic.Int64 // when the peer last accepted octets, on the Conn's clock
 
 	// Protected by c.mu.
+	wake      chan struct{} // capacity 1: something changed; nil while nobody has waited
 	header    packet.Header
 	no        uint64
 	data      []byte // octets to send; belong to the writer until taken
@@ -54,9 +59,10 @@ type Outbound struct {
 	acked     int64         // octets the peer has acknowledged
 	packets   int           // DATA packets sent
 	pushed    time.Duration // when the last of them was, on the Conn's clock
-	ackCount  int           // ACKs received
-	queued    bool          // in a queue
-	next      *Outbound
+	acks      int           // ACKs received
+
+	in         *queue // where it stands, nil if in none
+	prev, next *Outbound
 }
 
 // Body says what follows the header of a message.
@@ -70,29 +76,41 @@ type Body struct {
 // copied; Body.Data must stay untouched until Wait returns or the message has
 // ended. p may be nil.
 func (c *Conn) Send(h *packet.Header, body Body, p Preparer) (*Outbound, error) {
-	o := &Outbound{c: c, prepare: p, header: *h, data: body.Data, eof: !body.More, unit: body.Unit}
+	o := new(Outbound)
+	o.Init(c, h, body, p)
 	if err := c.SendOutbound(o); err != nil {
 		return nil, err
 	}
 	return o, nil
 }
 
+// Init makes o a message for SendOutbound, as Send does. An Outbound that has ended
+// may be used again.
+func (o *Outbound) Init(c *Conn, h *packet.Header, body Body, p Preparer) {
+	*o = Outbound{c: c, prepare: p, header: *h, data: body.Data, eof: !body.More, unit: body.Unit}
+}
+
 // SendOutbound is Send for an Outbound that the caller made with Init, so that it
-// can be part of a larger value.
+// can be part of a larger value. A message it returns an error for has left no
+// trace: nothing of it was sent, and Prepare was not called.
 func (c *Conn) SendOutbound(o *Outbound) error {
-	if o.wake == nil {
-		o.wake = make(chan struct{}, 1)
-	}
+	err := c.checkHeader(&o.header)
 	c.mu.Lock()
-	if c.err != nil {
-		defer c.mu.Unlock()
-		o.ended, o.err = true, c.err
-		return c.err
+	switch {
+	case o.ended:
+		err = o.endErrLocked() // aborted before it was sent
+	case c.err != nil:
+		err = c.err
+	case c.closing:
+		err = ErrClosed
+	case err == nil && len(c.out)+c.heads.n >= c.limits.MaxOpenMessages:
+		c.count.Add(OpenMessagesExceeded)
+		err = errTooManyOpen
 	}
-	if len(c.out)+c.heads.n >= c.limits.MaxOpenMessages {
-		defer c.mu.Unlock()
-		o.ended, o.err = true, errTooManyOpen
-		return errTooManyOpen
+	if err != nil {
+		o.finishLocked(err)
+		c.mu.Unlock()
+		return err
 	}
 	c.heads.push(o)
 	c.mu.Unlock()
@@ -100,41 +118,90 @@ func (c *Conn) SendOutbound(o *Outbound) error {
 	return nil
 }
 
-var errTooManyOpen = errors.New("mux: too many messages are open on this connection")
+// headerReserve is room for what Prepare and the first HEADER add.
+const headerReserve = 128
 
-// Init makes o a message for SendOutbound, as Send does.
-func (o *Outbound) Init(c *Conn, h *packet.Header, body Body, p Preparer) {
-	*o = Outbound{c: c, prepare: p, header: *h, data: body.Data, eof: !body.More, unit: body.Unit, wake: o.wake}
+// checkHeader refuses a header that would be too long before anything is done for
+// it: once a request has its id, leaving it out would make a gap (PROTOCOL 3.4).
+func (c *Conn) checkHeader(h *packet.Header) error {
+	// No octet becomes more than six in JSON, and names and numbers are short.
+	most := len(h.Action) + len(h.Envelope) + len(h.Sector) + len(h.Ticket) + len(h.IdentifyingToken) +
+		len(h.Terminal) + len(h.TypeText) + len(h.ErrorCode) + len(h.Error) + len(h.ErrorData)
+	for name, v := range h.Extra {
+		most += len(name) + len(v) + 8
+	}
+	if _, short := h.ID.Number(); !short {
+		most += len(h.ID.String())
+	}
+	if 6*most+512+headerReserve <= c.maxHeader {
+		return nil
+	}
+	if size := len(h.AppendTo(nil)) + headerReserve; size > c.maxHeader {
+		return c.headerTooBig(size)
+	}
+	return nil
 }
 
 // Write sends p and returns when its octets have been taken, the message has
 // ended, or ctx has: then it says how many were taken, and p is the caller's again.
 func (o *Outbound) Write(ctx context.Context, p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
 	}
 	c := o.c
 	c.mu.Lock()
-	if o.ended || o.eof || o.aborted {
-		defer c.mu.Unlock()
+	defer c.mu.Unlock()
+	if err := o.takenLocked(ctx); err != nil { // what Send was given comes first
+		return 0, err
+	}
+	if o.ended || o.aborted || o.eof {
 		return 0, o.endErrLocked()
 	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	before := o.sent
 	o.data = p
 	c.scheduleLocked(o)
 	c.mu.Unlock()
 	c.pump(callerRounds)
-	err := o.waitTaken(ctx)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := len(p) - len(o.data)
+	err := o.takenLocked(ctx)
 	o.data = nil
-	if n < len(p) && err == nil {
+	n := int(o.sent - before)
+	switch {
+	case n == len(p):
+		err = nil
+	case err == nil:
 		err = o.endErrLocked()
 	}
-	if n == len(p) {
-		err = nil
-	}
 	return n, err
+}
+
+// takenLocked waits until no octets wait any more, the message has ended or ctx has.
+func (o *Outbound) takenLocked(ctx context.Context) error {
+	for len(o.data) > 0 && !o.ended {
+		if err := o.waitLocked(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitLocked opens the lock until something has changed or ctx has ended.
+func (o *Outbound) waitLocked(ctx context.Context) error {
+	if o.wake == nil {
+		o.wake = make(chan struct{}, 1)
+	}
+	wake := o.wake
+	o.c.mu.Unlock()
+	defer o.c.mu.Lock()
+	select {
+	case <-wake:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (o *Outbound) endErrLocked() error {
@@ -147,30 +214,13 @@ func (o *Outbound) endErrLocked() error {
 	return errEnded
 }
 
-// waitTaken waits until data is empty, the message has ended or ctx has.
-func (o *Outbound) waitTaken(ctx context.Context) error {
-	for {
-		o.c.mu.Lock()
-		taken := len(o.data) == 0 || o.ended || o.aborted
-		o.c.mu.Unlock()
-		if taken {
-			return nil
-		}
-		select {
-		case <-o.wake:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
 // CloseSend ends the message well: EOF follows its last octet.
 func (o *Outbound) CloseSend() error {
 	c := o.c
 	c.mu.Lock()
-	if o.ended || o.aborted {
+	if o.ended || o.aborted || o.eof {
 		defer c.mu.Unlock()
-		if o.eof && o.err == nil {
+		if o.eof && !o.aborted && o.err == nil {
 			return nil
 		}
 		return o.endErrLocked()
@@ -182,9 +232,9 @@ func (o *Outbound) CloseSend() error {
 	return nil
 }
 
-// Abort ends the message with TXERR and text, which must not be empty or "0"; a
-// message whose HEADER was not written yet leaves without a trace. Octets not yet
-// taken are dropped. Aborting a message that has ended does nothing.
+// Abort ends the message with TXERR and text; a message whose HEADER was not
+// written yet leaves without a trace. Octets not yet taken are dropped. Aborting a
+// message that has ended does nothing.
 func (o *Outbound) Abort(text string) {
 	c := o.c
 	c.mu.Lock()
@@ -192,36 +242,49 @@ func (o *Outbound) Abort(text string) {
 		c.mu.Unlock()
 		return
 	}
-	o.aborted, o.abortText, o.data = true, text, nil
-	if !o.started {
-		c.heads.remove(o)
+	o.aborted, o.abortText, o.data = true, abortText(text), nil
+	if o.started {
+		c.scheduleLocked(o)
+		o.wakeLocked()
+	} else {
+		o.leave()
 		o.finishLocked(ErrAborted)
-		c.mu.Unlock()
-		return
 	}
-	c.scheduleLocked(o)
-	o.wakeLocked()
 	c.mu.Unlock()
 	c.pump(callerRounds)
+}
+
+const maxAbortText = 1024 // octets
+
+// abortText makes text one that every peer takes: UTF-8, short, and neither empty
+// nor "0" (PROTOCOL 2.4, 4.1).
+func abortText(text string) string {
+	if len(text) > maxAbortText {
+		text = text[:maxAbortText]
+		for i := 0; i < utf8.UTFMax && !utf8.ValidString(text); i++ {
+			text = text[:len(text)-1] // the cut went through a character
+		}
+	}
+	if text = strings.ToValidUTF8(text, "\uFFFD"); text == "" || text == "0" {
+		return "aborted"
+	}
+	return text
 }
 
 // Wait returns when the message has ended: nil after its EOF was handed to TLS. If
 // ctx ends first the message is aborted with text.
 func (o *Outbound) Wait(ctx context.Context, text string) error {
-	for {
-		o.c.mu.Lock()
-		ended, err := o.ended, o.err
-		o.c.mu.Unlock()
-		if ended {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	for !o.ended {
+		if err := o.waitLocked(ctx); err != nil {
+			o.c.mu.Unlock()
+			o.Abort(text)
+			o.c.mu.Lock()
 			return err
 		}
-		select {
-		case <-o.wake:
-		case <-ctx.Done():
-			o.Abort(text)
-			return context.Cause(ctx)
-		}
 	}
+	return o.err
 }
 
 // Started says whether the HEADER was handed to TLS: from then on the peer may
@@ -251,17 +314,19 @@ func (o *Outbound) Waiting() (moved time.Duration, waiting bool) {
 	return max(o.pushed, o.Progress()), len(o.data) > 0 && !o.ended
 }
 
-// finishLocked ends the message. It is called once for each.
+// finishLocked ends the message, once.
 func (o *Outbound) finishLocked(err error) {
 	if o.ended {
 		return
 	}
 	o.ended, o.err, o.data = true, err, nil
-	o.c.moveLocked(o, o.sent, o.sent) // gives the credit back
 	o.wakeLocked()
 }
 
 func (o *Outbound) wakeLocked() {
+	if o.wake == nil {
+		return
+	}
 	select {
 	case o.wake <- struct{}{}:
 	default:

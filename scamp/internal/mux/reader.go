@@ -13,32 +13,31 @@ import (
 // A ProtocolError says what the peer did that ends the connection (PROTOCOL 2.4,
 // 4.4). It is fatal for the connection and harmless for all others.
 type ProtocolError struct {
-	Packet string // the packet, as its first line shows it
+	Packet string // the packet: its kind, number and length
 	What   string
 }
 
-func (e *ProtocolError) Error() string { return fmt.Sprintf("mux: packet %s: %s", e.Packet, e.What) }
+func (e *ProtocolError) Error() string { return "mux: packet " + e.Packet + ": " + e.What }
+
+func broken(p packet.Packet, what string) error {
+	return &ProtocolError{fmt.Sprintf("%s %d %d", p.Kind, p.MsgNo, len(p.Body)), what}
+}
 
 // A reader takes packets apart. All of it belongs to Run's goroutine, except stamp.
 type reader struct {
-	c      *Conn
-	pr     *packet.Reader
-	hr     *packet.HeaderReader
-	header packet.Header
-	next   uint64              // number the peer's next HEADER must carry (invariant 1)
-	open   map[uint64]*Inbound // messages whose end has not come
-	fresh  []*Inbound          // not yet given to Accept
-	lazy   []*Inbound          // acknowledged when the reader would wait
-	maxIn  int
-	ext    bool // the peer has sent ext
+	c     *Conn
+	pr    *packet.Reader
+	hr    *packet.HeaderReader
+	next  uint64           // number the peer's next HEADER must carry (invariant 1)
+	open  map[uint64]*flow // messages whose end has not come
+	fresh []*Inbound       // not yet given to Accept
+	lazy  []*flow          // acknowledged when the reader would wait
+	ext   bool             // the peer has sent ext
 
-	stamp atomic.Int64 // when octets last arrived
+	stamp atomic.Int64 // when octets last arrived, on the clock of Conn.Now
 
-	pings     int // in the second that began at pingStart
-	pingStart time.Duration
-	pingOver  int // seconds in a row with too many
-
-	tiny tinyMeter
+	pings pingMeter
+	tiny  tinyMeter
 }
 
 // source notes when octets arrive.
@@ -50,7 +49,7 @@ type source struct {
 func (s source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if n > 0 {
-		now := int64(time.Since(s.c.start))
+		now := int64(s.c.Now())
 		s.c.in.stamp.Store(now)
 		s.c.lastIO.Store(now)
 	}
@@ -61,8 +60,7 @@ func (r *reader) init(c *Conn, src io.Reader, limits packet.Limits) {
 	r.c = c
 	r.pr = packet.NewReader(source{src, c}, limits)
 	r.hr = packet.NewHeaderReader(limits)
-	r.open = make(map[uint64]*Inbound)
-	r.maxIn = c.limits.MaxOpenMessages
+	r.open = make(map[uint64]*flow)
 }
 
 // run reads until the connection ends and says why.
@@ -79,9 +77,7 @@ func (r *reader) run() error {
 			}
 			return err
 		}
-		if !r.c.firstLine.Load() {
-			r.c.firstLine.Store(true)
-		}
+		r.c.heard.Store(true)
 		if err := r.packet(p); err != nil {
 			return err
 		}
@@ -89,25 +85,22 @@ func (r *reader) run() error {
 }
 
 // settle does what was put off while packets were at hand: messages that are not
-// complete go to Accept, and what was taken or thrown away is acknowledged.
+// complete go to Accept, and what was thrown away is acknowledged.
 func (r *reader) settle() {
-	for _, m := range r.fresh {
+	for i, m := range r.fresh {
+		r.fresh[i] = nil
 		if !m.offered {
 			r.offer(m)
 		}
 	}
-	clear(r.fresh)
 	r.fresh = r.fresh[:0]
-	due := false
-	for _, m := range r.lazy {
-		if m.lazy {
-			m.lazy = false
-			due = m.ackDue(1) || due
-		}
+	for i, f := range r.lazy {
+		r.lazy[i] = nil
+		f.lazy = false
+		r.c.acks.add(f)
 	}
-	clear(r.lazy)
 	r.lazy = r.lazy[:0]
-	if due || r.c.pongDue() {
+	if r.c.answers() {
 		r.c.pump(readerRounds)
 	}
 }
@@ -123,13 +116,14 @@ func (r *reader) offer(m *Inbound) {
 }
 
 // lose ends every message that is still open: the connection is gone.
-func (r *reader) lose() {
-	err := fmt.Errorf("%w: %w", ErrLost, r.c.Err())
-	for no, m := range r.open {
+func (r *reader) lose(err error) {
+	for no, f := range r.open {
 		delete(r.open, no)
-		r.c.openIn.Add(-1)
-		m.end(err)
+		if m := f.m.Load(); m != nil {
+			m.end(err, r.stamp.Load())
+		}
 	}
+	r.c.openIn.Store(0)
 }
 
 func (r *reader) packet(p packet.Packet) error {
@@ -140,7 +134,8 @@ func (r *reader) packet(p packet.Packet) error {
 		return r.data(p)
 	case packet.KindEOF:
 		if len(p.Body) > 0 {
-			return r.broken(p, "an EOF has no body")
+			r.c.count.Add(PacketMalformed)
+			return broken(p, "want an EOF without a body")
 		}
 		return r.ended(p, nil)
 	case packet.KindTXERR:
@@ -150,24 +145,20 @@ func (r *reader) packet(p packet.Packet) error {
 	case packet.KindPING:
 		return r.ping(p)
 	}
-	return nil // PONG: nothing of ours waits for one
-}
-
-func (r *reader) broken(p packet.Packet, what string) error {
-	return &ProtocolError{fmt.Sprintf("%s %d %d", p.Kind, p.MsgNo, len(p.Body)), what}
+	return nil // PONG: whatever arrives answers a PING of ours
 }
 
 // opened handles HEADER.
 func (r *reader) opened(p packet.Packet) error {
 	if p.MsgNo != r.next {
 		r.c.count.Add(SequenceBroken)
-		return r.broken(p, fmt.Sprintf("want message number %d", r.next))
+		return broken(p, fmt.Sprintf("want message number %d", r.next))
 	}
-	if len(r.open) >= r.maxIn {
+	if most := r.c.limits.MaxOpenMessages; len(r.open) >= most {
 		r.c.count.Add(OpenMessagesExceeded)
-		return r.broken(p, fmt.Sprintf("%d messages are open, no more are taken", len(r.open)))
+		return broken(p, fmt.Sprintf("want at most %d messages open at once", most))
 	}
-	m := &Inbound{c: r.c, no: p.MsgNo}
+	m := &Inbound{c: r.c, flow: &flow{no: p.MsgNo}}
 	m.cond.L = &m.mu
 	if err := r.hr.Parse(p.Body, &m.Header); err != nil {
 		r.c.count.Add(HeaderMalformed)
@@ -177,12 +168,13 @@ func (r *reader) opened(p packet.Packet) error {
 	m.HeaderSize = len(p.Body)
 	m.moved = r.stamp.Load()
 	m.dumb = ignoresWindow(&m.Header)
+	m.flow.m.Store(m)
 	if m.Header.Ext.V > 0 {
 		r.ext = true
 		r.c.heardExt(m.Header.Ext)
 	}
-	r.open[p.MsgNo] = m
-	r.c.openIn.Add(1)
+	r.open[p.MsgNo] = m.flow
+	r.c.openIn.Store(int64(len(r.open)))
 	r.fresh = append(r.fresh, m)
 	return nil
 }
@@ -201,39 +193,49 @@ func ignoresWindow(h *packet.Header) bool {
 
 // data handles DATA.
 func (r *reader) data(p packet.Packet) error {
-	m := r.open[p.MsgNo]
-	if m == nil {
+	f := r.open[p.MsgNo]
+	if f == nil {
 		r.c.count.Add(SequenceBroken)
-		return r.broken(p, "the message is not open")
+		return broken(p, "want it for a message that is open")
 	}
 	if len(p.Body) == 0 {
-		if m.empties++; m.empties > r.c.limits.MaxEmptyData {
+		if f.empties++; int(f.empties) > r.c.limits.MaxEmptyData {
 			r.c.count.Add(EmptyData)
-			return r.broken(p, "too many empty DATA packets in one message")
+			return broken(p, fmt.Sprintf("want at most %d empty ones in a message", r.c.limits.MaxEmptyData))
 		}
 		return nil
 	}
-	if r.tiny.flood(len(p.Body), r.c) {
+	if r.tiny.flood(len(p.Body), time.Duration(r.stamp.Load()), r.c.limits.MaxTinyData) {
 		r.c.count.Add(TinyData)
-		return r.broken(p, "a flood of tiny DATA packets")
+		return broken(p, "want no flood of tiny ones")
 	}
-	if m.add(p.Body, r.stamp.Load()) && !m.lazy {
-		m.lazy = true
-		r.lazy = append(r.lazy, m)
+	f.received += int64(len(p.Body))
+	if m := f.m.Load(); m != nil && m.add(p.Body, r.stamp.Load()) {
+		return nil
+	}
+	f.consumed.Add(int64(len(p.Body)))
+	if !f.lazy {
+		f.lazy = true
+		r.lazy = append(r.lazy, f)
 	}
 	return nil
 }
 
 // ended handles EOF and TXERR.
 func (r *reader) ended(p packet.Packet, err error) error {
-	m := r.open[p.MsgNo]
-	if m == nil {
+	f := r.open[p.MsgNo]
+	if f == nil {
 		r.c.count.Add(SequenceBroken)
-		return r.broken(p, "the message is not open")
+		return broken(p, "want it for a message that is open")
 	}
 	delete(r.open, p.MsgNo)
-	r.c.openIn.Add(-1)
-	m.end(err)
+	r.c.openIn.Store(int64(len(r.open)))
+	f.quiet.Store(f.received <= MinWindow/2)
+	m := f.m.Load()
+	if m == nil {
+		return nil
+	}
+	m.end(err, r.stamp.Load())
 	if !m.offered {
 		r.offer(m)
 	}
@@ -242,103 +244,12 @@ func (r *reader) ended(p packet.Packet, err error) error {
 
 // ping has every PING answered, one PONG for all that wait (PROTOCOL 4.7).
 func (r *reader) ping(p packet.Packet) error {
-	now := time.Duration(r.stamp.Load())
-	if now-r.pingStart >= time.Second {
-		if r.pings <= r.c.limits.MaxPings {
-			r.pingOver = 0
-		} else {
-			r.pingOver++
-		}
-		if now-r.pingStart >= 2*time.Second {
-			r.pingOver = 0
-		}
-		r.pings, r.pingStart = 0, now
-	}
-	r.pings++
-	if r.pingOver >= 10 {
+	if r.pings.flood(time.Duration(r.stamp.Load()), r.c.limits.MaxPings) {
 		r.c.count.Add(PingFlood)
-		return r.broken(p, "a flood of PINGs")
+		return broken(p, "want no flood of PINGs")
 	}
-	r.c.mu.Lock()
-	r.c.pongs, r.c.pongNo = 1, p.MsgNo
-	r.c.mu.Unlock()
+	r.c.pinged(p.MsgNo)
 	return nil
-}
-
-func (c *Conn) pongDue() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pongs > 0
-}
-
-// heardExt takes what a peer that knows extensions allows (PROTOCOL 3.7).
-func (c *Conn) heardExt(e packet.Ext) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.peerExt = true
-	c.cancel = c.cancel || e.Cancel
-	if e.Win < MinWindow {
-		return
-	}
-	win := int(min(e.Win, int64(c.limits.MaxWindow)))
-	if win <= c.peerWin {
-		return // what was granted is not taken back
-	}
-	c.peerWin = win
-	for _, o := range c.out {
-		c.scheduleLocked(o)
-	}
-}
-
-// acknowledged handles ACK: the table of PROTOCOL 4.4.
-func (c *Conn) acknowledged(p packet.Packet) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.out[p.MsgNo]
-	if o == nil {
-		return nil // ended, or never begun: ignored, whatever the body
-	}
-	n, err := packet.ParseAck(p.Body)
-	if err != nil {
-		c.count.Add(AckRefused)
-		return fmt.Errorf("mux: packet ACK %d: %w", p.MsgNo, err)
-	}
-	broken := func(what string) error {
-		return &ProtocolError{fmt.Sprintf("ACK %d %d", p.MsgNo, len(p.Body)), what}
-	}
-	switch count := int64(n); {
-	case count < o.acked || count > o.sent:
-		c.count.Add(AckRefused)
-		return broken(fmt.Sprintf("count %d, want %d to %d", count, o.acked, o.sent))
-	case count == o.acked:
-		o.ackCount++
-		c.count.Add(AckRepeated)
-	default:
-		o.ackCount++
-		o.moved.Store(c.in.stamp.Load())
-		c.moveLocked(o, o.sent, count)
-		c.resumeLocked(o)
-	}
-	if o.ackCount > c.limits.MaxExtraAcks+4*o.packets {
-		c.count.Add(AckFlood)
-		return broken("a flood of ACKs")
-	}
-	return nil
-}
-
-// resumeLocked lets o go on, and those that waited for the credit it gave back.
-func (c *Conn) resumeLocked(o *Outbound) {
-	waiting := c.ready.n
-	c.scheduleLocked(o)
-	if c.starved {
-		c.starved = false
-		for _, p := range c.out {
-			c.scheduleLocked(p)
-		}
-	}
-	if c.ready.n > waiting {
-		c.link.signal() // the writer goroutine encrypts, the reader goes on reading
-	}
 }
 
 // txerrText is the text of a TXERR: an empty one and "0" say nothing.
@@ -347,26 +258,4 @@ func txerrText(body []byte) string {
 		return "unspecified transmission error"
 	}
 	return string(body)
-}
-
-// A tinyMeter sees a lasting flood of tiny DATA packets: many a second and hardly
-// an octet in each.
-type tinyMeter struct {
-	packets, octets int
-	since           time.Duration
-}
-
-const tinyWindow = 10000 // packets
-
-func (t *tinyMeter) flood(n int, c *Conn) bool {
-	t.packets++
-	t.octets += n
-	if t.packets < tinyWindow {
-		return false
-	}
-	now := time.Duration(c.in.stamp.Load())
-	took := now - t.since
-	mean := t.octets / t.packets
-	t.packets, t.octets, t.since = 0, 0, now
-	return mean < 16 && took < tinyWindow*time.Second/time.Duration(c.limits.MaxTinyData)
 }

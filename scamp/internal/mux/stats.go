@@ -30,6 +30,7 @@ const (
 	ReplyUnknown
 	MessageIgnored
 	IdleClosed
+	PeerSilent
 	counters
 )
 
@@ -39,7 +40,7 @@ var counterNames = [counters]string{
 	"window_violated", "buffered_refused", "open_messages_exceeded",
 	"handlers_queued", "write_blocked", "write_stalled", "send_stalled",
 	"ping_flood", "tiny_data", "empty_data", "reply_late", "reply_unknown",
-	"message_ignored", "idle_closed",
+	"message_ignored", "idle_closed", "peer_silent",
 }
 
 func (c Counter) String() string { return counterNames[c] }
