@@ -80,6 +80,7 @@ func NewDirectory(opts *DirectoryOptions) *Directory {
 	if d.now == nil {
 		d.now = time.Now
 	}
+	d.queue.run = d.expire
 	d.report = newReporter(opts.Log, limits, d.counters)
 	d.index.Store(newIndex(d.seed))
 	return d
@@ -131,7 +132,7 @@ func (d *Directory) unlock() {
 		close(old.superseded)
 	}
 	if !d.done {
-		d.queue.arm(d.clock.now(), d.expire)
+		d.queue.arm(d.clock.now())
 	}
 	notes := d.notes
 	d.notes = nil
@@ -193,11 +194,12 @@ func (d *Directory) repeat(dg Datagram) bool {
 		d.count(errTooLong)
 		return true
 	}
-	sum := [1][32]byte{sha256.Sum256(dg.Data)}
-	if d.refresh(origin{iface: dg.Iface, sums: sum[:]}) {
+	from := origin{iface: dg.Iface}
+	from.sums.add(sha256.Sum256(dg.Data))
+	if d.refresh(from) {
 		return true
 	}
-	if d.wasRefused(sum[0]) {
+	if d.wasRefused(from.sums.sum[0]) {
 		d.count(errRefusedBefore)
 		return true
 	}
@@ -207,18 +209,34 @@ func (d *Directory) repeat(dg Datagram) bool {
 // An origin is where a datagram came from, and the sums it is known by.
 type origin struct {
 	iface Iface
-	sums  [][32]byte
+	sums  sums
 }
+
+// sums are the SHA-256 of a datagram, and of its text when that is not the same.
+type sums struct {
+	sum [2][32]byte
+	n   int
+}
+
+func (s *sums) add(sum [32]byte) {
+	if s.n == 0 || s.sum[0] != sum {
+		s.sum[s.n] = sum
+		s.n++
+	}
+}
+
+func (s *sums) list() [][32]byte { return s.sum[:s.n] }
 
 func (d *Directory) receive(dg Datagram) error {
 	if len(dg.Data) > d.limits.MaxDatagram {
 		return errTooLong
 	}
-	from := origin{iface: dg.Iface, sums: [][32]byte{sha256.Sum256(dg.Data)}}
+	from := origin{iface: dg.Iface}
+	from.sums.add(sha256.Sum256(dg.Data))
 	if d.refresh(from) {
 		return nil
 	}
-	if d.wasRefused(from.sums[0]) {
+	if d.wasRefused(from.sums.sum[0]) {
 		return errRefusedBefore
 	}
 	a, err := d.open(dg.Data, &from)
@@ -226,7 +244,7 @@ func (d *Directory) receive(dg Datagram) error {
 	case err == errNoCheckLeft:
 		return err // it may be good
 	case err != nil:
-		d.rememberRefusal(from.sums[0])
+		d.rememberRefusal(from.sums.sum[0])
 		return err
 	case a == nil:
 		return nil // it repeats what is held
@@ -247,10 +265,7 @@ func (d *Directory) open(data []byte, from *origin) (*Announcement, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(text)
-	if sum != from.sums[0] {
-		from.sums = append(from.sums, sum)
-	}
+	from.sums.add(sha256.Sum256(text))
 	if d.refresh(*from) {
 		return nil, nil
 	}
@@ -297,7 +312,7 @@ func (d *Directory) rememberRefusal(sum [32]byte) {
 func (d *Directory) wasVerified(from origin) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, sum := range from.sums {
+	for _, sum := range from.sums.list() {
 		if _, ok := d.sums[sum]; ok {
 			return true
 		}
@@ -319,8 +334,7 @@ func (d *Directory) takeCheck(c *Certificate) bool {
 
 // count counts a refusal by its name and returns it.
 func (d *Directory) count(err error) error {
-	var refusal *Error
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*Error](err); ok {
 		d.counters.add(refusal.Counter, 1)
 	}
 	return err

@@ -18,6 +18,7 @@ func (c *clock) now() time.Duration { return time.Since(c.start) - c.frozen }
 // all of them. An instance whose expiry moves on is found too early, looked at,
 // and put back: a refresh never touches the queue.
 type queue struct {
+	run   func() // looks at what is due; set by NewDirectory
 	list  []*instance
 	timer *time.Timer
 	armed time.Duration // for when, by the clock; 0 when it is not
@@ -55,7 +56,7 @@ func (q *queue) remove(in *instance) {
 }
 
 // arm sets the timer for the first in the queue.
-func (q *queue) arm(now time.Duration, run func()) {
+func (q *queue) arm(now time.Duration) {
 	if len(q.list) == 0 {
 		return
 	}
@@ -66,7 +67,7 @@ func (q *queue) arm(now time.Duration, run func()) {
 	q.armed = due
 	wait := max(due-now, 0)
 	if q.timer == nil {
-		q.timer = time.AfterFunc(wait, run)
+		q.timer = time.AfterFunc(wait, q.run)
 	} else {
 		q.timer.Reset(wait)
 	}
@@ -131,7 +132,7 @@ func (d *Directory) expire() {
 		}
 		if in.heard && in.view.state != Suspect {
 			if wait := d.unableLocked(voices.without(in)); wait > 0 {
-				d.queue.hold = now + wait
+				d.queue.hold = d.clock.now() + wait
 				return
 			}
 		}

@@ -56,9 +56,9 @@ func (in *instance) moved(now time.Duration) bool {
 	if len(in.moves) <= maxMoves {
 		return false
 	}
-	in.moves = in.moves[1:]
 	first := in.moves[0]
-	if len(in.moves) == maxMoves && now-first > moveTime || in.alarm != 0 && now-in.alarm < moveTime {
+	in.moves = slices.Delete(in.moves, 0, 1)
+	if now-first > moveTime || in.alarm != 0 && now-in.alarm < moveTime {
 		return false
 	}
 	in.alarm = max(now, 1)
@@ -69,8 +69,8 @@ func (in *instance) moved(now time.Duration) bool {
 func (d *Directory) inFileLocked(in *instance) bool { return d.scan != 0 && in.scan == d.scan }
 
 // rememberSumsLocked makes packets known as good ones of in.
-func (d *Directory) rememberSumsLocked(in *instance, sums [][32]byte, held bool) {
-	for _, sum := range sums {
+func (d *Directory) rememberSumsLocked(in *instance, packet sums, held bool) {
+	for _, sum := range packet.list() {
 		s, ok := d.sums[sum]
 		if ok && s.in != in {
 			continue

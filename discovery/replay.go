@@ -13,7 +13,8 @@ const maxFutures = 4
 // old announcement cannot replace a newer one. It outlives the announcement.
 // Only announcements with a good signature change it.
 type history struct {
-	top       int64   // highest timestamp seen that was not a future one; 0 before the first
+	seen      bool    // at least one that was not a future one
+	top       int64   // the highest of these
 	withdrawn bool    // what bore it was a withdrawal
 	futures   []int64 // timestamps that were future ones when they came, at most maxFutures
 }
@@ -35,9 +36,9 @@ func (h *history) judge(a, held *Announcement, future, heldFuture bool) verdict 
 	switch {
 	case held != nil && held.seal.json == a.seal.json:
 		return repeats
-	case h.top != 0 && a.Timestamp < h.top:
+	case h.seen && a.Timestamp < h.top:
 		return stale
-	case h.top != 0 && a.Timestamp == h.top && !future:
+	case h.seen && a.Timestamp == h.top && !future:
 		return h.same(a, held, heldFuture)
 	case !future:
 		return replaces // also a held future one with a higher number
@@ -75,22 +76,22 @@ func (h *history) future(timestamp int64, now time.Time, skew time.Duration) boo
 	if timestamp <= now.Add(skew).UnixMicro() {
 		return false
 	}
-	if len(h.futures) == maxFutures {
+	h.futures = append(h.futures, timestamp)
+	if len(h.futures) > maxFutures {
 		// One that was overtaken is stale by now. Else the furthest goes: our
 		// clock will still call it future when it comes again.
-		drop := slices.IndexFunc(h.futures, func(t int64) bool { return t <= h.top })
+		drop := slices.IndexFunc(h.futures, func(t int64) bool { return h.seen && t < h.top })
 		if drop < 0 {
 			drop = slices.Index(h.futures, slices.Max(h.futures))
 		}
 		h.futures = slices.Delete(h.futures, drop, drop+1)
 	}
-	h.futures = append(h.futures, timestamp)
 	return true
 }
 
 // take notes that a is held now. A future one never counts as the highest seen.
 func (h *history) take(a *Announcement, future bool) {
-	if !future && a.Timestamp >= h.top {
-		h.top, h.withdrawn = a.Timestamp, a.Withdrawn()
+	if !future && (!h.seen || a.Timestamp >= h.top) {
+		h.seen, h.top, h.withdrawn = true, a.Timestamp, a.Withdrawn()
 	}
 }

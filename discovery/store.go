@@ -9,7 +9,7 @@ import (
 func (d *Directory) refresh(from origin) bool {
 	d.mu.Lock()
 	defer d.unlock()
-	for _, sum := range from.sums {
+	for _, sum := range from.sums.list() {
 		s, ok := d.sums[sum]
 		if !ok || !s.held || !s.in.heard {
 			continue
@@ -66,6 +66,7 @@ func (d *Directory) store(a *Announcement, from origin) error {
 	d.moveLocked(in, p)
 	d.chargeLocked(in, true)
 	d.rememberSumsLocked(in, from.sums, true)
+	d.queueLocked(in)
 	return nil
 }
 
@@ -95,9 +96,9 @@ func refusalOf(v verdict, a *Announcement) error {
 // only their signature is remembered.
 func (d *Directory) loseLocked(in *instance, from origin, v verdict) {
 	switch {
-	case len(from.sums) == 0:
+	case from.sums.n == 0:
 	case v == stale:
-		d.refused.add(from.sums[0])
+		d.refused.add(from.sums.sum[0])
 	case d.instances[in.key] == in:
 		d.rememberSumsLocked(in, from.sums, false)
 	}
