@@ -14,18 +14,17 @@ func (p *parser) countClasses(v value) (int, error) {
 		return 0, p.malformed("classes", v, "an array or null")
 	}
 	n := 0
-	for classes := v.items(); ; {
-		class, more := classes.next()
-		if !more {
-			return n, nil
-		}
-		if class.is('[') {
-			n += max(0, class.count()-1) // the name is not an action
+	for classes := v.items(); classes.more(); {
+		if classes.enter('[') {
+			n += max(0, classes.count()-1) // the name is not an action
+		} else {
+			classes.next()
 		}
 		if n > p.limits.MaxActions {
-			return 0, refuse(countBadVector, "announcement from %q: more than %d actions: want at most that", cut(p.a.Ident), p.limits.MaxActions)
+			return 0, refuse(countBadVector, "announcement from %s: more than %d actions: want at most that", quoted(p.a.Ident), p.limits.MaxActions)
 		}
 	}
+	return n, nil
 }
 
 // classes reads element 7: lists of a class name and actions. What is malformed
@@ -35,23 +34,17 @@ func (p *parser) classes(v value) {
 		return
 	}
 	var flags listReader
-	for classes := v.items(); ; {
-		class, more := classes.next()
-		if !more {
-			return
-		}
-		name, items, ok := classOf(class)
+	for classes := v.items(); classes.more(); {
+		start := classes.rest
+		name, ok := className(&classes)
 		if !ok {
 			if w := p.warn(countMalformed); w != nil {
-				w.Text = fmt.Sprintf("class %s left out: want an array that starts with its name", quoted(string(class)))
+				w.Text = fmt.Sprintf("class %s left out: want an array that starts with its name", quoted(start[:len(start)-len(classes.rest)]))
 			}
 			continue
 		}
-		for {
-			item, more := items.next()
-			if !more {
-				break
-			}
+		for classes.more() {
+			item, _ := classes.next()
 			if action, ok := readAction(item, &flags); ok {
 				action.Sector, action.Class, action.Envelopes = p.a.Sector, name, p.a.Envelopes
 				p.add(action)
@@ -62,15 +55,17 @@ func (p *parser) classes(v value) {
 	}
 }
 
-// classOf returns the name of a class and a cursor at its first action.
-func classOf(v value) (name string, items cursor, ok bool) {
-	if !v.is('[') {
-		return "", cursor{}, false
+// className enters a class and returns its name, or skips what is no class.
+func className(classes *cursor) (name string, ok bool) {
+	if !classes.enter('[') {
+		classes.next()
+		return "", false
 	}
-	items = v.items()
-	first, _ := items.next()
-	name, ok = first.string()
-	return name, items, ok
+	first, _ := classes.next()
+	if name, ok = first.string(); !ok && first != "" {
+		classes.count()
+	}
+	return name, ok
 }
 
 // readAction reads [name, flags, version], of which the last two may be missing.

@@ -80,6 +80,10 @@ func ParseCertificatePEM(text []byte) (*Certificate, error) {
 	}
 }
 
+// Fingerprint returns the fingerprint of a DER certificate that may be anything, as
+// Certificate.Fingerprint has it.
+func Fingerprint(der []byte) string { return fingerprintText(sha1.Sum(der)) }
+
 // fingerprintText returns the form in which people and rule files know a SHA-1.
 func fingerprintText(sum [sha1.Size]byte) string {
 	const digits = "0123456789ABCDEF"

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -10,18 +11,19 @@ import (
 
 const (
 	arrayVersion  = 3 // element 0 of the array form
-	newestVersion = 4 // vmaj of the extension object and of the object form
-	arrayElements = 9
+	newestVersion = 4 // vmaj of the object form
 )
 
 // form is an announcement taken apart, before anything in it has a meaning:
 // the array form and the object form differ up to here only.
 type form struct {
-	ident, sector, weight, interval, address, envelopes, classes, timestamp value
-	extension                                                               members
+	ident, sector, weight, interval, address, classes, timestamp value
+
+	envelopes []value // the strings of element 6
+	extension members // the last object of element 6
 }
 
-// members are the known members of an extension object.
+// members are the members of an extension object.
 type members map[string]value
 
 // parseSigned reads the JSON of an announcement. It keeps a copy of json, made
@@ -83,83 +85,95 @@ func (p *parser) parse(json string, again bool) error {
 }
 
 // arrayForm takes the nine elements of PROTOCOL 7.3 apart.
-func arrayForm(v value) (form, error) {
-	var e [arrayElements]value
+func arrayForm(v value) (f form, err error) {
+	var version value
+	elements := []*value{&version, &f.ident, &f.sector, &f.weight, &f.interval, &f.address, nil, &f.classes, &f.timestamp}
 	n := 0
-	for items := v.items(); ; n++ {
-		item, ok := items.next()
-		if !ok {
-			break
+	for items := v.items(); items.more(); n++ {
+		if n < len(elements) && elements[n] == nil && items.enter('[') {
+			if err := f.elementSix(&items); err != nil {
+				return form{}, err
+			}
+			continue
 		}
-		if n < len(e) {
-			e[n] = item
-		}
-	}
-	if n != arrayElements {
-		return form{}, refuse(countMalformed, "announcement: array of %d elements: want %d", n, arrayElements)
-	}
-	if version, ok := e[0].number(); !ok || version != arrayVersion {
-		return form{}, refuse(countMalformed, "announcement: version %s: want %d", quoted(string(e[0])), arrayVersion)
-	}
-	f := form{ident: e[1], sector: e[2], weight: e[3], interval: e[4], address: e[5], envelopes: e[6], classes: e[7], timestamp: e[8]}
-	if !f.envelopes.is('[') {
-		return form{}, refuse(countMalformed, "announcement: envelopes %s: want an array", quoted(string(f.envelopes)))
-	}
-	// The last object among the envelopes is the extension.
-	var extension value
-	for items := f.envelopes.items(); ; {
-		item, ok := items.next()
-		if !ok {
-			break
-		}
-		if item.is('{') {
-			extension = item
+		item, _ := items.next()
+		switch {
+		case n >= len(elements):
+		case elements[n] == nil:
+			return form{}, refuse(countMalformed, "announcement: envelopes %s: want an array", quoted(string(item)))
+		default:
+			*elements[n] = item
 		}
 	}
-	if extension == "" {
-		return f, nil
+	if n != len(elements) {
+		return form{}, refuse(countMalformed, "announcement: array of %d elements: want %d", n, len(elements))
 	}
+	if number, ok := version.number(); !ok || number != arrayVersion {
+		return form{}, refuse(countMalformed, "announcement: version %s: want %d", quoted(string(version)), arrayVersion)
+	}
+	return f, nil
+}
+
+// elementSix reads envelopes and the extension object, of which the last one
+// counts, and ignores what else there is.
+func (f *form) elementSix(items *cursor) error {
 	var err error
-	f.extension, err = readMembers(extension) // the elements count, not its members of the same meaning
-	return f, err
+	for items.more() {
+		if items.enter('{') {
+			f.extension, err = readMembers(items)
+			continue
+		}
+		item, _ := items.next()
+		if !item.is('"') {
+			continue
+		}
+		if len(f.envelopes) == maxList {
+			return refuse(countMalformed, "announcement: more than %d envelopes: want fewer", maxList)
+		}
+		f.envelopes = append(f.envelopes, item)
+	}
+	return err
 }
 
 // objectForm takes the object form of PROTOCOL 7.4 apart, which Perl can send.
 func objectForm(v value) (form, error) {
-	m, err := readMembers(v)
+	items := v.items()
+	m, err := readMembers(&items)
 	if err != nil {
 		return form{}, err
 	}
 	if major, ok := m["vmaj"].number(); !ok || major > newestVersion {
 		return form{}, &Error{Counter: countMalformed, Quiet: true,
-			Text: "announcement: vmaj " + quoted(string(m["vmaj"])) + ": want a number up to 4"}
+			Text: fmt.Sprintf("announcement: vmaj %s: want a number up to %d", quoted(string(m["vmaj"])), newestVersion)}
+	}
+	if !m["env"].is('[') {
+		return form{}, refuse(countMalformed, "announcement: member env %s: want an array", quoted(string(m["env"])))
 	}
 	f := form{ident: m["ident"], sector: m["sector"], weight: m["wgt"], interval: m["intvl"], address: m["uri"],
-		envelopes: m["env"], classes: m["v3actions"], timestamp: m["ts"], extension: m}
-	if !f.envelopes.is('[') {
-		return form{}, refuse(countMalformed, "announcement: member env %s: want an array", quoted(string(f.envelopes)))
-	}
-	if f.classes == "" {
-		f.classes = "null"
-	}
-	return f, nil
+		classes: cmp.Or(m["v3actions"], "null"), timestamp: m["ts"]}
+	envelopes := m["env"].items()
+	err = f.elementSix(&envelopes)
+	f.extension = m
+	return f, err
 }
 
-// readMembers returns the members of an extension object or of the object form.
-func readMembers(v value) (members, error) {
+// readMembers goes to the end of an object and returns its members. It reads on
+// when it has found a mistake, so that the cursor ends where it should.
+func readMembers(items *cursor) (members, error) {
 	m := make(members, 16)
-	for items := v.items(); ; {
-		name, member, ok := items.member()
+	var err error
+	for {
+		name, v, ok := items.member()
 		if !ok {
-			return m, nil
+			return m, err
 		}
 		if _, twice := m[name]; twice {
-			return nil, refuse(countBadJSON, "announcement: member %q twice: want it once", cut(name))
+			err = refuse(countBadJSON, "announcement: member %s twice: want it once", quoted(name))
+		} else if len(m) == maxMembers {
+			err = refuse(countBadJSON, "announcement: more than %d members: want the known ones", maxMembers)
+		} else {
+			m[name] = v
 		}
-		if len(m) == maxMembers {
-			return nil, refuse(countBadJSON, "announcement: more than %d members: want the known ones", maxMembers)
-		}
-		m[name] = member
 	}
 }
 
@@ -189,7 +203,7 @@ func (p *parser) scalars(f form) error {
 	}
 	// Anything but a number is a missing interval (PROTOCOL 7.8).
 	interval, _ := f.interval.number()
-	const most = float64(math.MaxInt64 / 2 / time.Millisecond)
+	const most = 1e12 // milliseconds, 31 years
 	a.Interval = time.Duration(min(max(interval, -most), most) * float64(time.Millisecond))
 	if effective := l.EffectiveInterval(a.Interval); effective != a.Interval {
 		if w := p.warn(countIntervalClamped); w != nil {
@@ -206,28 +220,21 @@ func (p *parser) scalars(f form) error {
 		return p.malformed("timestamp", f.timestamp, "a number that is not negative")
 	}
 	a.fractionalSeconds = a.Timestamp < secondsBelow*1e6 && strings.Contains(string(f.timestamp), ".")
-	return p.envelopes(f.envelopes)
+	p.readEnvelopes(f.envelopes)
+	return nil
 }
 
-// envelopes reads the strings of element 6 and ignores what else is there.
-func (p *parser) envelopes(v value) error {
-	for items := v.items(); ; {
-		item, more := items.next()
-		if !more {
-			return nil
-		}
-		envelope, ok := item.string()
-		switch {
-		case !ok:
-		case envelope == "" || len(envelope) > p.limits.MaxName:
+// readEnvelopes reads the envelopes of all actions that name none.
+func (p *parser) readEnvelopes(list []value) {
+	for _, v := range list {
+		envelope, _ := v.string()
+		if envelope == "" || len(envelope) > p.limits.MaxName {
 			if w := p.warn(countBadName); w != nil {
 				w.Text = fmt.Sprintf("envelope %s ignored: want 1 to %d octets", quoted(envelope), p.limits.MaxName)
 			}
-		case len(p.a.Envelopes) == maxList:
-			return refuse(countMalformed, "announcement from %q: more than %d envelopes: want fewer", cut(p.a.Ident), maxList)
-		default:
-			p.a.Envelopes = append(p.a.Envelopes, envelope)
+			continue
 		}
+		p.a.Envelopes = append(p.a.Envelopes, envelope)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -176,8 +177,11 @@ func (s Sections) signature(c *Certificate) ([]byte, error) {
 		return nil, refuse(countBadSignature, "announcement of certificate %s: signature of %d characters: want %d for its key",
 			c.Fingerprint, characters, base64.StdEncoding.EncodedLen(want))
 	}
-	signature := make([]byte, base64.StdEncoding.DecodedLen(len(s.Signature)))
+	signature := make([]byte, base64.StdEncoding.DecodedLen(characters))
 	n, err := decodeBase64(signature, s.Signature)
+	if err == nil && n != want {
+		err = fmt.Errorf("%d octets: want %d", n, want)
+	}
 	if err != nil {
 		return nil, &Error{Counter: countBadSignature, Text: "announcement of certificate " + c.Fingerprint + ": signature", Err: err}
 	}

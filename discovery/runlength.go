@@ -29,33 +29,33 @@ func newVector(v value, kind vectorKind, most int) (vector, error) {
 		return vector{}, fmt.Errorf("%s: want an array", quoted(string(v)))
 	}
 	sum, n := 0, 0
-	for items := v.items(); ; n++ {
-		item, more := items.next()
-		if !more {
-			return vector{text: v, kind: kind, len: sum}, nil
-		}
-		count, element, ok := run(item)
+	for items := v.items(); items.more(); n++ {
+		start := items.rest
+		count, element, ok := items.run()
 		if !ok || !kind.holds(element) {
-			return vector{}, fmt.Errorf("item %s: want %s, or a pair of a count and that", quoted(string(item)), kind)
+			return vector{}, fmt.Errorf("item %s: want %s, or a pair of a count and that", quoted(start[:len(start)-len(items.rest)]), kind)
 		}
 		if count > most-sum || n == most {
 			return vector{}, fmt.Errorf("more than %d values: want at most that", most)
 		}
 		sum += count
 	}
+	return vector{text: v, kind: kind, len: sum}, nil
 }
 
-// run returns the count and the value of an item.
-func run(item value) (count int, element value, ok bool) {
-	if !item.is('[') {
-		return 1, item, true
+// run returns the count and the value of the next item.
+func (c *cursor) run() (count int, element value, ok bool) {
+	if !c.enter('[') {
+		element, ok = c.next()
+		return 1, element, ok
 	}
-	pair := item.items()
-	first, one := pair.next()
-	element, two := pair.next()
-	_, three := pair.next()
-	count, whole := first.integer()
-	return count, element, one && two && !three && whole
+	first, _ := c.next()
+	count, ok = first.integer()
+	if ok && c.more() {
+		element, _ = c.next()
+		return count, element, !c.more()
+	}
+	return 0, "", false
 }
 
 func (k vectorKind) holds(v value) bool {
@@ -92,11 +92,10 @@ func (v vector) read() runReader {
 // one it returns none.
 func (r *runReader) next() value {
 	for r.left == 0 {
-		item, more := r.items.next()
-		if !more {
+		if !r.items.more() {
 			return ""
 		}
-		r.left, r.element, _ = run(item)
+		r.left, r.element, _ = r.items.run()
 	}
 	r.left--
 	return r.element

@@ -1,5 +1,7 @@
 package discovery
 
+import "cmp"
+
 // Strict says what in an announcement would make old readers lose more than
 // this announcement, or returns nil: an old Go reader gives up the whole cache
 // file, an old Perl one exits (PROTOCOL 8.4). A writer of cache files leaves
@@ -15,7 +17,7 @@ func (a *Announcement) Strict() error {
 	if !v.is('[') {
 		return a.notStrict("object form", "the array form")
 	}
-	var e [arrayElements]value
+	var e [9]value
 	items := v.items()
 	for i := range e {
 		e[i], _ = items.next()
@@ -30,46 +32,36 @@ func (a *Announcement) Strict() error {
 	case e[7].null():
 		return nil
 	}
-	for classes := e[7].items(); ; {
-		class, more := classes.next()
-		if !more {
-			return nil
+	for classes := e[7].items(); classes.more(); {
+		start := classes.rest
+		if name, ok := className(&classes); !ok || !classes.more() {
+			return a.notStrict("class "+quoted(cmp.Or(name, start)), "a name and at least one action")
 		}
-		if err := a.strictClass(class); err != nil {
-			return err
-		}
-	}
-}
-
-func (a *Announcement) strictClass(class value) error {
-	_, actions, ok := classOf(class)
-	if !ok || class.count() < 2 {
-		return a.notStrict("class "+quoted(string(class)), "a name and at least one action")
-	}
-	for {
-		action, more := actions.next()
-		if !more {
-			return nil
-		}
-		if !strictAction(action) {
-			return a.notStrict("action "+quoted(string(action)), "a name, flags, and a whole number as version if any")
+		for classes.more() {
+			if action, _ := classes.next(); !strictAction(action) {
+				return a.notStrict("action "+quoted(string(action)), "a name, flags, and a whole number as version if any")
+			}
 		}
 	}
+	return nil
 }
 
 func strictAction(action value) bool {
-	if !action.is('[') || action.count() > 3 {
+	if !action.is('[') {
 		return false
 	}
 	items := action.items()
 	name, _ := items.next()
 	flags, _ := items.next()
-	version, versioned := items.next()
 	if !name.is('"') || !flags.is('"') {
 		return false
 	}
+	version, versioned := items.next()
+	if !versioned {
+		return true
+	}
 	_, whole := version.version()
-	return !versioned || whole && (version.is('"') || version.integerLiteral())
+	return whole && (version.is('"') || version.integerLiteral()) && !items.more()
 }
 
 func (a *Announcement) notStrict(what, want string) error {

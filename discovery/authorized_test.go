@@ -1,0 +1,529 @@
+package discovery_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// fp returns the fingerprint of a certificate that exists in rules only.
+func fp(pair string) string { return strings.TrimSuffix(strings.Repeat(pair+":", 20), ":") }
+
+func mustRules(t testing.TB, text string) *discovery.Authorized {
+	t.Helper()
+	z, err := discovery.ParseAuthorized(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
+}
+
+// The table of PROTOCOL 9.3, and more of its kind.
+func TestDecide(t *testing.T) {
+	z := mustRules(t, fp("AA")+" main:ALL, web:ALL\n"+
+		fp("BB")+" Product.Sku,customer , web:Page\n"+
+		fp("DD")+" ALL\n"+
+		fp("EE")+" background:all\n"+
+		fp("F1")+" web:, a:b:c, x:y:ALL, :ALL, Patt.*, Gr[ae]y, (a|b), Caf\u00e9, Dot., \u212aelvin, A B\n")
+	for _, tt := range []struct {
+		certificate, action string
+		want                bool
+	}{
+		{"AA", "main:Any.Thing", true},
+		{"AA", "WEB:Page.render", true},
+		{"AA", "background:X.y", false},
+		{"AA", "xmain:X.y", false},
+		{"AA", "mainx:X.y", false},
+		{"BB", "main:Product.Sku.fetch", true},
+		{"BB", "main:product.sku.FETCH", true},
+		{"BB", "main:Product.SkuExtra.fetch", false},
+		{"BB", "main:Product.Sku", true},
+		{"BB", "main:Product.list", false},
+		{"BB", "main:Product", false},
+		{"BB", "main:ProductXSku.fetch", false},
+		{"BB", "web:Product.Sku.fetch", false},
+		{"BB", "main:Customer.get", true},
+		{"BB", "web:Pages.render", false},
+		{"BB", "web:page", true},
+		{"DD", "main:Any.Thing", false},
+		{"DD", "main:all.thing", true},
+		{"EE", "background:X.y", false},
+		{"EE", "background:ALL.y", true},
+		{"AA", "main:_meta.documentation", true},
+		{"99", "main:_meta.documentation", true},
+		{"99", "x:y:_meta.documentation", false},
+		{"99", "main:_Meta.documentation", false},
+		{"99", "main:_metadata.x", false},
+		{"AA", "main:we:ird.x", false},
+		{"99", "main:X.y", false},
+		{"F1", "web:X.y", false},
+		{"F1", "web:.y", false},
+		{"F1", "web:", false},
+		{"F1", "a:b.x", false},
+		{"F1", "a:b:c.x", false},
+		{"F1", "x:y.z", false},
+		{"F1", "main:Pattern.x", false},
+		{"F1", "main:Patt.x", false},
+		{"F1", "main:Gray.x", false},
+		{"F1", "main:a.x", false},
+		{"F1", "main:Kelvin.x", false},
+		{"F1", "main:kelvin.x", false},
+		{"F1", "main:CAF\u00c9.x", false},
+		{"F1", "main:A.x", false},
+		{"F1", "main:B.x", false},
+	} {
+		sector, action, _ := strings.Cut(tt.action, ":")
+		if d := z.Decide(fingerprintOnly(fp(tt.certificate)), sector, action); d.Allowed != tt.want {
+			t.Errorf("%s %s: %v: want allowed %v", tt.certificate, tt.action, d, tt.want)
+		}
+	}
+}
+
+// A bus that has no rules, or a caller that has no certificate.
+func TestDecideWithoutRules(t *testing.T) {
+	var none *discovery.Authorized
+	for _, c := range []*discovery.Certificate{nil, mustCertificate("sample")} {
+		if d := none.Decide(c, "main", "X.y"); d.Allowed || d.String() == "" {
+			t.Errorf("no rules: %v: want a denial", d)
+		}
+		if d := none.Decide(c, "main", "_meta.documentation"); !d.Allowed {
+			t.Errorf("no rules: %v: want _meta allowed", d)
+		}
+		if none.Named(c) || len(none.Rules()) != 0 {
+			t.Error("no rules: a certificate is named")
+		}
+	}
+	if d := mustRules(t, "# nothing").Decide(nil, "main", "X.y"); d.Allowed {
+		t.Errorf("no certificate: %v: want a denial", d)
+	}
+}
+
+func TestDecideSaysWhichLine(t *testing.T) {
+	sample := mustCertificate("sample")
+	text := "# rules\n\n" + sample.Fingerprint + " Other\n" + fp("22") + " main:Sample\n" + sample.Fingerprint + "\tweb:Page,  main:Sample  # latest\n"
+	z, err := discovery.Limits{}.ParseAuthorized(strings.NewReader(text), "/etc/SCAMP/authorized_services")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := z.Decide(sample, "main", "sample.Item.list")
+	if !d.Allowed || d.File != "/etc/SCAMP/authorized_services" || d.Line != 5 || d.Rule != "main:Sample" {
+		t.Errorf("decision %+v: want line 5 and its token main:Sample", d)
+	}
+	if want := sample.Fingerprint + ` may offer "main:sample.Item.list": /etc/SCAMP/authorized_services:5 says "main:Sample"`; d.String() != want {
+		t.Errorf("decision %q: want %q", d, want)
+	}
+	if !z.Named(sample) || z.Named(mustCertificate("other")) {
+		t.Error("Named: want the sample certificate, and not the other")
+	}
+	if rules := z.Rules(); len(rules) != 2 || rules[0].Line != 4 || rules[1].Line != 5 || !slices.Equal(rules[1].Tokens, []string{"web:Page", "main:Sample"}) {
+		t.Errorf("rules %+v: want those of lines 4 and 5", rules)
+	}
+}
+
+// A denial names the line to write, and what comes near.
+func TestDenialsAreHelpful(t *testing.T) {
+	sample := mustCertificate("sample")
+	f := sample.Fingerprint
+	for _, tt := range []struct {
+		name, rules, action string
+		sha256              bool
+		want                []string
+	}{
+		{"no rule at all", "# none\n", "main:Sample.echo", false,
+			[]string{`no rule lets ` + f + ` offer main:Sample.echo; add "` + f + ` main:Sample" to /etc/rules`}},
+		{"no rule that is like it", fp("22") + " web:Page\n", "main:Deep.Sample.echo", false,
+			[]string{`add "` + f + ` main:Deep.Sample" to /etc/rules`}},
+		{"certificate renewed", "\n" + fp("22") + " Sample\n", "main:Sample.echo", false,
+			[]string{`add "` + f + ` main:Sample"`, `line 2 lets ` + fp("22") + ` offer it by "Sample"`}},
+		{"fingerprint mistyped", f[:57] + "00 Sample\n", "main:Sample.echo", false,
+			[]string{`line 1 names ` + f[:57] + `00, which differs in 2 characters`}},
+		{"other sector", f + " web:Sample\n", "main:Sample.echo", false,
+			[]string{`change /etc/rules:1 to "` + f + ` web:Sample, main:Sample"`, `line 1 says "web:Sample": sector "web", not "main"`}},
+		{"no sector", f + " Sample\n", "web:Sample.echo", false,
+			[]string{`to "` + f + ` Sample, web:Sample"`, `line 1 says "Sample": sector "main", not "web"`}},
+		{"ALL without a sector", f + " ALL\n", "main:Sample.echo", false, []string{`all of the sector is "main:ALL"`}},
+		{"all in lower case", f + " main:all\n", "main:Sample.echo", false, []string{`all of the sector is "main:ALL"`}},
+		{"half a part", f + " Sam\n", "main:Sample.echo", false, []string{`line 1 says "Sam": a token covers whole parts of a name`}},
+		{"too long", f + " Sample.Item\n", "main:Sample", false, []string{`line 1 says "Sample.Item": longer than the action`}},
+		{"mistyped", f + " X, Smaple.echo\n", "main:Sample.echo", false, []string{`line 1 says "Smaple.echo": spelled a little otherwise`}},
+		{"an empty rule", f + "\n", "main:Sample.echo", false, []string{`change /etc/rules:1 to "` + f + ` main:Sample"`}},
+		{"a long rule", f + " a, b, c, d, e, f, g, h, i\n", "main:Sample.echo", false, []string{`append ", main:Sample" to /etc/rules:1`}},
+		{"only by SHA-1", f + " Sample, web:Page\n", "main:Sample.echo", true,
+			[]string{`add "` + sample.SHA256Text() + ` Sample, web:Page" to /etc/rules`, `line 1 names its SHA-1, which bus.require_sha256 ignores`}},
+		{"only by SHA-1, and not this", f + " web:Page\n", "main:Sample.echo", true,
+			[]string{`add "` + sample.SHA256Text() + ` web:Page, main:Sample" to /etc/rules`}},
+		{"no rule by SHA-256", fp("22") + " Sample\n", "main:Sample.echo", true, []string{`add "` + sample.SHA256Text() + ` main:Sample" to /etc/rules`}},
+		{"a colon", f + " main:ALL\n", "main:we:ird.x", false, []string{`nobody may offer "main:we:ird.x"`}},
+		{"control characters", f + " Sample\n", "main:a\nb.c", false, []string{`offer "main:a\nb.c": want names`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			z, err := discovery.Limits{}.ParseAuthorized(strings.NewReader(tt.rules), "/etc/rules")
+			if err != nil {
+				t.Fatal(err)
+			}
+			z.RequireSHA256 = tt.sha256
+			sector, action, _ := strings.Cut(tt.action, ":")
+			d := z.Decide(sample, sector, action)
+			if d.Allowed || d.Reason == "" {
+				t.Fatalf("decision %+v: want a denial with a reason", d)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(d.String(), want) {
+					t.Errorf("rules %q, %s:\n%s\nwant\n%s", tt.rules, tt.action, d, want)
+				}
+			}
+			// The line that is proposed does what it says.
+			m := regexp.MustCompile(`(?:add|to) "([^"]+)"`).FindStringSubmatch(d.String())
+			if m == nil {
+				return
+			}
+			again := mustRules(t, tt.rules+"\n"+m[1]+"\n")
+			again.RequireSHA256 = tt.sha256
+			if d := again.Decide(sample, sector, action); !d.Allowed {
+				t.Errorf("rules %q with %q: %v: want it allowed", tt.rules, m[1], d)
+			}
+		})
+	}
+}
+
+// PROTOCOL 18.
+func TestRulesBySHA256(t *testing.T) {
+	sample, other := mustCertificate("sample"), mustCertificate("other")
+	long := sample.SHA256Text()
+	colons := "sha256:" + strings.TrimSuffix(regexp.MustCompile(`..`).ReplaceAllString(strings.TrimPrefix(strings.ToUpper(long), "SHA256:"), "$0:"), ":")
+	for _, tt := range []struct {
+		name, rules string
+		require     bool
+		want        bool
+		line        int
+	}{
+		{"by SHA-256", long + " Sample\n", false, true, 1},
+		{"by SHA-256, required", long + " Sample\n", true, true, 1},
+		{"with colons, upper case", colons + " Sample\n", true, true, 1},
+		{"by SHA-1", sample.Fingerprint + " Sample\n", false, true, 1},
+		{"by SHA-1, required", sample.Fingerprint + " Sample\n", true, false, 0},
+		{"side by side", sample.Fingerprint + " Sample\n" + long + " Sample\n", false, true, 2},
+		{"the whole hash decides", long + " Other\n" + sample.Fingerprint + " Sample\n", false, false, 1},
+		{"the last line replaces", long + " Sample\n" + colons + " Other\n", false, false, 2},
+		{"another certificate", other.SHA256Text() + " Sample\n", false, false, 0},
+		{"63 digits", long[:70] + " Sample\n", false, false, 0},
+		{"65 digits", long + "0 Sample\n", false, false, 0},
+		{"no digits", "sha256: Sample\n", false, false, 0},
+		{"other case of the word", "SHA256" + long[6:] + " Sample\n", false, false, 0},
+		{"a letter that is no digit", long[:70] + "g Sample\n", false, false, 0},
+	} {
+		z := mustRules(t, tt.rules)
+		z.RequireSHA256 = tt.require
+		if d := z.Decide(sample, "main", "Sample.echo"); d.Allowed != tt.want || d.Line != tt.line {
+			t.Errorf("%s: rules %q: %v (line %d): want allowed %v by line %d", tt.name, tt.rules, d, d.Line, tt.want, tt.line)
+		}
+	}
+}
+
+// THREATS S2 to S6: what is unusual is told with its line, and gives no right
+// that it should not.
+func TestRulesWarnings(t *testing.T) {
+	for _, tt := range []struct{ name, line, want string }{
+		{"another first word", "not-a-fingerprint main:ALL", `"not-a-fingerprint": want a fingerprint`},
+		{"fingerprint without colons", strings.ReplaceAll(fp("AB"), ":", "") + " main:ALL", "want a fingerprint"},
+		{"short fingerprint", fp("AB")[:56] + " main:ALL", "want a fingerprint"},
+		{"lower-case fingerprint", fp("ab") + " main:ALL", "lower case"},
+		{"no digits", fp("GG") + " main:ALL", "want a fingerprint"},
+		{"byte order mark", "\ufeff" + fp("AB") + " main:ALL", "want a fingerprint"},
+		{"two colons", fp("AB") + " a:b:c", `token "a:b:c": gives no right`},
+		{"no class", fp("AB") + " main:", `token "main:": gives no right`},
+		{"no sector", fp("AB") + " :ALL", `token ":ALL": gives no right`},
+		{"pattern", fp("AB") + " Sample.*", `token "Sample.*": gives no right`},
+		{"blank inside", fp("AB") + " Sample echo", `token "Sample echo": gives no right`},
+		{"dot at the end", fp("AB") + " Sample.", `token "Sample.": gives no right`},
+		{"ALL without a sector", fp("AB") + " ALL", "want main:ALL"},
+		{"all in lower case", fp("AB") + " web:all", "want ALL in upper case"},
+		{"U+212A in a rule", fp("AB") + " \u212aelvin", "gives no right"},
+		{"U+017F in a rule", fp("AB") + " Me\u017fsage", "gives no right"},
+		{"no UTF-8", fp("AB") + " Caf\xe9", "want text in UTF-8"},
+		{"control character", fp("AB") + " Sam\x00ple", "without control characters"},
+		{"escape code", fp("AB") + " \x1b[31mSample", "without control characters"},
+		{"twice", fp("77") + " Sample\n" + fp("77") + " Other", "replaces line 1"},
+		{"no warning", fp("AB") + " \t main:ALL ,web:Page,, Sample.Item.list,\t# text \xe9", ""},
+		{"no tokens", fp("AB"), ""},
+		{"Windows", fp("AB") + " main:ALL\r", ""},
+		{"comment only", "# \xff", ""},
+		{"blank", " \t", ""},
+	} {
+		z := mustRules(t, tt.line+"\n")
+		var texts []string
+		for _, w := range z.Warnings {
+			texts = append(texts, w.String())
+			if w.Line < 1 || w.File != "authorized_services" || !strings.HasPrefix(w.String(), fmt.Sprintf("authorized_services:%d: ", w.Line)) {
+				t.Errorf("%s: warning %v: want a file and a line", tt.name, w)
+			}
+		}
+		got := strings.Join(texts, "\n")
+		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q: warnings %q: want %q", tt.name, tt.line, got, tt.want)
+		}
+	}
+	if d := mustRules(t, fp("AB")+" main:ALL\r\n").Decide(fingerprintOnly(fp("AB")), "main", "X.y"); !d.Allowed {
+		t.Errorf("line that ends in CR LF: %v: want it allowed", d)
+	}
+}
+
+// Rules are read whole or not at all.
+func TestRulesAreRefusedWhole(t *testing.T) {
+	limits := discovery.Limits{MaxAuthzFile: 1000, MaxAuthzLines: 5, MaxAuthzTokens: 3}
+	rule := fp("AB") + " a, b,, c\n"
+	for _, tt := range []struct {
+		name string
+		file io.Reader
+		ok   bool
+	}{
+		{"no octet", strings.NewReader(""), false},
+		{"a comment", strings.NewReader("#"), true},
+		{"three tokens", strings.NewReader(rule), true},
+		{"four tokens", strings.NewReader(fp("AB") + " a, b, c, d\n"), false},
+		{"five lines", strings.NewReader(strings.Repeat("\n", 5)), true},
+		{"five lines, the last without an end", strings.NewReader("\n\n\n\n#"), true},
+		{"six lines", strings.NewReader(strings.Repeat("\n", 6)), false},
+		{"1,000 octets", strings.NewReader(strings.Repeat("#", 1000)), true},
+		{"1,001 octets", strings.NewReader(strings.Repeat("#", 1001)), false},
+		{"no end", endless{}, false},
+		{"disk error", iotest.ErrReader(errors.New("disk error")), false},
+		{"disk error in the middle", io.MultiReader(strings.NewReader(rule), iotest.ErrReader(errors.New("disk error"))), false},
+	} {
+		z, err := limits.ParseAuthorized(tt.file, "rules")
+		if (err == nil) != tt.ok || (z != nil) != tt.ok || !tt.ok && counterOf(err) != "authz_reload_failed" {
+			t.Errorf("%s: error %v: want ok %v, or authz_reload_failed and no rules", tt.name, err, tt.ok)
+		}
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = '#'
+	}
+	return len(b), nil
+}
+
+// A slowRules is a slow reading of PROTOCOL 9 by regular expressions, written
+// from the text alone: each well-formed line becomes one expression, and the
+// last line of a fingerprint counts. Lines seen before are remembered.
+type slowRules struct {
+	lines map[string]slowLine
+}
+
+type slowLine struct {
+	fingerprint string
+	rights      *regexp.Regexp
+}
+
+var (
+	commentForm = regexp.MustCompile(`#.*$`)
+	lineForm    = regexp.MustCompile(`^((?:[0-9A-Fa-f]{2}:){19}[0-9A-Fa-f]{2})(?:[ \t\r]+([^\x00-\x08\x0a-\x1f\x7f]*))?$`)
+	letterForm  = regexp.MustCompile(`[A-Za-z]`)
+)
+
+// read returns the rights of each fingerprint in a file.
+func (s *slowRules) read(file string) map[string]*regexp.Regexp {
+	if s.lines == nil {
+		s.lines = map[string]slowLine{}
+	}
+	rights := map[string]*regexp.Regexp{}
+	for _, text := range strings.Split(file, "\n") {
+		line, seen := s.lines[text]
+		if !seen {
+			line = readSlowly(text)
+			s.lines[text] = line
+		}
+		if line.rights != nil {
+			rights[line.fingerprint] = line.rights
+		}
+	}
+	return rights
+}
+
+func readSlowly(line string) slowLine {
+	line = strings.Trim(commentForm.ReplaceAllString(line, ""), " \t\r")
+	m := lineForm.FindStringSubmatch(line)
+	if m == nil || strings.ToValidUTF8(line, "") != line {
+		return slowLine{}
+	}
+	alternatives := []string{`\z.`} // nothing matches this
+	for _, token := range strings.Split(m[2], ",") {
+		token = strings.Trim(token, " \t\r")
+		switch {
+		case token == "" || strings.HasSuffix(token, ":") && strings.Count(token, ":") == 1:
+			continue
+		case !strings.Contains(token, ":"):
+			token = "main:" + token
+		case strings.HasSuffix(token, ":ALL") && len(token) > 4:
+			alternatives = append(alternatives, fold(strings.TrimSuffix(token, "ALL"))+".*")
+			continue
+		}
+		alternatives = append(alternatives, fold(token)+`(?:\..*)?`)
+	}
+	return slowLine{strings.ToUpper(m[1]), regexp.MustCompile(`^(?s:` + strings.Join(alternatives, "|") + `)$`)}
+}
+
+// fold quotes text for an expression that takes both cases of ASCII letters,
+// and of no others: (?i) would take U+212A for k.
+func fold(text string) string {
+	return letterForm.ReplaceAllStringFunc(regexp.QuoteMeta(text), func(letter string) string {
+		return "[" + strings.ToUpper(letter) + strings.ToLower(letter) + "]"
+	})
+}
+
+// mayOffer answers as PROTOCOL 9.2 does, from what slowRules read.
+func mayOffer(rights map[string]*regexp.Regexp, fingerprint, sector, action string) bool {
+	switch {
+	case strings.HasPrefix(action, "_meta."):
+		return true
+	case strings.Contains(sector+action, ":") || rights[fingerprint] == nil:
+		return false
+	}
+	return rights[fingerprint].MatchString(sector + ":" + action)
+}
+
+// Pieces from which rules and questions are made, near to each other on purpose.
+var (
+	somePairs   = []string{"11", "22", "AB", "ab", "C0"}
+	someSectors = []string{"main", "web", "MAIN", "Web", "background", "x", ""}
+	someNames   = []string{"Sample", "sample.Item", "Sample.Item.list", "Sam", "ALL", "all", "Sample.", ".", "a.b", "Product.Sku", "Product", "_meta", "_Meta.x", "a b", "a-b_1", ""}
+	someTokens  = []string{"main:ALL", "web:ALL", "MAIN:ALL", "main:all", ":ALL", "x:y:ALL", "main:", "a:b:c", "ALL", "*", "Sample.*", "(a|b)", "^Sample$", "Kelvin"}
+	someMarks   = []string{",", ", ", " ,", ",,", " ", "\t", "#", " # ", ":", "\r", "\x00", "\xff", ".", "é"}
+)
+
+func pick(r *rand.Rand, from []string) string { return from[r.IntN(len(from))] }
+
+// someRules returns a file of well-formed lines.
+func someRules(r *rand.Rand, lines int) string {
+	var b strings.Builder
+	for range lines {
+		b.WriteString(fp(pick(r, somePairs)) + " ")
+		for i := range r.IntN(4) {
+			if i > 0 {
+				b.WriteString(pick(r, someMarks[:4]))
+			}
+			switch r.IntN(3) {
+			case 0:
+				b.WriteString(pick(r, someTokens))
+			case 1:
+				b.WriteString(pick(r, someNames))
+			default:
+				b.WriteString(pick(r, someSectors) + ":" + pick(r, someNames))
+			}
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// mutate changes a file in a few places, as editors and accidents do.
+func mutate(r *rand.Rand, file string) string {
+	for range 1 + r.IntN(5) {
+		i := r.IntN(len(file))
+		switch r.IntN(5) {
+		case 0:
+			file = file[:i] + pick(r, someMarks) + file[i:]
+		case 1:
+			file = file[:i] + file[min(len(file), i+1+r.IntN(3)):]
+		case 2:
+			j := r.IntN(len(file))
+			file = file[:i] + file[j:min(len(file), j+r.IntN(30))] + file[i:]
+		case 3:
+			file = file[:i] + string([]byte{file[i] ^ 1<<r.IntN(8)}) + file[i+1:]
+		default:
+			file = file[:i] + strings.ToUpper(file[i:min(len(file), i+10)]) + file[min(len(file), i+10):]
+		}
+		if file == "" {
+			return "#"
+		}
+	}
+	return file
+}
+
+// sameRights compares a file as we read it with the slow reading, by questions.
+func (s *slowRules) sameRights(t testing.TB, r *rand.Rand, file string, questions int) {
+	t.Helper()
+	z := mustRules(t, file)
+	rights := s.read(file)
+	for range questions {
+		fingerprint, sector, action := strings.ToUpper(fp(pick(r, somePairs))), pick(r, someSectors), pick(r, someNames)
+		if r.IntN(2) == 0 {
+			action += "." + pick(r, someNames)
+		}
+		want := mayOffer(rights, fingerprint, sector, action)
+		if d := z.Decide(fingerprintOnly(fingerprint), sector, action); d.Allowed != want {
+			t.Fatalf("rules\n%q\n%s %s:%s: %v: want allowed %v", file, fingerprint, sector, action, d, want)
+		}
+	}
+}
+
+// THREATS S2: a file that was damaged gives the rights of its well-formed lines,
+// and never more.
+func TestDamagedRulesGiveNoMore(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	file := someRules(r, 200)
+	mutants := 2000
+	if raceEnabled {
+		mutants = 200
+	}
+	var slow slowRules
+	for range mutants {
+		slow.sameRights(t, r, mutate(r, file), 20)
+	}
+}
+
+// THREATS S6: 100,000 pairs of a token and an action.
+func TestRulesAgreeWithSlowReading(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	files := 2000
+	if raceEnabled {
+		files = 200
+	}
+	var slow slowRules
+	for range files {
+		slow.sameRights(t, r, someRules(r, 5), 50)
+	}
+}
+
+// A directory decides for every action of every entry.
+func TestDecideCostsNothing(t *testing.T) {
+	sample := mustCertificate("sample")
+	z := mustRules(t, sample.Fingerprint+" web:ALL, Other, Sample\n")
+	for _, action := range []string{"Sample.echo", "Nothing.here", "_meta.x"} {
+		if allocs := testing.AllocsPerRun(100, func() { z.Decide(sample, "main", action) }); allocs != 0 {
+			t.Errorf("decision about %s: %v allocations: want none", action, allocs)
+		}
+	}
+}
+
+// How long does the decision about one action take among 10,000 rules?
+func BenchmarkDecide(b *testing.B) {
+	var file bytes.Buffer
+	for i := range 9_999 {
+		fmt.Fprintf(&file, "%s main:Class%d\n", fmt.Sprintf("%04X", i)[:2]+fp("AB")[2:57]+fmt.Sprintf("%04X", i)[2:], i)
+	}
+	sample := mustCertificate("sample")
+	fmt.Fprintf(&file, "%s web:ALL, Other, Sample\n", sample.Fingerprint)
+	z, err := discovery.ParseAuthorized(&file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !z.Decide(sample, "main", "Sample.echo").Allowed {
+			b.Fatal("denied")
+		}
+	}
+}
