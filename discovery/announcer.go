@@ -305,6 +305,9 @@ func (a *Announcer) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-timer.C:
 		case <-a.wake:
+			if !a.fresh() {
+				continue // the timer came first
+			}
 		}
 		if wait := a.send(ctx); wait > 0 {
 			timer.Reset(wait)
@@ -312,6 +315,13 @@ func (a *Announcer) Run(ctx context.Context) error {
 			timer.Stop() // nothing was set yet
 		}
 	}
+}
+
+// fresh tells whether the packets were not sent yet.
+func (a *Announcer) fresh() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.round == 0
 }
 
 // send sends the packets once and returns when to do so again.

@@ -76,8 +76,8 @@ func (d *Directory) see(a *Announcement, z *Authorized, s State, o obstacle, fut
 		return v
 	}
 	offers := make([]Offer, 0, len(a.Actions))
-	keys := make(map[string]bool, 2*len(a.Actions))
-	most := entriesPerAction * d.limits.MaxActions
+	v.entries = make([]entry, 0, len(a.Actions))
+	m := entryMaker{view: v, seed: d.seed, most: entriesPerAction * d.limits.MaxActions}
 	for i := range a.Actions {
 		action := &a.Actions[i]
 		offer, ok := offerOf(action, a.Certificate, z)
@@ -87,9 +87,9 @@ func (d *Directory) see(a *Announcement, z *Authorized, s State, o obstacle, fut
 		}
 		offers = append(offers, offer)
 		shared := &offers[len(offers)-1]
-		v.enter(d.seed, keys, most, shared, shared.Action)
+		m.enter(shared, shared.Action)
 		for _, alias := range action.Aliases() {
-			v.enter(d.seed, keys, most, shared, action.Class+"."+alias)
+			m.enter(shared, action.Class+"."+alias)
 		}
 	}
 	if o != noObstacle {
@@ -123,18 +123,51 @@ func offerOf(action *Action, c *Certificate, z *Authorized) (Offer, bool) {
 	}, true
 }
 
+// An entryMaker makes the entries of one view.
+type entryMaker struct {
+	view *view
+	seed seed
+	most int
+	keys map[string]bool // those made, once there are too many to look through
+	key  []byte
+}
+
+// fewEntries is how many entries are looked through one by one.
+const fewEntries = 32
+
 // enter adds the entries of an offer under a name. What was entered before
 // stays: nobody gets more picks by saying a thing twice.
-func (v *view) enter(seed seed, keys map[string]bool, most int, o *Offer, name string) {
+func (m *entryMaker) enter(o *Offer, name string) {
 	for _, envelope := range o.Envelopes {
-		key, ok := appendKey(nil, o.Sector, name, o.Version, envelope)
-		if !ok || keys[string(key)] || len(v.entries) >= most {
+		var ok bool
+		m.key, ok = appendKey(m.key[:0], o.Sector, name, o.Version, envelope)
+		if !ok || m.has(m.key) || len(m.view.entries) >= m.most {
 			continue
 		}
-		e := entry{key: string(key), shard: seed.shardOf(key), route: Route{Peer: v.peer, Offer: o}}
-		keys[e.key] = true
-		v.entries = append(v.entries, e)
+		e := entry{key: string(m.key), shard: m.seed.shardOf(m.key), route: Route{Peer: m.view.peer, Offer: o}}
+		m.view.entries = append(m.view.entries, e)
+		if m.keys != nil {
+			m.keys[e.key] = true
+		}
 	}
+}
+
+func (m *entryMaker) has(key []byte) bool {
+	if m.keys != nil {
+		return m.keys[string(key)]
+	}
+	for i := range m.view.entries {
+		if m.view.entries[i].key == string(key) {
+			return true
+		}
+	}
+	if len(m.view.entries) >= fewEntries {
+		m.keys = make(map[string]bool, 2*len(m.view.entries))
+		for i := range m.view.entries {
+			m.keys[m.view.entries[i].key] = true
+		}
+	}
+	return false
 }
 
 // as returns v in another state.
