@@ -1,0 +1,273 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// An app is one run of the command: its surroundings and its global flags.
+type app struct {
+	// Set by Run, never changed.
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer // a safeWriter
+	getenv func(string) string
+
+	// Global flags, set before a command runs.
+	configFile string
+	json       bool
+	timeout    time.Duration
+	logLevel   string
+
+	log *slog.Logger // of the command that runs
+}
+
+// Main runs the command with the arguments and streams of this process and returns
+// its exit code.
+func Main() int {
+	return Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+}
+
+// Run runs the command with args, which lack the name of the program, and returns its
+// exit code. It handles SIGINT and SIGTERM while it runs.
+func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: &safeWriter{w: stderr}, getenv: getenv}
+	args, err := translate(args)
+	if err != nil {
+		return a.report(err)
+	}
+	root := a.root()
+	root.SetArgs(args)
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+	return a.report(root.ExecuteContext(ctx))
+}
+
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM. The second
+// one ends the process, as if nobody handled it.
+func untilSignal(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() { // ends with stop
+		defer close(done)
+		select {
+		case <-signals:
+			signal.Stop(signals)
+			cancel(errInterrupted)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+		<-done
+	}
+}
+
+// root makes the tree of commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "scamp",
+		Short: "A service bus without a broker, in one binary",
+		Long: `scamp is a service bus without a broker.
+
+A service announces, signed with its key, which actions it offers. A caller names an
+action, finds an instance, and opens a TLS connection that must show exactly the
+announced certificate. The file authorized_services says which certificate may offer
+which action.
+
+Data goes to stdout and talk to stderr. With --json every line on stdout is one JSON
+object. Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 action or instance not found,
+4 denied, 5 timeout, 6 no connection or another certificate, 7 the action answered with
+an error, 8 the discovery cache is missing or stale, 9 a check found something.
+
+Without --config the configuration is the file named by $SCAMP, $SCAMP_CONFIG or
+$GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf,
+/etc/GTSOA/soa.conf and /etc/GTSOA/scamp.conf.`,
+		Example: `  scamp demo                                  # see a whole bus at work
+  scamp init --dir bus                        # make one of your own
+  scamp --config bus/soa.conf provision hello main
+  scamp --config bus/soa.conf cache &
+  scamp --config bus/soa.conf serve hello &
+  scamp --config bus/soa.conf call hello.echo --data '"world"'`,
+		Args:          a.unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
+			level := a.logLevel
+			if level == "" {
+				level = cmd.Annotations[logLevelOf]
+			}
+			if level == "" {
+				level = "warn"
+			}
+			a.log, err = newLogger(a.stderr, level, a.json)
+			if a.timeout < 0 {
+				return usagef("--timeout %v: want a duration above 0, for example 10s", a.timeout)
+			}
+			return err
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.configFile, "config", "", "configuration `FILE`; default: the one the environment names, else the usual places")
+	flags.BoolVar(&a.json, "json", false, "one JSON object a line on stdout, and JSON log lines on stderr")
+	flags.DurationVar(&a.timeout, "timeout", 0, "give up, or stop a daemon, after this `TIME`, for example 10s")
+	flags.StringVar(&a.logLevel, "log-level", "", "debug, info, warn, error or off; default: info for daemons, error for call, else warn")
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand(root))
+	root.AddCommand(
+		a.signCommand(), a.fingerprintCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// logLevelOf is the annotation of a command that logs more by default.
+const logLevelOf = "log level"
+
+// unknownCommand refuses what is no command, and names those that are spelled alike.
+func (a *app) unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	err := &usageError{cmd.CommandPath(), fmt.Errorf("unknown command %q", args[0])}
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		return hint(err, "did you mean %s?", strings.Join(like, " or "))
+	}
+	return err
+}
+
+// helpCommand is cobra's, but a topic that is not there is a mistake.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		Long:  "Help prints what a command does, the same as COMMAND --help.",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, c := range root.Commands() {
+				if c.IsAvailableCommand() && len(args) == 0 {
+					names = append(names, c.Name()+"\t"+c.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return root.Args(root, args)
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+// flagError makes of a mistake in the flags a usageError, with the flag that may have
+// been meant.
+func flagError(cmd *cobra.Command, err error) error {
+	usage := &usageError{cmd.CommandPath(), err}
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return usage
+	}
+	name := unknown.GetSpecifiedName()
+	if group := unknown.GetSpecifiedShortnames(); group != "" {
+		name = group // -config was taken for -c -o -n …
+	}
+	name, _, _ = strings.Cut(name, "=")
+	best, distance := "", 3
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		d := editDistance(name, f.Name)
+		if len(name) > 1 && strings.HasPrefix(f.Name, name) {
+			d = min(d, 1)
+		}
+		if d < distance && !f.Hidden {
+			best, distance = f.Name, d
+		}
+	})
+	if best != "" {
+		return hint(usage, "did you mean --%s?", best)
+	}
+	return usage
+}
+
+// editDistance is how many characters are to be changed, added or left out to make b
+// of a.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// args wraps a check of cobra's so that it is a mistake in the arguments.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{cmd.CommandPath(), err}
+		}
+		return nil
+	}
+}
+
+// limit bounds ctx by --timeout.
+func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, a.timeout)
+}
+
+// config reads the configuration and tells of its odd lines.
+func (a *app) config() (*scamp.Config, error) {
+	var cfg *scamp.Config
+	var err error
+	if a.configFile != "" {
+		cfg, err = scamp.ReadConfig(a.configFile)
+	} else {
+		cfg, err = scamp.FindConfig(a.getenv)
+	}
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = hint(err, "name an existing file with --config, or make one with: scamp init --dir DIR")
+		}
+		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		a.log.Warn("configuration", "line", w.String())
+	}
+	return cfg, nil
+}
