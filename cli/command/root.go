@@ -135,7 +135,7 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(
-		a.signCommand(), a.fingerprintCommand(), a.versionCommand(),
+		a.initCommand(), a.provisionCommand(), a.signCommand(), a.fingerprintCommand(), a.versionCommand(),
 	)
 	return root
 }

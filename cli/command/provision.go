@@ -1,0 +1,186 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+func (a *app) provisionCommand() *cobra.Command {
+	var bits int
+	cmd := &cobra.Command{
+		Use:   "provision NAME SECTOR...",
+		Short: "Make the key of a service and the rule that allows it",
+		Long: `Provision makes an RSA key and a certificate for the service NAME, services/NAME.key and
+services/NAME.crt beside the configuration, and adds a line to authorized_services that lets
+this certificate offer actions. SECTOR stands for all actions of a sector; SECTOR:CLASS
+allows one class or action alone.
+
+A key that exists is kept, and so is a rule: only what is missing of it is added. The
+rules file is replaced as a whole, so that readers see the old one or the new one.
+
+With --json: name, key, cert, fingerprint, sha256, authorized_services, rule, made (the key
+is new), rule_added.`,
+		Example: `  scamp --config bus/soa.conf provision hello main
+  scamp --config bus/soa.conf provision orders main:Customer.Order web`,
+		Args: args(cobra.MinimumNArgs(2)),
+		RunE: func(_ *cobra.Command, words []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			p, err := provision(cfg, words[0], words[1:], bits)
+			if err != nil {
+				return err
+			}
+			return a.tellProvision(p)
+		},
+	}
+	cmd.Flags().IntVar(&bits, "bits", 2048, "size of a new key; with more than 2048 an announcement needs several IP fragments")
+	return cmd
+}
+
+// A provisioned is what there is for a service, and what of it is new.
+type provisioned struct {
+	Name        string `json:"name"`
+	Key         string `json:"key"`
+	Cert        string `json:"cert"`
+	Fingerprint string `json:"fingerprint"`
+	SHA256      string `json:"sha256"`
+	Authorized  string `json:"authorized_services"`
+	Rule        string `json:"rule"` // the whole line, as it is in the file now
+	Made        bool   `json:"made"`
+	RuleAdded   bool   `json:"rule_added"`
+	line        int
+}
+
+// provision makes what is missing of a service: its key pair and its rule.
+func provision(cfg *scamp.Config, name string, sectors []string, bits int) (*provisioned, error) {
+	tokens, err := ruleTokens(sectors)
+	if err != nil {
+		return nil, err
+	}
+	if !serviceName.MatchString(name) || !filepath.IsLocal(name) || filepath.Clean(name) != name {
+		return nil, usagef("service name %q: want letters, digits, '_', '-' and '.'", name)
+	}
+	if cfg.File == "" && cfg.ConfigDir == "" {
+		return nil, hint(errors.New("scamp: provision: there is no configuration, so no place for keys"),
+			"name one with --config FILE, or make one with: scamp init --dir DIR")
+	}
+	rules := cfg.AuthorizedPath()
+	places := cfg.KeyPairPaths(name)
+	place := places[0] // the configured one, else the one beside the configuration
+	for _, p := range places {
+		if p.From == "" && exists(p.Key) && exists(p.Cert) {
+			place = p // it has a pair already
+			break
+		}
+	}
+	if place.Key == "" || place.Cert == "" {
+		return nil, fmt.Errorf("scamp: provision %s: only one of %s is set in %s: want both", name, place.From, cfg.File)
+	}
+	pair, made, err := ensureKeyPair(name, place, bits)
+	if err != nil {
+		return nil, err
+	}
+	cert := pair.Certificate
+	rule, err := ensureRule(rules, cert, tokens, name, cfg.RequireSHA256)
+	if err != nil {
+		return nil, fmt.Errorf("scamp: provision %s: rules %s: %w", name, rules, err)
+	}
+	return &provisioned{
+		Name: name, Key: place.Key, Cert: place.Cert, Fingerprint: cert.Fingerprint, SHA256: cert.SHA256Text(),
+		Authorized: rules, Rule: rule.text, Made: made, RuleAdded: rule.added, line: rule.line,
+	}, nil
+}
+
+var (
+	serviceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}$`)
+	sectorName  = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+	className   = regexp.MustCompile(`^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$`)
+)
+
+// ruleTokens makes the tokens of a rule from SECTOR and SECTOR:CLASS.
+func ruleTokens(sectors []string) ([]string, error) {
+	var tokens []string
+	for _, s := range sectors {
+		sector, class, narrow := strings.Cut(s, ":")
+		if !narrow {
+			class = "ALL"
+		}
+		if !sectorName.MatchString(sector) || !className.MatchString(class) {
+			return nil, usagef("sector %q: want SECTOR, for example main, or SECTOR:CLASS, for example main:Customer.Order", s)
+		}
+		tokens = append(tokens, sector+":"+class)
+	}
+	return tokens, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// ensureKeyPair loads the key pair at place, or makes it.
+func ensureKeyPair(name string, place scamp.KeyPairPaths, bits int) (pair *scamp.KeyPair, made bool, err error) {
+	key, cert := exists(place.Key), exists(place.Cert)
+	switch {
+	case key && cert:
+		pair, err = scamp.LoadKeyPair(place.Cert, place.Key)
+		return pair, false, err
+	case key || cert:
+		there, missing := place.Key, place.Cert
+		if cert {
+			there, missing = missing, there
+		}
+		return nil, false, fmt.Errorf("scamp: provision %s: %s exists, and %s is missing: want both or none; put the missing one back, or move the other one away for a new pair",
+			name, there, missing)
+	}
+	if pair, err = scamp.GenerateKeyPair(name, bits); err != nil {
+		return nil, false, &usageError{"scamp provision", err}
+	}
+	text, err := pair.KeyPEM()
+	if err != nil {
+		return nil, false, err
+	}
+	for _, f := range []struct {
+		path string
+		text []byte
+		mode fs.FileMode
+	}{{place.Key, text, 0o600}, {place.Cert, pair.CertificatePEM(), 0o644}} {
+		if _, err = makeDir(filepath.Dir(f.path)); err == nil {
+			err = writeNew(f.path, f.text, f.mode)
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("scamp: provision %s: %w", name, err)
+		}
+	}
+	return pair, true, nil
+}
+
+func (a *app) tellProvision(p *provisioned) error {
+	if a.json {
+		return a.printJSON(p)
+	}
+	files, rule := "exists", "exists"
+	if p.Made {
+		files = "made"
+	}
+	if p.RuleAdded {
+		rule = "added"
+	}
+	err := a.printf("%s\t%s\n%[1]s\t%[3]s\n%[4]s\t%[5]s:%[6]d: %[7]s\n", files, clean(p.Key), clean(p.Cert),
+		rule, clean(p.Authorized), p.line, clean(p.Rule))
+	if err == nil {
+		a.say("next: scamp --config FILE serve %s", p.Name)
+	}
+	return err
+}

@@ -1,0 +1,185 @@
+package command
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// An ensuredRule is the line for a certificate, as it is in the file now.
+type ensuredRule struct {
+	text  string
+	line  int // counted from 1
+	added bool
+}
+
+// ensureRule makes sure that the rules at path let cert offer what tokens name. A line
+// that is there is widened, since a second one for the same certificate would replace
+// it (PROTOCOL 9.1). Two that run at once wait for each other.
+func ensureRule(path string, cert *discovery.Certificate, tokens []string, name string, bySHA256 bool) (ensuredRule, error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // a link stays one
+	}
+	if _, err := makeDir(filepath.Dir(path)); err != nil {
+		return ensuredRule{}, err
+	}
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return ensuredRule{}, err
+	}
+	defer unlock()
+	text, err := readRules(path)
+	if err != nil {
+		return ensuredRule{}, err
+	}
+	text, rule, err := widen(text, cert, tokens, name, bySHA256)
+	if err != nil || !rule.added {
+		return rule, err
+	}
+	return rule, replaceFile(path, text)
+}
+
+// readRules returns the rules file, or how a new one begins.
+func readRules(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []byte(rulesText), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f, path, discovery.Limits{}.WithDefaults().MaxAuthzFile)
+}
+
+// widen returns the rules with what tokens name allowed to cert.
+func widen(text []byte, cert *discovery.Certificate, tokens []string, name string, bySHA256 bool) ([]byte, ensuredRule, error) {
+	// A comment, so that a file of 0 octets is one that can be judged.
+	rules, err := discovery.ParseAuthorized(bytes.NewReader(append(text[:len(text):len(text)], "\n#"...)))
+	if err != nil {
+		return nil, ensuredRule{}, err
+	}
+	rules.RequireSHA256 = bySHA256
+	lines := strings.SplitAfter(string(text), "\n")
+	rule, found := ruleOf(rules, cert, bySHA256)
+	if !found {
+		if n := len(lines) - 1; lines[n] != "" {
+			lines[n] += "\n"
+			lines = append(lines, "")
+		}
+		word := cert.Fingerprint
+		if bySHA256 {
+			word = cert.SHA256Text()
+		}
+		made := ensuredRule{text: word + " " + strings.Join(tokens, ", "), line: len(lines) + 1, added: true}
+		lines = append(lines, "# "+name+"\n", made.text+"\n")
+		return []byte(strings.Join(lines, "")), made, nil
+	}
+	old := lines[rule.Line-1]
+	content, comment, commented := strings.Cut(strings.TrimRight(old, "\r\n"), "#")
+	content = strings.TrimSpace(content)
+	missing := missingTokens(rule.Tokens, tokens)
+	if len(missing) == 0 {
+		return text, ensuredRule{text: content, line: rule.Line}, nil
+	}
+	// The first word stays as it is written there.
+	word, _, _ := strings.Cut(strings.ReplaceAll(content, "\t", " "), " ")
+	made := ensuredRule{text: word + " " + strings.Join(append(rule.Tokens[:len(rule.Tokens):len(rule.Tokens)], missing...), ", "), line: rule.Line, added: true}
+	line := made.text
+	if commented {
+		line += " #" + comment
+	}
+	lines[rule.Line-1] = line + "\n"
+	return []byte(strings.Join(lines, "")), made, nil
+}
+
+// ruleOf returns the line that counts for cert: one by SHA-256 decides alone.
+func ruleOf(rules *discovery.Authorized, cert *discovery.Certificate, bySHA256 bool) (discovery.Rule, bool) {
+	for _, word := range []string{cert.SHA256Text(), cert.Fingerprint} {
+		for _, rule := range rules.Rules() {
+			if rule.Certificate == word {
+				return rule, true
+			}
+		}
+		if bySHA256 {
+			break
+		}
+	}
+	return discovery.Rule{}, false
+}
+
+// missingTokens returns those of want that have does not hold. Sector and class are
+// compared without regard to case, ALL is not (PROTOCOL 9.2).
+func missingTokens(have, want []string) []string {
+	held := make(map[string]bool)
+	for _, token := range have {
+		held[tokenKey(token)] = true
+	}
+	var missing []string
+	for _, token := range want {
+		if key := tokenKey(token); !held[key] {
+			held[key] = true
+			missing = append(missing, token)
+		}
+	}
+	return missing
+}
+
+func tokenKey(token string) string {
+	sector, class, ok := strings.Cut(token, ":")
+	if !ok {
+		sector, class = "main", token
+	}
+	if ok && class == "ALL" {
+		return strings.ToLower(sector) + ":ALL"
+	}
+	return strings.ToLower(sector + ":" + class)
+}
+
+// replaceFile writes a file whole: readers see the old one or the new one. Mode and
+// owner stay as they were.
+func replaceFile(path string, text []byte) (err error) {
+	mode := fs.FileMode(0o644)
+	info, statErr := os.Stat(path)
+	if statErr == nil {
+		mode = info.Mode().Perm()
+	}
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("want to replace it as a whole, which takes a directory we can write: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(text)
+	if err == nil && statErr == nil {
+		keepOwner(f, info)
+	}
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename in dir survive a crash of the machine.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	d.Sync() // some file systems cannot; the rename is whole all the same
+	return nil
+}
