@@ -1,0 +1,152 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// sourceHelp is what list and show say about where they look.
+const sourceHelp = `Where they come from: --cache FILE, or - for stdin; else the configured
+discovery.cache_path; else ` + scamp.DefaultCachePath + ` if it exists; else the network, after
+listening for 6 seconds. A cache file that is older than discovery.cache_max_age is shown with a
+warning, and without --cache the exit code is then 8.`
+
+// A source is where list and show take instances from.
+type source struct {
+	cache string // flag --cache
+}
+
+func (s *source) flag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.cache, "cache", "", "read this cache `FILE`, or - for stdin")
+}
+
+// A catalog is what is known of the bus at one moment.
+type catalog struct {
+	dir     *discovery.Directory
+	entries []discovery.Entry
+	rules   string // the rules file, for advice
+	stale   error  // the cache file is old; the entries are what it says
+}
+
+// open reads everything that is announced.
+func (s *source) open(ctx context.Context, a *app) (*catalog, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	cfg = cfg.WithDefaults()
+	c := &catalog{rules: cfg.AuthorizedPath()}
+	c.dir = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: cfg.Limits.Discovery, Log: a.log})
+	defer c.dir.Close() // nothing expires while it is looked at
+	a.readRules(cfg, c.dir)
+	if err := s.fill(ctx, a, cfg, c); err != nil {
+		return nil, err
+	}
+	c.entries = c.dir.All()
+	return c, nil
+}
+
+// readRules puts the rules into dir, or says why there are none.
+func (a *app) readRules(cfg *scamp.Config, dir *discovery.Directory) {
+	path := cfg.AuthorizedPath()
+	if path == "" {
+		a.log.Warn("no rules, so nothing counts as authorized: want --config FILE")
+		return
+	}
+	// The directory's own log says why they cannot be read.
+	discovery.NewAuthorizedReader(path, dir, &discovery.AuthorizedReaderOptions{RequireSHA256: cfg.RequireSHA256, Log: a.log}).Load()
+}
+
+func (s *source) fill(ctx context.Context, a *app, cfg *scamp.Config, c *catalog) error {
+	switch {
+	case s.cache == "-":
+		return a.readCache(a.stdin, "stdin", cfg, c)
+	case s.cache != "":
+		return a.readCacheFile(s.cache, cfg, c)
+	case cfg.CachePath != "":
+		err := a.readCacheFile(cfg.CachePath, cfg, c)
+		if errors.Is(err, fs.ErrNotExist) {
+			return hint(&codedError{ExitStale, err}, "is scamp cache running with this configuration?")
+		}
+		return err
+	case exists(scamp.DefaultCachePath):
+		return a.readCacheFile(scamp.DefaultCachePath, cfg, c)
+	}
+	return a.hear(ctx, cfg, c)
+}
+
+func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("scamp: cache file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("scamp: cache file: %w", err)
+	}
+	if age := time.Since(info.ModTime()); age > cfg.Limits.Discovery.CacheMaxAge {
+		c.stale = exitf(ExitStale, "scamp: cache file %s: last written %v ago, want at most %v: is scamp cache running?",
+			path, age.Round(time.Second), cfg.Limits.Discovery.CacheMaxAge)
+	}
+	return a.readCache(f, path, cfg, c)
+}
+
+// readCache reads a cache file. Its records are judged one by one.
+func (a *app) readCache(r io.Reader, name string, cfg *scamp.Config, c *catalog) error {
+	text, err := readAll(r, name, cfg.Limits.Discovery.MaxCacheFile)
+	if err != nil {
+		return fmt.Errorf("scamp: cache file: %w", err)
+	}
+	records, bad := cfg.Limits.Discovery.ParseCache(text, nil)
+	for _, b := range bad {
+		a.log.Warn("a record is left out", "cache", name, "error", b)
+	}
+	c.dir.LoadFile(records)
+	return nil
+}
+
+// hear listens until every live service has announced itself once.
+func (a *app) hear(ctx context.Context, cfg *scamp.Config, c *catalog) error {
+	carrier, err := a.openMulticast(cfg)
+	if err != nil {
+		return hint(err, "or name a cache file with --cache FILE")
+	}
+	a.say("listening to %v for %v, since there is no cache file", carrier.Group(), warmUp)
+	listen, cancel := context.WithTimeout(ctx, warmUp)
+	defer cancel()
+	observer := discovery.NewObserver(carrier, c.dir, &discovery.ObserverOptions{Log: a.log})
+	var work sync.WaitGroup
+	work.Go(func() { observer.Run(listen) }) // ends with listen
+	<-listen.Done()
+	carrier.Close()
+	work.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// finish tells of a stale cache, and fails for it unless the file was asked for by
+// name.
+func (s *source) finish(a *app, c *catalog) error {
+	if c.stale == nil {
+		return nil
+	}
+	if s.cache == "" {
+		return c.stale
+	}
+	a.log.Warn("this is old", "reason", c.stale)
+	return nil
+}
