@@ -135,8 +135,8 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(
-		a.initCommand(), a.provisionCommand(), a.cacheCommand(), a.listCommand(), a.showCommand(),
-		a.signCommand(), a.fingerprintCommand(), a.versionCommand(),
+		a.initCommand(), a.provisionCommand(), a.cacheCommand(), a.serveCommand(),
+		a.listCommand(), a.showCommand(), a.signCommand(), a.fingerprintCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -1,0 +1,198 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// serveOptions are the flags of serve.
+type serveOptions struct {
+	listen    []string
+	advertise string
+	sector    string
+	class     string
+	builtin   []string
+	action    []string
+	envelope  []string
+	programs  []program // parsed from action
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve NAME",
+		Short: "Offer built-in actions, or commands as actions",
+		Long: `Serve runs the service NAME with its key pair until SIGINT, SIGTERM or --timeout. Then it
+withdraws, finishes what it has in hand, and exits; a second signal exits at once.
+
+Built-in actions (--builtin, in the class --class):
+  echo   answers with the body of the request, as it streams
+  hello  answers {"hello":NAME}
+  size   {"bytes":N} answers with N octets of text
+  slow   {"ms":M,"bytes":N} waits M milliseconds, then answers with N octets
+  fail   answers with the error lab_error; {"text":TEXT} chooses its text
+  abort  begins a reply and breaks it off
+Without --builtin and --action it offers echo and hello.
+
+With --action Class.name='COMMAND ARGUMENTS' a command answers: the body of the request is its
+stdin, its stdout is the reply, both as streams. It is run for each request, without a shell;
+quotes and backslashes work as in one, nothing else does. For a shell, say
+--action Class.name='sh -c "..."'. An exit code other than 0 is an error reply with the end of its
+stderr, or breaks a reply off that has begun. The command is killed when the caller leaves or its
+time is over. Its environment has SCAMP_ACTION, SCAMP_SECTOR, SCAMP_VERSION, SCAMP_ENVELOPE,
+SCAMP_CLIENT_ID, SCAMP_REMOTE (address of the caller) and SCAMP_CALLER (fingerprint of the
+caller's certificate, empty if it shows none). At most service.max_concurrency run at once.
+
+With --json it prints events: {"event":"ready","address":HOST:PORT,"ident":...,"fingerprint":...,
+"name":...,"actions":[...]}, {"event":"draining"} and {"event":"stopped"}.`,
+		Example: `  scamp --config bus/soa.conf serve hello
+  scamp --config bus/soa.conf serve hello --class Lab --builtin echo,size,slow
+  scamp --config bus/soa.conf serve tools --action Text.upper='tr a-z A-Z'`,
+		Args:        args(cobra.ExactArgs(1)),
+		Annotations: map[string]string{logLevelOf: "info"},
+		RunE: func(cmd *cobra.Command, words []string) error {
+			if err := o.check(); err != nil {
+				return &usageError{"scamp serve", err}
+			}
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := a.limit(cmd.Context())
+			defer cancel()
+			return a.serve(ctx, cfg, words[0], &o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&o.listen, "listen", nil, "`HOST:PORT` to listen on, port 0 for any; can be repeated; default: service.address and a port of the configured range")
+	flags.StringVar(&o.advertise, "advertise", "", "`HOST:PORT` to announce instead of the address listened on")
+	flags.StringVar(&o.sector, "sector", "main", "sector of the actions")
+	flags.StringVar(&o.class, "class", "", "class of the built-in actions; default: NAME")
+	flags.StringSliceVar(&o.builtin, "builtin", nil, "built-in actions, a `LIST` of "+strings.Join(builtinNames, ","))
+	flags.StringArrayVar(&o.action, "action", nil, "an action and the command that answers it, `CLASS.NAME='COMMAND'`; can be repeated")
+	flags.StringSliceVar(&o.envelope, "envelope", nil, "envelopes taken, a `LIST`; default: json")
+	cmd.RegisterFlagCompletionFunc("builtin", cobra.FixedCompletions(builtinNames, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (o *serveOptions) check() error {
+	if len(o.builtin) == 0 && len(o.action) == 0 {
+		o.builtin = []string{"echo", "hello"}
+	}
+	for _, name := range o.builtin {
+		if !slices.Contains(builtinNames, name) {
+			return fmt.Errorf("--builtin %q: want a list of %s", name, strings.Join(builtinNames, ", "))
+		}
+	}
+	for _, text := range o.action {
+		p, err := parseProgram(text)
+		if err != nil {
+			return fmt.Errorf("--action: %w", err)
+		}
+		o.programs = append(o.programs, p)
+	}
+	for _, address := range append(o.listen[:len(o.listen):len(o.listen)], o.advertise) {
+		if address == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("address %q: want HOST:PORT", address)
+		}
+	}
+	return nil
+}
+
+// register gives the service its actions and returns their names.
+func (o *serveOptions) register(svc *scamp.Service, name string) (names []string, err error) {
+	for _, b := range o.builtin {
+		action := cmp.Or(o.class, name) + "." + b
+		if _, err := discovery.ParseAction(action); err != nil {
+			return nil, hint(err, "choose a class for the built-in actions with --class")
+		}
+		svc.Handle(action, builtins[b](name), nil)
+		names = append(names, action)
+	}
+	for _, p := range o.programs {
+		svc.Handle(p.name, p.serve, nil)
+		names = append(names, p.name)
+	}
+	return names, nil
+}
+
+// serve runs a service until ctx ends and it is drained.
+func (a *app) serve(ctx context.Context, cfg *scamp.Config, name string, o *serveOptions) error {
+	bus, err := scamp.Open(cfg, &scamp.Options{Log: a.log})
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	svc, err := bus.NewService(name, &scamp.ServiceOptions{Listen: o.listen, Advertise: o.advertise, Sector: o.sector, Envelopes: o.envelope})
+	if err != nil {
+		return err
+	}
+	names, err := o.register(svc, name)
+	if err != nil {
+		return err
+	}
+	ready := serveReady{Event: "ready", Ident: svc.Ident(), Fingerprint: svc.Fingerprint(), Name: name, Actions: names}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended := make(chan struct{})
+	var telling sync.WaitGroup
+	telling.Go(func() { // ends with ended
+		if err := a.tellServe(ctx, svc, ready, ended); err != nil {
+			cancel(err)
+		}
+	})
+	err = svc.Serve(ctx)
+	close(ended)
+	telling.Wait()
+	if err != nil {
+		return err
+	}
+	if why := context.Cause(ctx); errors.Is(why, errStdout) {
+		return why
+	}
+	a.log.Info("stopped")
+	return a.event(event{"stopped"})
+}
+
+type serveReady struct {
+	Event       string   `json:"event"`
+	Address     string   `json:"address"` // host:port
+	Ident       string   `json:"ident"`
+	Fingerprint string   `json:"fingerprint"`
+	Name        string   `json:"name"`
+	Actions     []string `json:"actions"`
+}
+
+// tellServe says when the service is ready and when it begins to stop.
+func (a *app) tellServe(ctx context.Context, svc *scamp.Service, ready serveReady, ended <-chan struct{}) error {
+	select {
+	case <-svc.Ready():
+	case <-ended:
+		return nil
+	}
+	ready.Address = svc.Addr()
+	a.log.Info("serving", "address", ready.Address, "ident", ready.Ident, "actions", joined(ready.Actions))
+	if err := a.event(ready); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-ended:
+	}
+	a.log.Info("draining; a second signal exits at once")
+	return a.event(event{"draining"})
+}
