@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -169,7 +170,7 @@ func numbered(n int, format string) []string {
 	return texts
 }
 
-// THREATS D9: a vector is counted before it is expanded.
+// THREATS D9: a vector is counted before it is expanded: invariant 8.
 func TestParseRefusesVectorBombs(t *testing.T) {
 	const rest = `,"acns":[[2,"A"]],"acsec":[[2,"main"]],"acenv":[[2,"json"]]}`
 	two := func(member string) string {
@@ -445,4 +446,30 @@ func TestStrict(t *testing.T) {
 	if err := new(discovery.Announcement).Strict(); err == nil {
 		t.Error("announcement that was filled in: strict: want an error")
 	}
+}
+
+// Announcements, certificates and rules are shared by all that look at them.
+func TestConcurrentUse(t *testing.T) {
+	a, err := discovery.Parse(fixtures.Bytes("announce/v3_v4ext.packet.z"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := mustRules(t, a.Certificate.Fingerprint+" Sample\n")
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { // ends by itself
+			for range 20 {
+				if err := a.Verify(); err != nil || !a.Verified() || a.Strict() != nil || len(a.Record()) == 0 {
+					t.Errorf("Verify among others: %v", err)
+				}
+				if d := z.Decide(a.Certificate, "main", "Sample.echo"); !d.Allowed || d.String() == "" {
+					t.Errorf("Decide among others: %v", d)
+				}
+				if b, err := open(fixtures.Bytes("announce/v3_v4ext.packet.z")); err != nil || b.Ident != a.Ident {
+					t.Errorf("Open among others: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }

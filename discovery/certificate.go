@@ -161,10 +161,17 @@ func parsePEM(section []byte) (*Certificate, error) {
 	if !begins || !ends {
 		return nil, refuse(countBadKey, "certificate section %q: want exactly one block %s", cut(section), strings.TrimSpace(pemBegin))
 	}
+	// Half of the characters may be line feeds.
+	if len(body) > 2*base64.StdEncoding.EncodedLen(maxCertificate) {
+		return nil, refuse(countBadKey, "certificate section of %d octets: want a certificate of at most %d", len(section), maxCertificate)
+	}
 	der := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
 	n, err := decodeBase64(der, body)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, &Error{Counter: countBadKey, Text: "certificate section", Err: err}
+	case n > maxCertificate:
+		return nil, refuse(countBadKey, "certificate of %d octets: want at most %d", n, maxCertificate)
 	}
 	return ParseCertificate(der[:n])
 }

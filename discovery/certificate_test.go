@@ -177,21 +177,32 @@ func TestCheckKeyTakesTheWholeRange(t *testing.T) {
 	}
 }
 
-// A certificate as long as an announcement may be must not cost more to read
-// than to refuse.
-func TestLongCertificateIsCheap(t *testing.T) {
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0)}
-	for i := range 10_000 {
-		template.DNSNames = append(template.DNSNames, fmt.Sprintf("host-%d.example", i))
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, mustKey("sample").Public(), mustKey("sample"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := discovery.Sections{PEM: []byte(sectionOf(der))}
-	checkCost(t, fmt.Sprintf("certificate of %d octets", len(der)), 4<<20, 20*time.Millisecond, func() {
-		if _, err := s.Certificate(discovery.Limits{}); err != nil {
+// What is in a certificate costs time to read, so that its length is bounded.
+func TestLongCertificatesAreRefused(t *testing.T) {
+	long := func(names int) []byte {
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0)}
+		for i := range names {
+			template.Subject.Organization = append(template.Subject.Organization, fmt.Sprint(i))
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, mustKey("sample").Public(), mustKey("sample"))
+		if err != nil {
 			t.Fatal(err)
 		}
-	})
+		return der
+	}
+	for _, tt := range []struct {
+		names int
+		ok    bool
+	}{{0, true}, {300, true}, {400, false}, {9_000, false}} {
+		der := long(tt.names)
+		section := []byte("-----BEGIN CERTIFICATE-----\n" + wrap(encode(der), 1) + "\n-----END CERTIFICATE-----")
+		read := func() error {
+			_, err := discovery.Sections{PEM: section}.Certificate(discovery.Limits{})
+			return err
+		}
+		if err := read(); (err == nil) != tt.ok || !tt.ok && counterOf(err) != "announce_badkey" {
+			t.Errorf("certificate of %d octets: error %v: want ok %v", len(der), err, tt.ok)
+		}
+		checkCost(t, fmt.Sprintf("certificate of %d octets", len(der)), 256<<10, time.Millisecond, func() { read() })
+	}
 }

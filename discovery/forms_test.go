@@ -151,6 +151,7 @@ func compact(t *testing.T, text json.RawMessage) string {
 	return b.String()
 }
 
+// PROTOCOL 7.5 and THREATS D11, D23, D24: invariant 9.
 func whatIsNotIndexed(t *testing.T) {
 	for file, want := range map[string]string{
 		"accompat2": "main:Sample.echo~1 main:Sample.slow~1 main:Sample.Item.create~1 main:Sample.Item.list~1 main:Sample.Item.list~2 " +

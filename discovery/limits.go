@@ -61,6 +61,7 @@ const (
 	maxList        = 64      // flags of an action, or envelopes of anything: several times what any peer sends
 	maxMembers     = 64      // members of an extension object; 17 have a meaning
 	maxNumber      = 64      // octets of a JSON number; a float64 needs 24
+	maxCertificate = 8 << 10 // octets of a certificate by network; real ones have 600 to 2,000, and 250 KB take 13 ms to read
 	maxLogText     = 128     // octets of foreign text quoted in an error, as Limits.LogText
 	expiryTenths   = 21      // an instance is removed after 2.1 intervals
 	suspectsFactor = 6       // and forgotten after 6

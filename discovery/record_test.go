@@ -213,7 +213,7 @@ func TestBase64IsStrict(t *testing.T) {
 }
 
 // THREATS D1: an announcement in which one octet is another is no announcement,
-// or that of a certificate nobody knows.
+// or that of a certificate nobody knows: invariant 1.
 func TestFlippedOctetsAreDropped(t *testing.T) {
 	sample := fixtures.Bytes("announce/v3_ms.packet")
 	known := mustCertificate("sample").SHA256

@@ -162,7 +162,7 @@ func (s *slowRules) sameRights(t testing.TB, r *rand.Rand, file string, question
 }
 
 // THREATS S2: a file that was damaged gives the rights of its well-formed lines,
-// and never more.
+// and never more: invariant 5.
 func TestDamagedRulesGiveNoMore(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	file := someRules(r, 200)
