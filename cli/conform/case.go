@@ -1,0 +1,165 @@
+package conform
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A Section groups cases on the score card.
+type Section string
+
+// The sections, in the order of the card.
+const (
+	SectionTLS         Section = "tls"
+	SectionLine        Section = "line"
+	SectionHeader      Section = "header"
+	SectionNumbers     Section = "numbers"
+	SectionData        Section = "data"
+	SectionACK         Section = "ack"
+	SectionEnd         Section = "end"
+	SectionPing        Section = "ping"
+	SectionCorrelation Section = "correlation"
+	SectionErrors      Section = "errors"
+	SectionLimits      Section = "limits"
+)
+
+// Sections returns all sections in the order of the card.
+func Sections() []Section {
+	return []Section{SectionTLS, SectionLine, SectionHeader, SectionNumbers, SectionData, SectionACK,
+		SectionEnd, SectionPing, SectionCorrelation, SectionErrors, SectionLimits}
+}
+
+// Title is the name of the section for people.
+func (s Section) Title() string {
+	switch s {
+	case SectionTLS:
+		return "TLS and pin"
+	case SectionLine:
+		return "Header line"
+	case SectionHeader:
+		return "HEADER JSON"
+	case SectionNumbers:
+		return "Message numbers"
+	case SectionData:
+		return "DATA and window"
+	case SectionACK:
+		return "ACK"
+	case SectionEnd:
+		return "EOF and TXERR"
+	case SectionPing:
+		return "PING and PONG"
+	case SectionCorrelation:
+		return "Correlation"
+	case SectionErrors:
+		return "Errors"
+	case SectionLimits:
+		return "Limits"
+	}
+	return string(s)
+}
+
+// A Level says how bad it is to miss a case.
+type Level int
+
+// The levels.
+const (
+	Must   Level = iota + 1 // a miss is FAIL
+	Should                  // a miss is NON-STRICT
+)
+
+// String returns "MUST" or "SHOULD".
+func (l Level) String() string {
+	switch l {
+	case Must:
+		return "MUST"
+	case Should:
+		return "SHOULD"
+	}
+	return fmt.Sprintf("Level(%d)", int(l))
+}
+
+// A Verdict is the outcome of a case.
+type Verdict int
+
+// The verdicts. The zero value is none.
+const (
+	Pass      Verdict = iota + 1
+	NonStrict         // a SHOULD is missed
+	Fail              // a MUST is missed
+	Info              // a fact that is not judged
+	Skip              // could not be judged
+)
+
+// String returns the word on the card, for example "NON-STRICT".
+func (v Verdict) String() string {
+	switch v {
+	case Pass:
+		return "PASS"
+	case NonStrict:
+		return "NON-STRICT"
+	case Fail:
+		return "FAIL"
+	case Info:
+		return "INFO"
+	case Skip:
+		return "SKIP"
+	}
+	return fmt.Sprintf("Verdict(%d)", int(v))
+}
+
+// A Case is one thing that a service has to do, and how to find out. Cases are values
+// that never change.
+type Case struct {
+	ID        string // paragraph and letter, "4.4-a"
+	Section   Section
+	Title     string // what a good service does
+	Paragraph string // of PROTOCOL.md, "4.4"
+	Item      string // the line of its checklist (section 17) that this case judges; empty if none
+	Level     Level
+	Hostile   bool   // may crash or burden a fragile service: only with Options.Hostile
+	Last      bool   // looks back at all that the service wrote, so it runs after the others
+	Why       string // what goes wrong where a service misses it
+	Want      string // what is expected to come
+	Peers     Peers  // what the old implementations do
+
+	// Run tries the case. It has a connection, unless Cold is set, and at most
+	// Options.Timeout for each thing it waits for.
+	Run  func(*Probe) Result
+	Cold bool // Run makes its connections itself
+}
+
+// Peers holds the verdicts of the old implementations in a case, as far as they were
+// measured; zero where not.
+type Peers struct{ JS, Go, Perl Verdict }
+
+// With returns the names of those that got verdict v, "go, perl"; empty for none.
+func (p Peers) With(v Verdict) string {
+	var names []string
+	for _, one := range []struct {
+		name string
+		got  Verdict
+	}{{"js", p.JS}, {"go", p.Go}, {"perl", p.Perl}} {
+		if one.got == v {
+			names = append(names, one.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// A Result is what became of a case. Text from the service is in visible form: control
+// characters and what is not ASCII are escaped.
+type Result struct {
+	Case    Case
+	Verdict Verdict
+	Came    string   // what was judged, in a sentence
+	Sent    []string // the octets sent, in visible form; long ones are cut in the middle
+	Got     []string // the packets that came, in visible form, the first of them
+	Elapsed time.Duration
+}
+
+// Missed tells whether the result counts against the service; strict counts
+// NON-STRICT too.
+func (r Result) Missed(strict bool) bool {
+	return r.Verdict == Fail || strict && r.Verdict == NonStrict
+}

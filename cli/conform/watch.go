@@ -1,0 +1,65 @@
+package conform
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/scampbus/scamp-go/packet"
+)
+
+// A rule is something that holds for every packet a service writes, whatever it was
+// sent. The cases of a run feed the watch, and the cases marked Last read it.
+type rule int
+
+const (
+	ruleGrammar     rule = iota // 2.1
+	ruleHeaderSize              // 2.2
+	ruleNumbers                 // 2.4: HEADERs count from 0
+	ruleOpen                    // 2.4: DATA, EOF and TXERR belong to an open message
+	ruleEmptyData               // 2.4
+	ruleEOFBody                 // 2.4
+	ruleEmptyTXERR              // 4.1
+	ruleHeaderJSON              // 3.1
+	ruleNull                    // 3.3
+	ruleKinds                   // 3.3: nothing but replies
+	ruleOneReply                // 5.1
+	ruleWindow                  // 4.3
+	ruleAck                     // 4.4
+	ruleUnaskedPing             // 4.7
+	rules
+)
+
+// A watch collects what a service did against the rules during one run.
+type watch struct {
+	broken  [rules]log
+	times   [rules]int
+	packets int // that came in all
+	largest int // octets of the largest DATA
+}
+
+// maxBroken bounds the examples kept of each rule.
+const maxBroken = 3
+
+func (w *watch) note(r rule, p packet.Packet) {
+	w.noteText(r, shown(p))
+}
+
+func (w *watch) noteText(r rule, what string) {
+	w.times[r]++
+	if len(w.broken[r].entries) < maxBroken && !slices.Contains(w.broken[r].entries, what) {
+		w.broken[r].add(what)
+	}
+}
+
+// shown is a packet in visible form.
+func shown(p packet.Packet) string {
+	return visible(string(p.AppendTo(nil)))
+}
+
+// verdict judges one rule by all that came so far.
+func (w *watch) verdict(p *Probe, r rule) Result {
+	if w.times[r] == 0 {
+		return p.Pass(fmt.Sprintf("none among %d packets", w.packets))
+	}
+	return p.Miss("%d times, for example %s", w.times[r], w.broken[r].entries[0])
+}
