@@ -117,6 +117,7 @@ func TestParseRefusesBadJSON(t *testing.T) {
 		{"wrong bracket", array(7, "[1}")},
 		{"no colon", extended(`{"a"}`)},
 		{"no member name", extended(`{1:2}`)},
+		{"bad member name", extended(`{"a\x":2}`)},
 		{"no value", extended(`{"a":}`)},
 		{"no end", array(1, `"a"`)[:40]},
 		{"string without an end", `[3,"a`},
@@ -363,9 +364,10 @@ func TestParseRefusesMalformedElements(t *testing.T) {
 			t.Errorf("%.200s: error %v: want %s", text, err, tt.counter)
 		}
 	}
-	for _, text := range []string{`""`, `5`, `null`, `"text"`, `[[]]`} {
-		if _, err := discovery.Parse(unsigned(text)); err == nil {
-			t.Errorf("%s: accepted: want an error", text)
+	object := string(fixtures.Bytes("announce/v4only.json"))
+	for _, text := range []string{`""`, `5`, `null`, `"text"`, `[[]]`, strings.Replace(object, `"env":["json"]`, `"env":"json"`, 1), strings.Replace(object, `"wgt":1,`, "", 1)} {
+		if _, err := (discovery.Limits{}).ParseRecord(unsigned(text)); counterOf(err) != "announce_malformed" {
+			t.Errorf("%s: error %v: want announce_malformed", text, err)
 		}
 	}
 	if a, err := discovery.Parse(unsigned(array(6, `["json","","`+strings.Repeat("e", 256)+`"]`))); err != nil || len(a.Envelopes) != 1 || !warned(a, "announce_bad_name") {
@@ -374,6 +376,17 @@ func TestParseRefusesMalformedElements(t *testing.T) {
 	if a, err := discovery.Parse(unsigned(array(7, `[["A",["a","`+strings.Repeat("f,", 64)+`f"],["b","`+strings.Repeat(",", 63)+`read"]]]`))); err != nil ||
 		len(a.Actions) != 1 || len(a.Actions[0].Flags) != 1 || !warned(a, "announce_malformed") {
 		t.Errorf("action with 65 flags: error %v: want it left out with a warning, and its neighbour kept", err)
+	}
+}
+
+// The same in the extension object.
+func TestExtensionListsAreBounded(t *testing.T) {
+	long := strings.Repeat("f,", 64) + "f"
+	for _, lists := range []string{`"acenv":["` + long + `","json"]`, `"acenv":[[2,"json"]],"acflag":["` + long + `",""]`} {
+		a, err := discovery.Parse(unsigned(extended(`{"acname":["a","b"],"acns":[[2,"A"]],"acsec":[[2,"main"]],` + lists + `}`)))
+		if err != nil || strings.Join(names(a), " ") != "main:A.b~1" || !warned(a, "announce_malformed") {
+			t.Errorf("%s: error %v: want the first action left out with a warning, and the second kept", lists, err)
+		}
 	}
 }
 

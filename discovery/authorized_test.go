@@ -114,6 +114,9 @@ func TestDecideSaysWhichLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := z.Decide(sample, "main", "sample.Item.list")
+	if meta := z.Decide(nil, "main", "_meta.documentation").String(); !strings.Contains(meta, "everybody may offer") {
+		t.Errorf("decision about _meta: %q: want it to say that everybody may", meta)
+	}
 	if !d.Allowed || d.File != "/etc/SCAMP/authorized_services" || d.Line != 5 || d.Rule != "main:Sample" {
 		t.Errorf("decision %+v: want line 5 and its token main:Sample", d)
 	}
@@ -302,6 +305,14 @@ func TestRulesAreRefusedWhole(t *testing.T) {
 		if (err == nil) != tt.ok || (z != nil) != tt.ok || !tt.ok && counterOf(err) != "authz_reload_failed" {
 			t.Errorf("%s: error %v: want ok %v, or authz_reload_failed and no rules", tt.name, err, tt.ok)
 		}
+	}
+}
+
+// Whoever reads the file can tell why it could not be read.
+func TestRulesErrorsWrapTheirCause(t *testing.T) {
+	cause := errors.New("disk error")
+	if _, err := discovery.ParseAuthorized(iotest.ErrReader(cause)); !errors.Is(err, cause) {
+		t.Errorf("error %v: want one that wraps %v", err, cause)
 	}
 }
 

@@ -36,6 +36,9 @@ func TestCertificateTellsWhatItIs(t *testing.T) {
 	if want := fmt.Sprintf("sha256:%x", c.SHA256); c.SHA256Text() != want {
 		t.Errorf("SHA256Text: %s: want %s", c.SHA256Text(), want)
 	}
+	if got := discovery.Fingerprint(c.DER); got != c.Fingerprint {
+		t.Errorf("Fingerprint of the DER: %s: want %s", got, c.Fingerprint)
+	}
 	if !c.Key().Equal(mustKey("sample").Public()) {
 		t.Error("key of the sample certificate is not that of the sample key")
 	}
@@ -195,14 +198,17 @@ func TestLongCertificatesAreRefused(t *testing.T) {
 		ok    bool
 	}{{0, true}, {300, true}, {400, false}, {9_000, false}} {
 		der := long(tt.names)
-		section := []byte("-----BEGIN CERTIFICATE-----\n" + wrap(encode(der), 1) + "\n-----END CERTIFICATE-----")
-		read := func() error {
-			_, err := discovery.Sections{PEM: section}.Certificate(discovery.Limits{})
-			return err
+		for _, columns := range []int{1, 64} {
+			section := []byte("-----BEGIN CERTIFICATE-----\n" + wrap(encode(der), columns) + "\n-----END CERTIFICATE-----")
+			read := func() error {
+				_, err := discovery.Sections{PEM: section}.Certificate(discovery.Limits{})
+				return err
+			}
+			name := fmt.Sprintf("certificate of %d octets in lines of %d", len(der), columns)
+			if err := read(); (err == nil) != tt.ok || !tt.ok && counterOf(err) != "announce_badkey" {
+				t.Errorf("%s: error %v: want ok %v", name, err, tt.ok)
+			}
+			checkCost(t, name, 256<<10, time.Millisecond, func() { read() })
 		}
-		if err := read(); (err == nil) != tt.ok || !tt.ok && counterOf(err) != "announce_badkey" {
-			t.Errorf("certificate of %d octets: error %v: want ok %v", len(der), err, tt.ok)
-		}
-		checkCost(t, fmt.Sprintf("certificate of %d octets", len(der)), 256<<10, time.Millisecond, func() { read() })
 	}
 }

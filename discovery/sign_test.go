@@ -176,6 +176,20 @@ func TestSignJSONRefuses(t *testing.T) {
 	}
 }
 
+// Every action has envelopes of its own, and the service none.
+func TestSignWithoutEnvelopes(t *testing.T) {
+	a := offer(discovery.Action{Class: "Page", Name: "show", Envelopes: []string{"web"}})
+	a.Envelopes = nil
+	packet, err := a.Sign(mustKey("sample"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := open(packet)
+	if err != nil || len(b.Envelopes) != 0 || len(b.Actions) != 1 || fmt.Sprint(b.Actions[0].Envelopes) != "[web]" {
+		t.Errorf("%s: error %v: want one action with its own envelope", a.JSON(), err)
+	}
+}
+
 // What a user wrote is signed as it is, blanks and all.
 func TestSignJSONKeepsOctets(t *testing.T) {
 	json := []byte(`[ 3, "spaced:AAECAwQFBgcICQoLDA0ODxAR", "main", 1, 5000, "beepish+tls://10.0.0.5:30123", ["json"], null, 1700000000123 ]`)
