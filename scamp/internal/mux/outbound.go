@@ -232,9 +232,10 @@ func (o *Outbound) CloseSend() error {
 	return nil
 }
 
-// Abort ends the message with TXERR and text; a message whose HEADER was not
-// written yet leaves without a trace. Octets not yet taken are dropped. Aborting a
-// message that has ended does nothing.
+// Abort ends the message with TXERR and text. Octets not yet taken are dropped. A
+// message with a Preparer whose HEADER was not written yet leaves without a trace;
+// one without is a reply that somebody waits for, and its HEADER still goes out.
+// Aborting a message that has ended does nothing.
 func (o *Outbound) Abort(text string) {
 	c := o.c
 	c.mu.Lock()
@@ -243,10 +244,13 @@ func (o *Outbound) Abort(text string) {
 		return
 	}
 	o.aborted, o.abortText, o.data = true, abortText(text), nil
-	if o.started {
+	switch {
+	case o.started:
 		c.scheduleLocked(o)
 		o.wakeLocked()
-	} else {
+	case o.prepare == nil && o.in != nil:
+		o.wakeLocked()
+	default:
 		o.leave()
 		o.finishLocked(ErrAborted)
 	}
