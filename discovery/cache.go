@@ -360,6 +360,9 @@ func (r *CacheReader) judge(id fileID, err error) error {
 	if counter != "" {
 		r.d.counters.add(counter, 1)
 	}
+	if errors.Is(err, errFileTooBig) {
+		r.d.counters.add(countCacheTooBig, 1)
+	}
 	r.tell(before)
 	return err
 }

@@ -102,7 +102,7 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 	if w.adopt() && !pause(ctx, collectTime, nil) {
 		return ctx.Err()
 	}
-	for {
+	for ctx.Err() == nil {
 		x := w.d.index.Load()
 		changed := x.superseded
 		if err := w.step(); err != nil {
@@ -121,6 +121,7 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 		default:
 		}
 	}
+	return ctx.Err()
 }
 
 // pause waits for a time, or until woken; it returns false when ctx ended.
@@ -359,7 +360,8 @@ func (w *CacheWriter) removeStrays() {
 		return // the first write says why
 	}
 	for _, e := range entries {
-		if e.Type().IsRegular() && strings.HasPrefix(e.Name(), "."+name+".") && strings.HasSuffix(e.Name(), ".tmp") {
+		rest, ok := strings.CutPrefix(e.Name(), "."+name+".")
+		if ok && strings.HasSuffix(rest, ".tmp") && e.Type().IsRegular() {
 			_ = os.Remove(filepath.Join(dir, e.Name())) // not ours, then; harmless
 		}
 	}

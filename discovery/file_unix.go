@@ -37,6 +37,8 @@ type watchedFile struct {
 // errUnsettled means that the file is being written: look again soon.
 var errUnsettled = errors.New("being written")
 
+var errFileTooBig = errors.New("too big")
+
 // maxLate is how many looks in a row may find a file unsettled: one that is
 // always being written is read as it is.
 const maxLate = 10
@@ -47,7 +49,15 @@ func (w *watchedFile) stat() (fileID, error) {
 	if err != nil {
 		return fileID{}, err
 	}
-	return idOf(info), nil
+	return idOf(info), regular(info)
+}
+
+// regular refuses what is no regular file.
+func regular(info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%v: want a regular file", info.Mode().Type())
+	}
+	return nil
 }
 
 // read returns the content of the file and its identity. It never waits for a
@@ -63,11 +73,11 @@ func (w *watchedFile) read() ([]byte, fileID, error) {
 		return nil, fileID{}, err
 	}
 	id := idOf(info)
-	switch {
-	case !info.Mode().IsRegular():
-		return nil, id, fmt.Errorf("%v: want a regular file", info.Mode().Type())
-	case info.Size() > int64(w.max):
-		return nil, id, &Error{Counter: countCacheTooBig, Text: fmt.Sprintf("file of %d octets: want at most %d", info.Size(), w.max)}
+	if err := regular(info); err != nil {
+		return nil, id, err
+	}
+	if info.Size() > int64(w.max) {
+		return nil, id, fmt.Errorf("%w: %d octets, want at most %d", errFileTooBig, info.Size(), w.max)
 	}
 	inPlace := w.last.inode == id.inode && w.last.dev == id.dev && w.last != id
 	if age := time.Since(info.ModTime()); inPlace && age >= 0 && age < settleTime && w.late < maxLate {
@@ -134,8 +144,9 @@ func checkPlace(path string) error {
 		return nil
 	case err != nil:
 		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%v in its place: want a regular file or none", info.Mode().Type())
+	}
+	if err := regular(info); err != nil {
+		return err
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && shared && int(st.Uid) != os.Geteuid() {
 		return fmt.Errorf("it belongs to user %d in a directory that other users can write: want it to be ours, remove it first", st.Uid)

@@ -20,6 +20,7 @@ type health struct {
 	heard     time.Time // last valid announcement by datagram
 
 	draining time.Time // we stood still, and until then nothing expires
+	drained  time.Time // unless all that waited was read, which nobody can know before
 	deaf     time.Time // since when nobody is heard, when that is why nothing expires
 	spent    bool      // it was MaxFreeze ago: the rule holds again
 }
@@ -42,7 +43,7 @@ func (d *Directory) beat(drained bool) {
 	now := time.Now()
 	d.stalledLocked(now)
 	d.health.beat = now
-	if drained {
+	if drained && now.After(d.health.drained) {
 		d.health.draining = time.Time{}
 	}
 }
@@ -63,7 +64,7 @@ func (d *Directory) stalledLocked(now time.Time) {
 		return
 	}
 	h.beat, h.heard, h.deaf, h.spent = now, now, time.Time{}, false
-	h.draining = now.Add(drainTime)
+	h.draining, h.drained = now.Add(drainTime), now.Add(drainLook)
 	d.freezeLocked(stall)
 	d.warnLocked(countBlind, "stood still: nothing expires for that time", "for", stall)
 }

@@ -1,8 +1,8 @@
 package discovery_test
 
 import (
-	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -116,5 +116,5 @@ func TestDirectoryFindsWhatWasAdded(t *testing.T) {
 	}
 }
 
-// textLog returns a logger that writes lines into b.
-func textLog(b *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+// textLog returns a logger that writes lines into w.
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

@@ -3,6 +3,7 @@ package discovery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -109,9 +110,7 @@ func (r *AuthorizedReader) load() error {
 		return r.keep(err)
 	}
 	r.file.last = id
-	for _, w := range rules.Warnings {
-		r.report.say(slog.LevelWarn, countAuthz, "rule file", "file", w.File, "line", w.Line, "what", w.Text)
-	}
+	r.warn(rules.Warnings)
 	r.d.SetAuthorized(rules)
 	r.mu.Lock()
 	r.state.Rules, r.state.Loaded, r.state.Err = rules, r.d.now(), nil
@@ -120,6 +119,23 @@ func (r *AuthorizedReader) load() error {
 		r.opts.OnLoad(rules)
 	}
 	return nil
+}
+
+// maxWarnings is how many doubtful lines are logged of one reading of the file.
+const maxWarnings = 20
+
+// warn logs what is doubtful in a file that was read.
+func (r *AuthorizedReader) warn(warnings []LineWarning) {
+	if r.opts.Log == nil {
+		return
+	}
+	for i, w := range warnings {
+		if i == maxWarnings {
+			r.opts.Log.Warn("discovery: more doubtful rules", "file", w.File, "lines", len(warnings)-i)
+			return
+		}
+		r.opts.Log.Warn("discovery: doubtful rule", "file", w.File, "line", w.Line, "what", w.Text)
+	}
 }
 
 func (r *AuthorizedReader) parse() (*Authorized, fileID, error) {
@@ -137,7 +153,9 @@ func (r *AuthorizedReader) parse() (*Authorized, fileID, error) {
 
 // keep notes why the last good rules stay in force, once for each reason.
 func (r *AuthorizedReader) keep(err error) error {
-	err = fmt.Errorf("discovery: rules %s: %w", r.file.path, err)
+	if refusal, ok := errors.AsType[*Error](err); !ok || refusal.Counter != countAuthz { // else it names the file
+		err = fmt.Errorf("discovery: rules %q: %w", r.file.path, err)
+	}
 	r.mu.Lock()
 	again := r.state.Err != nil && r.state.Err.Error() == err.Error()
 	r.state.Err = err

@@ -1,0 +1,466 @@
+package discovery_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/fixtures"
+)
+
+// cacheText returns a cache file of services.
+func cacheText(services ...service) []byte {
+	var b bytes.Buffer
+	for _, s := range services {
+		b.WriteString("\n%%%\n")
+		b.Write(s.announce().Record())
+	}
+	return b.Bytes()
+}
+
+// threeServices are in most cache files of these tests.
+func threeServices() []service {
+	return []service{{ident: "one"}, {ident: "two", address: "beepish+tls://10.0.0.2:2"}, {ident: "three", key: "other"}}
+}
+
+func TestParseCacheFixtures(t *testing.T) {
+	var cases map[string]struct{ Records, Valid int }
+	fixtures.JSON("cache/cases.json", &cases)
+	for file, c := range cases {
+		text := fixtures.Bytes("cache/" + file)
+		records, bad := discovery.ParseCache(text)
+		if len(records) != c.Valid || len(records)+len(bad) != c.Records {
+			t.Errorf("%s: %d records and %d bad ones %v: want %d and %d", file, len(records), len(bad), bad, c.Valid, c.Records-c.Valid)
+		}
+	}
+	d := newDirectory(t, nil)
+	records, _ := discovery.ParseCache(fixtures.Bytes("cache/duplicate_ident.cache"))
+	d.LoadFile(records)
+	if len(d.All()) != 1 || len(d.Find(discovery.Query{Action: "Sample.slow"})) != 1 {
+		t.Errorf("duplicate_ident.cache: %d records are held: want the one with the higher timestamp", len(d.All()))
+	}
+}
+
+// TestParseCacheOfReferences is PROTOCOL 17 item 62 for files: real ones, with the
+// smallest keys they hold.
+func TestParseCacheOfReferences(t *testing.T) {
+	small := discovery.Limits{MinRSABits: 1024}
+	for file, want := range map[string]int{"announce_cache": 32, "sample_discovery_cache": 1, "discovery_cache_file": 4} {
+		text := reference(t, file)
+		records, bad := small.ParseCache(text, nil)
+		if len(records) != want || len(bad) != 0 {
+			t.Errorf("%s: %d records, %d bad: want %d and none", file, len(records), len(bad), want)
+		}
+		strict, refused := discovery.ParseCache(text)
+		for _, e := range refused {
+			if counterOf(e) != "announce_badkey" || !strings.Contains(e.Error(), "tls.min_rsa_bits") {
+				t.Errorf("%s: refused by default: %v: want only short keys refused, by name", file, e)
+			}
+		}
+		if len(strict)+len(refused) != want {
+			t.Errorf("%s: by default %d records and %d refused: want %d in all", file, len(strict), len(refused), want)
+		}
+	}
+}
+
+// TestParseCacheForms is THREATS C3.
+func TestParseCacheForms(t *testing.T) {
+	text := cacheText(threeServices()...)
+	for _, tt := range []struct {
+		name      string
+		text      []byte
+		good, bad int
+	}{
+		{"as we write it", text, 3, 0},
+		{"no octet", nil, 0, 0},
+		{"one line feed", []byte("\n"), 0, 0},
+		{"preamble only", []byte("anything at all\n"), 0, 0},
+		{"preamble before it", append([]byte("anything %%% at all\n"), text...), 3, 0},
+		{"separator at octet 0", text[1:], 3, 0},
+		{"no last newline", bytes.TrimRight(text, "\n"), 3, 0},
+		{"CR LF", bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")), 0, 0},
+		{"CR LF in one record", bytes.Replace(text, []byte("-----\n\n"), []byte("-----\r\n\r\n"), 1), 2, 1},
+		{"an empty record", append([]byte("\n%%%\n"), text...), 3, 1},
+		{"a separator more at the end", append(bytes.Clone(text), "\n%%%\n"...), 3, 1},
+		{"a record that is too long", append(append([]byte("\n%%%\n"), bytes.Repeat([]byte("x"), 321<<10)...), text...), 3, 1},
+	} {
+		records, bad := discovery.ParseCache(tt.text)
+		if len(records) != tt.good || len(bad) != tt.bad {
+			t.Errorf("%s: %d records, %d bad %v: want %d and %d", tt.name, len(records), len(bad), bad, tt.good, tt.bad)
+		}
+	}
+	records, bad := discovery.Limits{MaxCacheRecords: 2}.ParseCache(text, nil)
+	if len(records) != 2 || len(bad) != 1 || counterOf(bad[0]) != "cache_too_big" || bad[0].Number != 3 {
+		t.Errorf("three records, two allowed: %d records, %v: want two, and the third named", len(records), bad)
+	}
+}
+
+// TestParseCacheCutAnywhere is THREATS C1: every whole record before a cut counts.
+func TestParseCacheCutAnywhere(t *testing.T) {
+	text := cacheText(threeServices()...)
+	var ends []int // of the signatures, after which a record is whole
+	for i := range text {
+		if bytes.HasPrefix(text[i:], []byte("\n\n%%%\n")) {
+			ends = append(ends, i)
+		}
+	}
+	ends = append(ends, len(text)-1)
+	if len(ends) != 3 {
+		t.Fatalf("records end at %v: want three", ends)
+	}
+	memory := new(discovery.CacheMemory)
+	for cut := range text {
+		want := 0
+		for _, end := range ends {
+			if cut >= end {
+				want++
+			}
+		}
+		if records, bad := (discovery.Limits{}).ParseCache(text[:cut], memory); len(records) != want {
+			t.Fatalf("cut at octet %d: %d records, bad: %v: want %d", cut, len(records), bad, want)
+		}
+	}
+}
+
+// TestParseCacheDamagedAnywhere is THREATS C2: one wrong octet costs one record.
+func TestParseCacheDamagedAnywhere(t *testing.T) {
+	text := cacheText(threeServices()...)
+	memory := new(discovery.CacheMemory)
+	for i := range text {
+		if i%3 != 0 && testing.Short() {
+			continue
+		}
+		damaged := bytes.Clone(text)
+		damaged[i] ^= 1 << (i % 7)
+		want := 2
+		if from := max(0, i-4); i > 5 && bytes.Contains(text[from:min(i+5, len(text))], []byte("\n%%%\n")) {
+			want = 1 // a separator belongs to both of its neighbours
+		}
+		if records, bad := (discovery.Limits{}).ParseCache(damaged, memory); len(records) < want {
+			t.Fatalf("octet %d damaged: %d records, bad: %v: want at least %d", i, len(records), bad, want)
+		}
+	}
+}
+
+// TestParseCacheRemembers: an unchanged record is the same value, not checked again.
+func TestParseCacheRemembers(t *testing.T) {
+	memory := new(discovery.CacheMemory)
+	services := threeServices()
+	before, _ := (discovery.Limits{}).ParseCache(cacheText(services...), memory)
+	services[1].at = epoch.Add(time.Hour)
+	after, _ := (discovery.Limits{}).ParseCache(cacheText(services...), memory)
+	if before[0] != after[0] || before[1] == after[1] || before[2] != after[2] {
+		t.Error("after one record changed: want the other two to be the same values, and the changed one another")
+	}
+}
+
+// A cacheFile is a file under test, and what reads it.
+type cacheFile struct {
+	t      *testing.T
+	path   string
+	d      *discovery.Directory
+	reader *discovery.CacheReader
+	log    *syncBuffer
+	now    time.Time
+	states []discovery.CacheCondition
+}
+
+// syncBuffer is a bytes.Buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func newCacheFile(t *testing.T, limits discovery.Limits) *cacheFile {
+	c := &cacheFile{t: t, path: filepath.Join(t.TempDir(), "discovery"), log: new(syncBuffer), now: time.Now()}
+	limits.LogRate = 1000
+	c.d = newDirectory(t, &discovery.DirectoryOptions{Limits: limits, Authorized: rules("main:ALL"), Now: func() time.Time { return c.now }})
+	c.reader = discovery.NewCacheReader(c.path, c.d, &discovery.CacheReaderOptions{
+		Log: textLog(c.log), OnState: func(s discovery.CacheState) { c.states = append(c.states, s.Condition) },
+	})
+	return c
+}
+
+// put replaces the file by a rename, as every good writer does.
+func (c *cacheFile) put(text []byte) {
+	c.t.Helper()
+	if err := errors.Join(os.WriteFile(c.path+".new", text, 0o644), os.Rename(c.path+".new", c.path)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.now = time.Now()
+}
+
+// found returns the idents that Find finds.
+func (c *cacheFile) found() string {
+	var list []string
+	for _, r := range c.d.Find(discovery.Query{Action: "Sample.echo"}) {
+		list = append(list, r.Ident)
+	}
+	return strings.Join(list, " ")
+}
+
+// load loads the file and checks what is found then.
+func (c *cacheFile) load(when, found string, condition discovery.CacheCondition) {
+	c.t.Helper()
+	err := c.reader.Load()
+	if got := c.found(); got != found {
+		c.t.Errorf("%s: %q is found, want %q", when, got, found)
+	}
+	s := c.reader.State()
+	if s.Condition != condition || (err == nil) != (condition == discovery.CacheFresh) {
+		c.t.Errorf("%s: %v, Load: %v: want it %v, and an error unless it is fresh", when, s, err, condition)
+	}
+}
+
+// TestCacheReaderKeeps goes through what may happen to the file: nothing of it
+// removes anybody (THREATS C3 to C5, F12; invariant 3).
+func TestCacheReaderKeeps(t *testing.T) {
+	c := newCacheFile(t, discovery.Limits{MaxCacheFile: 64 << 10})
+	good := cacheText(threeServices()...)
+	c.load("not there", "", discovery.CacheMissing)
+	c.put(good)
+	c.load("there", "one three two", discovery.CacheFresh)
+	for _, tt := range []struct {
+		name      string
+		do        func() error
+		condition discovery.CacheCondition
+	}{
+		{"removed", func() error { return nil }, discovery.CacheMissing},
+		{"empty", func() error { return os.WriteFile(c.path, nil, 0o644) }, discovery.CacheUnreadable},
+		{"a directory", func() error { return os.Mkdir(c.path, 0o755) }, discovery.CacheUnreadable},
+		{"a FIFO", func() error { return syscall.Mkfifo(c.path, 0o644) }, discovery.CacheUnreadable},
+		{"a link to a device", func() error { return os.Symlink("/dev/zero", c.path) }, discovery.CacheUnreadable},
+		{"a link to nothing", func() error { return os.Symlink("nothing", c.path) }, discovery.CacheMissing},
+		{"a link to itself", func() error { return os.Symlink(c.path, c.path) }, discovery.CacheUnreadable},
+		{"too big", func() error { return os.WriteFile(c.path, bytes.Repeat(good, 20), 0o644) }, discovery.CacheUnreadable},
+	} {
+		if err := errors.Join(os.RemoveAll(c.path), tt.do()); err != nil {
+			t.Fatal(tt.name, err)
+		}
+		c.load(tt.name, "one three two", tt.condition)
+		if !strings.Contains(c.d.Explain(discovery.Query{Action: "Nobody.does"}).String(), "cache file "+c.path+" is "+tt.condition.String()) {
+			t.Errorf("%s: an error says %q: want the state of the file in it", tt.name, c.d.Explain(discovery.Query{Action: "Nobody.does"}))
+		}
+	}
+	os.RemoveAll(c.path)
+	c.put(cacheText(threeServices()[:1]...))
+	c.load("good again", "one", discovery.CacheFresh)
+	if n := c.d.Stats().Counters["cache_unusable"]; n < 8 {
+		t.Errorf("cache_unusable is %d: want one for each of 9 troubles", n)
+	}
+	lines := strings.Count(c.log.String(), "\n")
+	for range 5 {
+		c.reader.Load()
+	}
+	if more := strings.Count(c.log.String(), "\n") - lines; more != 0 {
+		t.Errorf("%d log lines though nothing changed", more)
+	}
+}
+
+// TestCacheReaderUnreadable is THREATS C5, for users who are not above all rights.
+func TestCacheReaderUnreadable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("SKIPPED, NOT TESTED: root can read every file")
+	}
+	c := newCacheFile(t, discovery.Limits{})
+	c.put(cacheText(threeServices()...))
+	c.load("there", "one three two", discovery.CacheFresh)
+	os.Chmod(c.path, 0)
+	c.put(cacheText(threeServices()[:1]...))
+	os.Chmod(c.path, 0)
+	c.load("mode 000", "one three two", discovery.CacheUnreadable)
+	os.Chmod(c.path, 0o644)
+	c.load("back", "one", discovery.CacheFresh)
+}
+
+// TestCacheReaderChanges is THREATS C4: each way to change the content is seen.
+func TestCacheReaderChanges(t *testing.T) {
+	c := newCacheFile(t, discovery.Limits{})
+	all := threeServices()
+	c.put(cacheText(all...))
+	c.load("first", "one three two", discovery.CacheFresh)
+	c.put(cacheText(all[0]))
+	c.load("renamed over", "one", discovery.CacheFresh)
+	os.WriteFile(c.path, cacheText(all[1]), 0o644)
+	c.load("rewritten in place", "two", discovery.CacheFresh)
+	os.Remove(c.path)
+	os.WriteFile(c.path, cacheText(all[2]), 0o644)
+	c.load("removed and made again", "three", discovery.CacheFresh)
+
+	target := c.path + ".target"
+	os.WriteFile(target, cacheText(all[0]), 0o644)
+	os.Remove(c.path)
+	os.Symlink(target, c.path)
+	c.load("a link to a file", "one", discovery.CacheFresh)
+	os.WriteFile(target, cacheText(all[1]), 0o644)
+	c.load("that file changed", "two", discovery.CacheFresh)
+
+	info, _ := os.Stat(target)
+	same := cacheText(service{ident: "six", address: "beepish+tls://10.0.0.2:2"}) // of the same length
+	if int64(len(same)) != info.Size() {
+		t.Fatalf("%d octets: want %d", len(same), info.Size())
+	}
+	os.WriteFile(target, same, 0o644)
+	os.Chtimes(target, info.ModTime(), info.ModTime().Add(time.Nanosecond))
+	c.load("same size, one nanosecond later", "six", discovery.CacheFresh)
+
+	reads := c.d.Stats().Counters["announce_accepted"]
+	os.Chtimes(target, time.Now(), time.Now())
+	c.load("touched only", "six", discovery.CacheFresh)
+	if n := c.d.Stats().Counters["announce_accepted"]; n != reads {
+		t.Errorf("a touched file of the same content was taken as a new one")
+	}
+}
+
+// TestCacheReaderOldFile is THREATS C6: an older signed file with a new date.
+func TestCacheReaderOldFile(t *testing.T) {
+	c := newCacheFile(t, discovery.Limits{})
+	one := service{ident: "one"}
+	two := one
+	two.at, two.actions = epoch.Add(time.Hour), []discovery.Action{{Class: "Sample", Name: "echo"}, {Class: "Sample", Name: "new"}}
+	for i, s := range []service{one, two, one} {
+		c.put(cacheText(s))
+		c.load("version", "one", discovery.CacheFresh)
+		if got := len(c.d.Find(discovery.Query{Action: "Sample.new"})) == 1; got != (i > 0) {
+			t.Errorf("file %d: the newer announcement is held: %v", i+1, got)
+		}
+	}
+	if n := c.d.Stats().Counters["announce_stale"]; n != 1 {
+		t.Errorf("announce_stale is %d: want 1", n)
+	}
+}
+
+// TestCacheReaderStale is PROTOCOL 17 item 75: a file whose writer is dead is not
+// loaded, and what was loaded before counts.
+func TestCacheReaderStale(t *testing.T) {
+	c := newCacheFile(t, discovery.Limits{})
+	all := threeServices()
+	c.put(cacheText(all...))
+	c.now = time.Now().Add(121 * time.Second)
+	c.load("stale from the start", "", discovery.CacheStale)
+	os.Chtimes(c.path, c.now, c.now)
+	c.load("touched", "one three two", discovery.CacheFresh)
+	if s := c.reader.State(); s.Records != 3 || s.Bad != 0 || s.Age > time.Second || s.Loaded.IsZero() {
+		t.Errorf("%+v: want three records, just written", s)
+	}
+	c.now = c.now.Add(119 * time.Second)
+	c.load("119 s old", "one three two", discovery.CacheFresh)
+	c.now = c.now.Add(2 * time.Second)
+	c.load("121 s old", "one three two", discovery.CacheStale)
+	if got := c.d.Explain(discovery.Query{Action: "Nobody.does"}).String(); !strings.Contains(got, "stale: written 2m1s ago, want at most 2m0s") {
+		t.Errorf("an error says %q: want how old the file is", got)
+	}
+	if err := c.d.Add(service{ident: "heard"}.announce()); err != nil || c.found() != "heard one three two" {
+		t.Errorf("heard meanwhile: error %v, %q is found", err, c.found())
+	}
+	modified := c.now.Add(-200 * time.Second)
+	os.WriteFile(c.path, cacheText(all[0]), 0o644)
+	os.Chtimes(c.path, modified, modified)
+	c.load("changed, but stale", "heard one three two", discovery.CacheStale)
+	os.Chtimes(c.path, c.now, c.now)
+	c.load("touched again", "heard one", discovery.CacheFresh)
+	want := []discovery.CacheCondition{discovery.CacheStale, discovery.CacheFresh, discovery.CacheStale, discovery.CacheFresh}
+	if fmt.Sprint(c.states) != fmt.Sprint(want) {
+		t.Errorf("OnState heard %v: want %v", c.states, want)
+	}
+}
+
+// TestCacheReaderFollows: Run sees a change at once where the system tells of it,
+// within its poll else, also when the directory is not there yet.
+func TestCacheReaderFollows(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		mode fs.FileMode
+		poll bool
+		most time.Duration
+	}{
+		{"watched", 0o755, false, 3 * time.Second},
+		{"polled because others can write the directory", 0o777, false, 3 * time.Second},
+		{"polled because asked to", 0o755, true, 3 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // they mostly wait
+			dir := filepath.Join(t.TempDir(), "later")
+			path := filepath.Join(dir, "discovery")
+			d := newDirectory(t, &discovery.DirectoryOptions{Now: time.Now})
+			run(t, discovery.NewCacheReader(path, d, &discovery.CacheReaderOptions{PollOnly: tt.poll}).Run)
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(dir, tt.mode); err != nil {
+				t.Fatal(err)
+			}
+			for _, ident := range []string{"one", "six"} {
+				if err := errors.Join(os.WriteFile(path+".new", cacheText(service{ident: ident}), 0o644), os.Rename(path+".new", path)); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), tt.most)
+				defer cancel()
+				if _, err := d.Wait(ctx, discovery.Query{Action: "Sample.echo", Ident: ident}); err != nil {
+					t.Fatalf("the file with %s: %v", ident, err)
+				}
+			}
+			if n := len(d.Find(discovery.Query{Action: "Sample.echo"})); n != 1 {
+				t.Errorf("%d instances: want one", n)
+			}
+		})
+	}
+}
+
+// TestCacheReaderNeverTorn is THREATS C9: a file that is replaced all the time is
+// read whole, and lookups never fail meanwhile.
+func TestCacheReaderNeverTorn(t *testing.T) {
+	c := newCacheFile(t, discovery.Limits{})
+	c.now = time.Now().Add(time.Second)
+	texts := [][]byte{cacheText(threeServices()...), cacheText(threeServices()[:2]...)}
+	c.put(texts[0])
+	c.load("first", "one three two", discovery.CacheFresh)
+	stop := make(chan struct{})
+	var writer sync.WaitGroup
+	writer.Go(func() { // ends when stop is closed
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			os.WriteFile(c.path+".new", texts[i%2], 0o644)
+			os.Rename(c.path+".new", c.path)
+		}
+	})
+	for range 300 {
+		if err := c.reader.Load(); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.found(); got != "one three two" && got != "one two" {
+			t.Fatalf("%q is found: want all records of one of the files", got)
+		}
+	}
+	close(stop)
+	writer.Wait()
+	if n := c.d.Stats().Counters["cache_record_bad"]; n != 0 {
+		t.Errorf("cache_record_bad is %d: want 0", n)
+	}
+}

@@ -1,0 +1,140 @@
+package discovery_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// A ruleFile is an authorized_services file under test.
+type ruleFile struct {
+	t      *testing.T
+	path   string
+	d      *discovery.Directory
+	reader *discovery.AuthorizedReader
+	log    *syncBuffer
+	loads  int
+}
+
+func newRuleFile(t *testing.T) *ruleFile {
+	f := &ruleFile{t: t, path: filepath.Join(t.TempDir(), "authorized_services"), log: new(syncBuffer)}
+	f.d = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: discovery.Limits{LogRate: 1000}, Now: func() time.Time { return epoch }})
+	t.Cleanup(f.d.Close)
+	f.reader = discovery.NewAuthorizedReader(f.path, f.d, &discovery.AuthorizedReaderOptions{
+		Log: textLog(f.log), OnLoad: func(*discovery.Authorized) { f.loads++ },
+	})
+	f.d.LoadFile([]*discovery.Announcement{service{ident: "a"}.announce(), service{ident: "b", key: "other"}.announce()})
+	return f
+}
+
+// put writes the file in place.
+func (f *ruleFile) put(text string) {
+	f.t.Helper()
+	if err := os.WriteFile(f.path, []byte(text), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// load loads the file and checks who is allowed then.
+func (f *ruleFile) load(when, allowed string, good bool) {
+	f.t.Helper()
+	err := f.reader.Load()
+	var list []string
+	for _, r := range f.d.Find(discovery.Query{Action: "Sample.echo"}) {
+		list = append(list, r.Ident)
+	}
+	if got := strings.Join(list, " "); got != allowed || (err == nil) != good {
+		f.t.Errorf("%s: %q is allowed, Load: %v: want %q, and an error only when it cannot be used", when, got, err, allowed)
+	}
+	if (f.reader.State().Err == nil) != good {
+		f.t.Errorf("%s: State says %v", when, f.reader.State())
+	}
+}
+
+// TestAuthorizedReaderKeeps is THREATS S1, S3 and S8, and PROTOCOL 17 item 78.
+func TestAuthorizedReaderKeeps(t *testing.T) {
+	f := newRuleFile(t)
+	sample, other := mustCertificate("sample").Fingerprint, mustCertificate("other").Fingerprint
+	if got := f.reader.State().String(); !strings.Contains(got, "nothing is allowed") {
+		t.Errorf("before the first Load: %q", got)
+	}
+	f.load("missing from the start", "", false)
+	f.put(sample + " Sample\n")
+	f.load("there", "a", true)
+	f.put(other + " Sample\n")
+	f.load("changed", "b", true)
+	f.load("not changed", "b", true)
+
+	for name, do := range map[string]func() error{
+		"removed":      func() error { return nil },
+		"empty":        func() error { return os.WriteFile(f.path, nil, 0o644) },
+		"a directory":  func() error { return os.Mkdir(f.path, 0o755) },
+		"a FIFO":       func() error { return syscall.Mkfifo(f.path, 0o644) },
+		"a long line":  func() error { return os.WriteFile(f.path, []byte(sample+strings.Repeat(" Sample,", 2000)), 0o644) },
+		"a large file": func() error { return os.WriteFile(f.path, make([]byte, 9<<20), 0o644) },
+	} {
+		if err := errors.Join(os.RemoveAll(f.path), do()); err != nil {
+			t.Fatal(name, err)
+		}
+		f.load(name, "b", false)
+		if got := f.reader.State().String(); !strings.Contains(got, "stay in force") {
+			t.Errorf("%s: %q: want it to say that the last good rules stay in force", name, got)
+		}
+	}
+	os.RemoveAll(f.path)
+	f.put("# everybody is out\n")
+	f.load("a comment and no rule", "", true)
+	f.put(sample + " Sample\n" + "nonsense Sample\n")
+	f.load("one bad line", "a", true)
+	if !strings.Contains(f.log.String(), "line=2") {
+		t.Errorf("log %q: want the number of the bad line", f.log)
+	}
+	f.put(sample + " Sampl3\n" + "nonsense Sample\n") // same size, and mostly the same second
+	f.load("same length", "", true)
+	if n := f.d.Stats().Counters["authz_reload_failed"]; n != 7 {
+		t.Errorf("authz_reload_failed is %d: want 7", n)
+	}
+	if f.loads != 5 {
+		t.Errorf("OnLoad was called %d times: want 5", f.loads)
+	}
+}
+
+// TestAuthorizedReaderRequiresSHA256 is PROTOCOL 18: key bus.require_sha256.
+func TestAuthorizedReaderRequiresSHA256(t *testing.T) {
+	f := newRuleFile(t)
+	f.reader = discovery.NewAuthorizedReader(f.path, f.d, &discovery.AuthorizedReaderOptions{RequireSHA256: true})
+	f.put(mustCertificate("sample").Fingerprint + " Sample\n" + mustCertificate("other").SHA256Text() + " Sample\n")
+	f.load("both kinds of lines", "b", true)
+}
+
+// TestAuthorizedReaderFollows: a change counts within two seconds, each time.
+func TestAuthorizedReaderFollows(t *testing.T) {
+	f := newRuleFile(t)
+	sample, other := mustCertificate("sample").Fingerprint, mustCertificate("other").Fingerprint
+	f.put(sample + " Sample\n")
+	if err := f.reader.Load(); err != nil {
+		t.Fatal(err)
+	}
+	stop := run(t, f.reader.Run)
+	for _, tt := range []struct{ fingerprint, ident string }{{other, "b"}, {sample, "a"}} {
+		f.put(tt.fingerprint + " Sample\n")
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		if _, err := f.d.Wait(ctx, discovery.Query{Action: "Sample.echo", Ident: tt.ident}); err != nil {
+			t.Errorf("rules for %s: %v", tt.ident, err)
+		}
+		cancel()
+		if n := len(f.d.Find(discovery.Query{Action: "Sample.echo"})); n != 1 {
+			t.Errorf("rules for %s: %d are allowed: want one", tt.ident, n)
+		}
+	}
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run: %v: want the end of its context", err)
+	}
+}
