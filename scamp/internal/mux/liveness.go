@@ -6,6 +6,7 @@ import "time"
 // idle, and asks a peer that is silent while something is open (PROTOCOL 4.6, 4.7).
 type liveness struct {
 	busy  time.Duration // when the connection was last seen busy, on the clock of Now
+	calm  time.Duration // when it may first have been idle after that
 	asked time.Duration // when the PING was sent that nothing has answered yet; zero if none
 }
 
@@ -41,8 +42,13 @@ func (c *Conn) look() {
 	if busy {
 		c.liveness.busy = now
 	} else if c.opts.Idle > 0 {
-		// What ended without an octet leaves its time only here.
-		left := max(c.LastIO(), c.liveness.busy) + c.opts.Idle - now
+		if c.liveness.calm < c.liveness.busy {
+			c.liveness.calm = c.liveness.busy
+			if c.LastIO() < c.liveness.busy {
+				c.liveness.calm = now // what kept it busy ended without an octet, nobody knows when
+			}
+		}
+		left := max(c.LastIO(), c.liveness.calm) + c.opts.Idle - now
 		if left <= 0 {
 			end = ErrIdle
 			c.closing, c.silent = true, true // nothing can begin meanwhile

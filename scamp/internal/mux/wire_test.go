@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -247,4 +248,13 @@ func counters(s *mux.Counters) map[string]uint64 {
 func bubble(t *testing.T, f func(*testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
+}
+
+// heap returns the octets in use after a collection.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what the first moved to the victim cache of a pool is gone now
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
