@@ -39,7 +39,10 @@ func (e *RecordError) Unwrap() error { return e.Err }
 // changes. The zero value remembers nothing yet. It is for one goroutine at a
 // time.
 type CacheMemory struct {
-	records map[[32]byte]cacheRecord // those of the last text
+	records map[[32]byte]cacheRecord // those of the last text, by SHA-256 of their octets
+
+	mu           sync.Mutex                // protects certificates
+	certificates map[[32]byte]*Certificate // while a text is read, by SHA-256 of their section
 }
 
 type cacheRecord struct {
@@ -66,14 +69,16 @@ func (l Limits) ParseCache(text []byte, memory *CacheMemory) (records []*Announc
 	sums := make([][32]byte, len(parts))
 	results := make([]cacheRecord, len(parts))
 	known := memory.records
+	memory.certificates = make(map[[32]byte]*Certificate)
 	parallel(len(parts), func(i int) {
 		part := text[parts[i].from:parts[i].to]
 		sums[i] = sha256.Sum256(part)
 		var ok bool
 		if results[i], ok = known[sums[i]]; !ok {
-			results[i] = l.readCacheRecord(part)
+			results[i].ann, results[i].err = l.readCacheRecord(part, memory)
 		}
 	})
+	memory.certificates = nil
 	memory.records = make(map[[32]byte]cacheRecord, len(parts))
 	records = make([]*Announcement, 0, len(parts))
 	for i, r := range results {
@@ -91,15 +96,42 @@ func (l Limits) ParseCache(text []byte, memory *CacheMemory) (records []*Announc
 	return records, bad
 }
 
-func (l Limits) readCacheRecord(text []byte) cacheRecord {
-	a, err := l.ParseRecord(text)
-	if err == nil {
-		err = a.Verify()
+func (l Limits) readCacheRecord(text []byte, memory *CacheMemory) (*Announcement, error) {
+	if len(text) > l.MaxCacheRecord {
+		return nil, errRecord
 	}
+	sections, err := Split(text)
 	if err != nil {
-		return cacheRecord{err: err}
+		return nil, err
 	}
-	return cacheRecord{ann: a}
+	certificate, err := memory.certificate(sections, l)
+	if err != nil {
+		return nil, err
+	}
+	return sections.Open(l, certificate)
+}
+
+// certificate reads the certificate of a record, once for all that have it: most
+// services run more than one instance.
+func (m *CacheMemory) certificate(s Sections, l Limits) (*Certificate, error) {
+	sum := sha256.Sum256(s.PEM)
+	m.mu.Lock()
+	c := m.certificates[sum]
+	m.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	c, err := s.Certificate(l)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if first := m.certificates[sum]; first != nil {
+		return first, nil // another core was faster
+	}
+	m.certificates[sum] = c
+	return c, nil
 }
 
 type span struct{ from, to int }

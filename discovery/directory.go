@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -119,9 +120,13 @@ func (d *Directory) unlock() {
 	if len(d.changes) > 0 {
 		list := make([]change, 0, len(d.changes))
 		for _, c := range d.changes {
-			list = append(list, *c)
+			if c.old != c.new { // else it came and went
+				list = append(list, *c)
+			}
 		}
 		clear(d.changes)
+		// In one order, whatever the map says: two runs of a test tell the same story.
+		slices.SortFunc(list, func(a, b change) int { return compareInstances(a.instance(), b.instance()) })
 		for _, w := range d.watchers {
 			for _, c := range list {
 				w.tell(c)

@@ -129,8 +129,15 @@ func (d *Directory) join(w *watcher) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.watchers = append(d.watchers, w)
+	there := make([]change, 0, len(d.instances))
 	for _, in := range d.instances {
-		w.tell(change{new: in.view})
+		if in.view != nil {
+			there = append(there, change{new: in.view})
+		}
+	}
+	slices.SortFunc(there, func(a, b change) int { return compareInstances(a.instance(), b.instance()) })
+	for _, c := range there {
+		w.tell(c)
 	}
 }
 
@@ -145,6 +152,13 @@ func (d *Directory) leave(w *watcher) {
 type change struct {
 	old, new *view
 	why      Why
+}
+
+func (c change) instance() Instance {
+	if c.new != nil {
+		return c.new.peer.Instance
+	}
+	return c.old.peer.Instance
 }
 
 // tell notes a change for the caller of w, if it matters to it.

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"cmp"
 	"hash/maphash"
 	"maps"
 	"runtime"
@@ -163,9 +162,7 @@ func merge(old []Route, gone map[*Peer]bool, put []Route) []Route {
 		}
 	}
 	next = append(next, put...)
-	slices.SortFunc(next, func(a, b Route) int {
-		return cmp.Or(cmp.Compare(a.Peer.Ident, b.Peer.Ident), slices.Compare(a.Instance.SHA256[:], b.Instance.SHA256[:]))
-	})
+	slices.SortFunc(next, func(a, b Route) int { return compareInstances(a.Instance, b.Instance) })
 	return slices.Clip(next)
 }
 

@@ -13,3 +13,9 @@ func StandStill(d *Directory, t time.Duration) {
 	d.health.heard = d.health.heard.Add(-t)
 	d.queue.timer.Reset(0) // it has been due for long
 }
+
+// LoadParsed is how a CacheReader loads what it read.
+func LoadParsed(d *Directory, records []*Announcement) { d.loadFile(records) }
+
+// Parallel runs on all cores.
+var Parallel = parallel

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -145,6 +146,11 @@ func appendKey(b []byte, sector, action string, version int, envelope string) ([
 type Instance struct {
 	SHA256 [32]byte // of the certificate
 	Ident  string
+}
+
+// compareInstances sorts by ident, then by certificate.
+func compareInstances(a, b Instance) int {
+	return cmp.Or(cmp.Compare(a.Ident, b.Ident), bytes.Compare(a.SHA256[:], b.SHA256[:]))
 }
 
 // A Peer is one announced service instance: what a connection needs to know. It
