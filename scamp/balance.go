@@ -159,4 +159,6 @@ func (b *balancer) forgetLocked(k discovery.Instance) {
 	b.marked.Add(-1)
 }
 
-func targetOf(r discovery.Route) target { return target{r.Address, identityOf(r).key()} }
+func targetOf(r discovery.Route) target {
+	return target{r.Address, pin{pinCertificate, r.Certificate.SHA256}}
+}

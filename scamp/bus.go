@@ -51,6 +51,7 @@ type Bus struct {
 	dir     *discovery.Directory
 	pool    *pool
 	balance *balancer
+	serving *dispatcher
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -87,6 +88,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.dir = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: b.limits.Discovery, Now: b.opts.Now, Log: b.opts.Log})
 	b.pool = newPool(cfg, &b.limits, b.log, &b.opts, b.opts.KeyPair)
 	b.balance = newBalancer(&b.limits, b.pool, b.opts.Rand)
+	b.serving = &dispatcher{limits: &b.limits, log: b.log}
 	b.carriers = b.opts.Carriers
 	b.followRules()
 	if cfg.CachePath == "" {
@@ -227,7 +229,8 @@ func (b *Bus) settle(ctx context.Context, q discovery.Query) []discovery.Route {
 const warmUp = 5500 * time.Millisecond
 
 // notFound says why nobody can be asked, as precisely as is known (PROTOCOL 11.3).
-func (b *Bus) notFound(q discovery.Query) error {
+// The caller may have left while we waited to hear of somebody.
+func (b *Bus) notFound(ctx context.Context, q discovery.Query) error {
 	why := b.dir.Explain(q)
 	e := &CallError{Action: q.String(), Ran: RanNo}
 	kind := ErrNotFound
@@ -239,6 +242,9 @@ func (b *Bus) notFound(q discovery.Query) error {
 		e.Advice = "is scamp cache running, with the same discovery.cache_path?"
 	}
 	e.Err = fmt.Errorf("%w: %v", kind, why)
+	if ctx.Err() != nil {
+		e.Err = fmt.Errorf("%w: %w", e.Err, ctxError(ctx))
+	}
 	switch {
 	case b.rules == nil && kind == ErrDenied:
 		e.Advice = "there is no rules file: set bus.authorized_services"

@@ -2,25 +2,24 @@ package scamp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/scampbus/scamp-go/discovery"
-	"github.com/scampbus/scamp-go/packet"
-	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
 // A Client calls one instance, without discovery and without rules: whoever dials
 // says whom to trust. Safe for concurrent use; Close must be called.
 type Client struct {
-	addr   string
+	peer   *discovery.Peer // only its address is known
 	id     Identity
 	pool   *pool
-	limits *Limits
+	sector string // of requests that name none
 }
 
 // Dial connects straight to addr, "host:port", which must show the certificate that
-// peer names. The connection is made anew when a call finds it gone.
+// peer names; if it does not, the error is ErrPin and nothing was sent. The connection
+// is made anew when a call finds it gone. ctx bounds this first connection only. Of
+// opts, Dial, Log, Limits and KeyPair count; nil means defaults.
 func Dial(ctx context.Context, addr string, peer Identity, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = new(Options)
@@ -29,13 +28,14 @@ func Dial(ctx context.Context, addr string, peer Identity, opts *Options) (*Clie
 }
 
 // Dial connects straight to addr with the bus's configuration; see the function Dial.
+// The client lives until its own Close.
 func (b *Bus) Dial(ctx context.Context, addr string, peer Identity) (*Client, error) {
 	return dialClient(ctx, b.cfg, addr, peer, &b.opts)
 }
 
 func dialClient(ctx context.Context, cfg *Config, addr string, peer Identity, opts *Options) (*Client, error) {
 	limits := opts.limits(cfg)
-	c := &Client{addr: addr, id: peer, limits: &limits}
+	c := &Client{peer: &discovery.Peer{Address: addr}, id: peer, sector: cfg.DefaultSector}
 	c.pool = newPool(cfg, &limits, newLogger(opts.Log, &limits), opts, opts.KeyPair)
 	if _, _, err := c.pool.get(ctx, addr, peer); err != nil {
 		c.pool.close()
@@ -44,56 +44,57 @@ func dialClient(ctx context.Context, cfg *Config, addr string, peer Identity, op
 	return c, nil
 }
 
-// Call sends one request to the instance. Sector, version and envelope default to
-// main, 1 and json.
+// Call sends one request to the instance. Sector, version and envelope default to the
+// configured sector, 1 and json. A request that provably did not run is not sent again:
+// there is no other instance.
 func (c *Client) Call(ctx context.Context, req *Request) (*Reply, error) {
-	p, h, what, err := c.prepare(ctx, req)
+	what, err := c.attempt(req)
 	if err != nil {
+		req.closeBody()
 		return nil, err
 	}
-	return p.call(ctx, req, h, what, callTimes{progress: c.limits.RPCTimeout})
+	_, reply, err := c.pool.exchange(ctx, req, what, c.id, false)
+	return reply, err
 }
 
-// Stream opens a call whose request body the caller writes piece by piece.
+// Stream opens a call whose request body the caller writes piece by piece; see
+// Bus.Stream.
 func (c *Client) Stream(ctx context.Context, req *Request) (*Stream, error) {
 	if req.Data != nil || req.Body != nil || req.GetBody != nil {
-		return nil, errors.New("scamp: stream: the request has a body of its own; want it written to the stream")
+		return nil, errStreamBody
 	}
-	p, h, what, err := c.prepare(ctx, req)
+	what, err := c.attempt(req)
 	if err != nil {
 		return nil, err
 	}
-	return p.open(ctx, h, mux.Body{More: true}, what, callTimes{progress: c.limits.RPCTimeout})
+	s, _, err := c.pool.exchange(ctx, req, what, c.id, true)
+	return s, err
 }
 
-func (c *Client) prepare(ctx context.Context, req *Request) (*peer, *packet.Header, attempt, error) {
-	var what attempt
-	if err := req.check(); err != nil {
-		return nil, nil, what, err
-	}
-	q, err := discovery.ParseAction(req.Action)
+// attempt makes a route of what the caller says.
+func (c *Client) attempt(req *Request) (attempt, error) {
+	q, err := req.parse()
 	if err != nil {
-		return nil, nil, what, fmt.Errorf("scamp: call: %w", err)
+		return attempt{}, err
 	}
-	h := new(packet.Header)
-	req.header(h)
-	h.Action, h.Sector, h.Version = q.Action, q.Sector, q.Version
-	def(&h.Sector, req.Sector)
-	def(&h.Sector, "main")
-	def(&h.Version, req.Version)
-	def(&h.Version, 1)
-	what = attempt{action: fmt.Sprintf("%s:%s~%d", h.Sector, h.Action, h.Version), instance: c.addr, ident: c.addr, number: 1}
-	p, info, err := c.pool.get(ctx, c.addr, c.id)
-	if err != nil {
-		return nil, nil, what, &CallError{Action: what.action, Instance: what.instance, Attempts: 1, Ran: RanNo, Err: err, Advice: advice(err)}
-	}
-	if t := traceFrom(ctx); t.Connected != nil {
-		t.Connected(info)
-	}
-	return p, h, what, nil
+	def(&q.Sector, req.Sector)
+	def(&q.Sector, c.sector)
+	def(&q.Version, req.Version)
+	def(&q.Version, 1)
+	// Rule: whoever dials has decided whom to give a ticket to.
+	offer := &discovery.Offer{Sector: q.Sector, Action: q.Action, Version: q.Version, Rule: true}
+	return attempt{route: discovery.Route{Peer: c.peer, Offer: offer}, number: 1}, nil
 }
 
-// Close ends the connection. Calls that wait fail.
+// Stats returns the counters of the client's connection by the name that THREATS gives
+// them. The map is the caller's.
+func (c *Client) Stats() map[string]uint64 {
+	all := make(map[string]uint64)
+	c.pool.log.each(func(name string, n uint64) { all[name] += n })
+	return all
+}
+
+// Close ends the connection and waits for what runs on it. Calls that wait fail.
 func (c *Client) Close() error {
 	c.pool.close()
 	return nil

@@ -182,16 +182,31 @@ func errorHeader(h *packet.Header, err error) {
 	if h.Error == "" {
 		h.Error = "Unknown error"
 	}
-	if len(h.Error) > maxErrorText {
-		h.Error = strings.ToValidUTF8(h.Error[:maxErrorText], "")
-	}
+	h.ErrorCode, h.Error = cut(h.ErrorCode, maxErrorCode), cut(h.Error, maxErrorText)
 	if len(h.ErrorData) > maxErrorData {
 		h.ErrorData = nil
 	}
 }
 
-// What of an error fits a header that any peer takes.
+// shorten makes an error reply one that fits into any header, whatever escapes it needs.
+func shorten(h *packet.Header) {
+	h.ErrorCode, h.Error = cut(h.ErrorCode, 64), cut(h.Error, 512)
+	if len(h.ErrorData) > 64 {
+		h.ErrorData = nil
+	}
+}
+
+// cut is the beginning of a text, in whole characters.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "")
+}
+
+// What of an error fits a header that any peer takes, octets.
 const (
+	maxErrorCode = 255
 	maxErrorText = 4 << 10
 	maxErrorData = 16 << 10
 )

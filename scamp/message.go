@@ -31,7 +31,9 @@ var (
 // A Request is what a caller sends and what a handler gets (PROTOCOL 3.2).
 //
 // A caller sets Action and one of Data, Body and GetBody, or none for an empty
-// body. It must not change the request or its Data until Call has returned.
+// body. It must not change the request until Call has returned, nor what Data points
+// to until Call has failed or the Reply's body was read to its end or closed: a service
+// may begin its reply while the request is still being sent.
 //
 // A handler's request is valid until the handler returns.
 type Request struct {
@@ -136,7 +138,36 @@ func (b requestBody) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// source returns the octets to send at once and the reader for what follows.
+// parse reads the name of the action and refuses a request that no service could take,
+// before anything is sent.
+func (r *Request) parse() (discovery.Query, error) {
+	size := len(r.Ticket) + len(r.IdentifyingToken) + len(r.Terminal) + len(r.Envelope) + len(r.Action)
+	for name, v := range r.Extra {
+		size += len(name) + len(v) + 4
+	}
+	if size > maxHeaderText {
+		return discovery.Query{}, fmt.Errorf("scamp: call %s: header: ticket, tokens and extra members take %d octets, want at most %d", clean(r.Action), size, maxHeaderText)
+	}
+	if len(r.Extra) > 0 {
+		if err := packet.CheckExtra(r.Extra); err != nil {
+			return discovery.Query{}, fmt.Errorf("scamp: call %s: %w", clean(r.Action), err)
+		}
+	}
+	if r.ClientID < 0 {
+		return discovery.Query{}, fmt.Errorf("scamp: call %s: client id %d: want 0 or more", clean(r.Action), r.ClientID)
+	}
+	q, err := discovery.ParseAction(r.Action)
+	if err != nil {
+		return q, fmt.Errorf("scamp: call: %w", err)
+	}
+	return q, nil
+}
+
+// maxHeaderText leaves room in a header of 32768 octets for escapes and the rest.
+const maxHeaderText = 15 << 10
+
+// source returns the octets to send at once and the reader for what follows. The
+// reader is the caller's to close.
 func (r *Request) source() ([]byte, io.Reader, error) {
 	switch {
 	case r.GetBody != nil:
@@ -157,6 +188,19 @@ func (r *Request) source() ([]byte, io.Reader, error) {
 
 // repeatable says whether the body can be produced again.
 func (r *Request) repeatable() bool { return r.Body == nil || r.GetBody != nil }
+
+// closeBody closes the body of a request that was given up before source.
+func (r *Request) closeBody() {
+	if r.GetBody == nil {
+		closeBody(r.Body)
+	}
+}
+
+func closeBody(body io.Reader) {
+	if c, ok := body.(io.Closer); ok {
+		c.Close()
+	}
+}
 
 // smallBody is how many octets of a body are taken from a reader at once.
 const smallBody = 16 << 10
@@ -204,14 +248,16 @@ func (r *Reply) JSON(v any) error {
 	return nil
 }
 
-// header fills what is the same for every attempt of a call. The name and version
-// are those of the route.
-func (r *Request) header(h *packet.Header) {
+// header fills h for the instance at route, whose name and version of the action count.
+func (r *Request) header(h *packet.Header, route discovery.Route) {
 	h.Type = packet.TypeRequest
+	h.Action, h.Version, h.Sector = route.Action, route.Version, route.Sector
 	h.Envelope = r.Envelope
 	if h.Envelope == "" {
 		h.Envelope = "json"
 	}
-	h.Ticket, h.IdentifyingToken, h.Terminal = string(r.Ticket), string(r.IdentifyingToken), r.Terminal
-	h.ClientID, h.Extra = r.ClientID, r.Extra
+	h.Terminal, h.ClientID, h.Extra = r.Terminal, r.ClientID, r.Extra
+	if route.Rule { // a stranger may offer _meta actions: no ticket for it (PROTOCOL 18)
+		h.Ticket, h.IdentifyingToken = string(r.Ticket), string(r.IdentifyingToken)
+	}
 }

@@ -3,6 +3,7 @@ package scamp
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -24,9 +25,9 @@ type peer struct {
 	cert   *discovery.Certificate // what the other end showed; nil if nothing
 	server server                 // nil on the connecting side
 	log    *logger
-	gone   func(*peer) // told when the connection has ended
 
-	load atomic.Int32 // calls that wait for their reply to end
+	load    atomic.Int32 // calls that wait for their reply to end
+	headers atomic.Int64 // octets of the headers of requests in queue
 
 	mu        sync.Mutex // protects what follows; taken under the lock of conn, never the other way round
 	ended     error      // why the connection is over; nil while it lives
@@ -55,7 +56,7 @@ func newPeer(limits *Limits, log *logger) *peer {
 	return &peer{limits: limits, log: log, pending: make(map[uint64]*Stream), running: make(map[packet.RequestID]*serving)}
 }
 
-// run serves the connection until it ends.
+// run serves the connection until it ends, and returns why it did.
 func (p *peer) run() error {
 	err := p.conn.Run()
 	p.mu.Lock()
@@ -65,15 +66,8 @@ func (p *peer) run() error {
 	}
 	calls, requests := p.listLocked()
 	p.mu.Unlock()
-	if p.gone != nil {
-		p.gone(p)
-	}
 	for _, s := range calls {
-		ran := RanNo
-		if s.out.Started() {
-			ran = RanMaybe
-		}
-		s.fail(fmt.Errorf("%w: %w", ErrLost, err), ran)
+		s.lost(err)
 	}
 	for _, r := range requests {
 		r.ctx.end(fmt.Errorf("%w: %w", ErrLost, err))
@@ -101,6 +95,7 @@ func (p *peer) busy() bool {
 // join enters a call before its first octet is written. It fails when the
 // connection is over.
 func (p *peer) join(s *Stream) bool {
+	at, ends := s.expiry(s.began)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended != nil || p.retired > 0 {
@@ -112,7 +107,7 @@ func (p *peer) join(s *Stream) bool {
 	}
 	p.calls = s
 	p.load.Add(1)
-	if at, ok := s.expiry(); ok {
+	if ends {
 		p.armLocked(at)
 	}
 	return true
@@ -149,26 +144,37 @@ func (p *peer) leave(s *Stream) bool {
 // accept sorts a message that has arrived (PROTOCOL 3.5). The reader's goroutine
 // runs it; nothing here waits.
 func (p *peer) accept(m *mux.Inbound) {
-	switch t := m.Header.Type; {
-	case p.server != nil && (t == packet.TypeRequest || t == packet.TypeNone):
-		if m.Header.ID.IsZero() {
-			p.odds(m, "a request without a request id")
-			return
-		}
-		p.server.admit(p, m)
-	case p.server != nil && t == packet.TypeSubscribe:
-		m.Discard()
-		p.answer(&packet.Header{Type: packet.TypeSubscribeDone, ID: m.Header.ID}, []byte("false"))
-	case p.server != nil && t == packet.TypeCancel:
-		m.Discard()
-		p.server.cancel(p, m.Header.ID)
-	case p.server == nil && (t == packet.TypeReply || t == packet.TypeNone):
+	h := &m.Header
+	switch {
+	case p.server == nil && (h.Type == packet.TypeReply || h.Type == packet.TypeNone):
 		p.replied(m)
-	case t == packet.TypeNotify:
+	case p.server == nil && h.Type == packet.TypeRequest:
+		p.absurd(m, "a request on a connection of ours")
+	case p.server == nil:
+		p.ignore(m, "a message of a type that does not belong here")
+	case h.Type == packet.TypeCancel:
 		m.Discard()
+		p.server.cancel(p, h.ID)
+	case h.Type == packet.TypeNotify:
+		m.Discard()
+	case h.Type != packet.TypeRequest && h.Type != packet.TypeNone && h.Type != packet.TypeSubscribe:
+		p.ignore(m, "a message of a type that does not belong here")
+	case !usableID(m):
+		p.ignore(m, "a request without a usable request id")
+	case h.Type == packet.TypeSubscribe:
+		m.Discard()
+		p.answer(&packet.Header{Type: packet.TypeSubscribeDone, ID: h.ID}, []byte("false"))
 	default:
-		p.odds(m, "a message of a type that does not belong here")
+		p.server.admit(p, m)
 	}
+}
+
+// maxID is how long a request id may be, octets: it must fit into the header of the
+// reply with room to spare.
+const maxID = 8 << 10
+
+func usableID(m *mux.Inbound) bool {
+	return !m.Header.ID.IsZero() && (m.HeaderSize <= maxID || len(m.Header.ID.String()) <= maxID)
 }
 
 // replied hands a reply to the call that waits for it.
@@ -183,33 +189,49 @@ func (p *peer) replied(m *mux.Inbound) {
 		return
 	}
 	late := ok && id >= 1 && id <= p.lastID && p.abandoned > 0
-	flood := false
 	if late {
 		p.abandoned--
-	} else {
-		flood = p.odd.add(p.conn.Now(), p.limits.Mux.MaxOddities)
 	}
 	p.mu.Unlock()
-	m.Discard()
-	if late {
-		p.log.count("reply_late")
+	if !late {
+		p.absurd(m, "reply to no request of ours")
 		return
 	}
-	p.log.odd("reply_unknown", "reply to no request of ours", "peer", p.addr.String(), "request_id", m.Header.ID.String())
+	m.Discard()
+	p.log.count("reply_late")
+}
+
+// absurd drains what no peer in its right mind sends, and ends the connection when that
+// goes on (PROTOCOL 3.5, THREATS P16).
+func (p *peer) absurd(m *mux.Inbound, why string) {
+	m.Discard()
+	p.mu.Lock()
+	flood := p.odd.add(p.conn.Now(), p.limits.Mux.MaxOddities)
+	p.mu.Unlock()
+	p.log.odd("reply_unknown", why, "peer", p.addr.String(), "request_id", m.Header.ID.String())
 	if flood {
 		p.conn.Close()
 	}
 }
 
-// odds drains what makes no sense here and keeps the connection.
-func (p *peer) odds(m *mux.Inbound, why string) {
+// ignore drains what makes no sense here and keeps the connection.
+func (p *peer) ignore(m *mux.Inbound, why string) {
 	m.Discard()
 	p.log.odd("message_ignored", why, "peer", p.addr.String(), "type", m.Header.Type.String()+m.Header.TypeText)
 }
 
-// answer sends a short message of our own that nobody waits for.
+// answer sends a short message of our own that nobody waits for. One that cannot be
+// sent although the connection lives, because too many wait already, ends the
+// connection: the other side must not wait for a reply that never comes.
 func (p *peer) answer(h *packet.Header, body []byte) {
-	p.conn.Send(h, mux.Body{Data: body}, nil) // fails only with the connection
+	_, err := p.conn.Send(h, mux.Body{Data: body}, nil)
+	if errors.Is(err, mux.ErrHeaderTooBig) {
+		shorten(h)
+		_, err = p.conn.Send(h, mux.Body{Data: body}, nil)
+	}
+	if err != nil && !errors.Is(err, mux.ErrClosed) {
+		p.conn.Close()
+	}
 }
 
 func (p *peer) sendCancel(id uint64) {
@@ -243,98 +265,31 @@ func (p *peer) usable() bool {
 	return p.ended == nil && p.retired == 0
 }
 
-// armLocked makes the timer fire at the latest then. One timer serves all calls and
-// requests of the connection: most end long before it fires.
-func (p *peer) armLocked(at time.Duration) {
-	if p.ended != nil {
-		return
-	}
-	wait := max(at-p.conn.Now(), 0)
-	switch {
-	case p.timer == nil:
-		p.timer = time.AfterFunc(wait, p.sweep) // stopped by run
-	case p.armed == 0 || at < p.armed:
-		p.timer.Reset(wait)
-	default:
-		return
-	}
-	p.armed = at
-}
-
-// sweep ends the calls and requests whose time is over and arms the timer for the
-// next.
-func (p *peer) sweep() {
-	p.mu.Lock()
-	p.armed = 0
-	calls, requests := p.listLocked()
-	retired := p.retired
-	p.mu.Unlock()
-	now := p.conn.Now()
-	next := time.Duration(-1)
-	later := func(at time.Duration) {
-		if next < 0 || at < next {
-			next = at
-		}
-	}
-	for _, s := range calls {
-		if at, ok := s.expiry(); ok && at <= now {
-			p.log.count("rpc_timeout")
-			s.expire()
-		} else if ok {
-			later(at)
-		}
-	}
-	for _, r := range requests {
-		if at, ok := r.expiry(); ok && at <= now {
-			r.expire(now)
-		} else if ok {
-			later(at)
-		}
-	}
-	if retired > 0 {
-		p.mu.Lock()
-		empty := p.calls == nil
-		p.mu.Unlock()
-		if empty || now >= retired {
-			p.conn.Close()
-			return
-		}
-		later(retired)
-	}
-	if next >= 0 {
-		p.mu.Lock()
-		p.armLocked(next)
-		p.mu.Unlock()
-	}
-}
-
-// An oddMeter counts what makes no sense within ten seconds.
-type oddMeter struct {
-	n     int
-	since time.Duration
-}
+// An oddMeter sees when too much that makes no sense comes within ten seconds.
+type oddMeter struct{ times []time.Duration } // of the last ones
 
 func (o *oddMeter) add(now time.Duration, most int) (flood bool) {
-	if now-o.since > 10*time.Second {
-		o.n, o.since = 0, now
+	if len(o.times) >= most {
+		o.times = append(o.times[:0], o.times[1:]...)
 	}
-	o.n++
-	return o.n >= most
+	o.times = append(o.times, now)
+	return len(o.times) == most && now-o.times[0] <= 10*time.Second
 }
 
+// heartbeat is how long a peer of ours may be silent while we wait for it before it is
+// asked whether it lives (PROTOCOL 4.7).
+const heartbeat = 15 * time.Second
+
 // connect makes a peer of a connection whose handshake is done.
-func (p *peer) connect(c tlsConn, link *mux.Link, opts mux.Options) {
-	opts.Limits, opts.Packet = p.limits.Mux, p.limits.Packet
-	opts.Accept, opts.Busy = p.accept, p.busy
-	opts.Counters = p.log.mux
+func (p *peer) connect(c io.ReadWriter, link *mux.Link, cfg *Config, idle time.Duration) {
+	opts := mux.Options{
+		Limits: p.limits.Mux, Packet: p.limits.Packet,
+		// What was announced cannot be taken back (PROTOCOL 3.7).
+		Window: min(p.limits.Mux.MaxWindow, p.limits.Mux.MaxBuffered/2),
+		Accept: p.accept, Busy: p.busy, Counters: p.log.mux,
+		Idle: idle, Heartbeat: cfg.Heartbeat, PingAny: cfg.Heartbeat > 0,
+	}
+	def(&opts.Heartbeat, heartbeat)
 	p.conn = mux.New(c, link, opts)
 	p.addr = link.RemoteAddr()
 }
-
-// tlsConn is what the connection is read from and written to.
-type tlsConn interface {
-	Read([]byte) (int, error)
-	Write([]byte) (int, error)
-}
-
-var errRetired = errors.New("connection retired")

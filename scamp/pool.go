@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,28 +29,33 @@ type pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // dials and connections
 
-	mu      sync.Mutex
+	mu      sync.Mutex // protects what follows
 	closed  bool
 	entries map[target]*entry
+	peers   map[*peer]struct{} // every connection that runs, also those no new call takes
+	dials   map[string]int     // under way, by address
 }
 
 // A target is what a connection is made to.
 type target struct {
-	addr     string // host:port
-	identity string // Identity.key
+	addr string // host:port
+	pin  pin
 }
 
-// An entry is the connection to a target, or the dial that will become one.
+// An entry is the connection to a target, the dial that will become one, or one that
+// failed a moment ago.
 type entry struct {
-	ready chan struct{} // closed when peer or err is set
+	ready chan struct{} // closed when what follows is set
 	peer  *peer
 	state tls.ConnectionState
 	took  time.Duration
 	err   error
+	again time.Time // not dialed before, if err is set
 }
 
 func newPool(cfg *Config, limits *Limits, log *logger, opts *Options, own *KeyPair) *pool {
-	pl := &pool{cfg: cfg, limits: limits, log: log, dial: opts.Dial, own: own, entries: make(map[target]*entry)}
+	pl := &pool{cfg: cfg, limits: limits, log: log, dial: opts.Dial, own: own,
+		entries: make(map[target]*entry), peers: make(map[*peer]struct{}), dials: make(map[string]int)}
 	if pl.dial == nil {
 		pl.dial = new(net.Dialer).DialContext
 	}
@@ -59,31 +66,23 @@ func newPool(cfg *Config, limits *Limits, log *logger, opts *Options, own *KeyPa
 // get returns a connection to the target, made if there is none. Whoever waits for a
 // dial may leave; the dial goes on for the others.
 func (pl *pool) get(ctx context.Context, addr string, id Identity) (*peer, ConnectInfo, error) {
-	if err := id.check(); err != nil {
+	pin, err := id.pin()
+	if err != nil {
 		return nil, ConnectInfo{}, err
 	}
-	key := target{addr, id.key()}
-	pl.mu.Lock()
-	if pl.closed {
-		pl.mu.Unlock()
-		return nil, ConnectInfo{}, errClosed
+	e, reused, err := pl.entry(target{addr, pin}, id)
+	if err != nil {
+		return nil, ConnectInfo{}, err
 	}
-	e := pl.entries[key]
-	reused := e != nil
-	if e != nil && e.peer != nil && !e.peer.usable() {
-		e = nil
-		reused = false
-	}
-	if e == nil {
-		e = &entry{ready: make(chan struct{})}
-		pl.entries[key] = e
-		pl.work.Go(func() { pl.connect(key, e, id) }) // ends when the dial or the connection does
-	}
-	pl.mu.Unlock()
 	select {
 	case <-e.ready:
-	case <-ctx.Done():
-		return nil, ConnectInfo{}, context.Cause(ctx)
+	default:
+		reused = false
+		select {
+		case <-e.ready:
+		case <-ctx.Done():
+			return nil, ConnectInfo{}, ctxError(ctx)
+		}
 	}
 	if e.err != nil {
 		return nil, ConnectInfo{}, e.err
@@ -91,32 +90,90 @@ func (pl *pool) get(ctx context.Context, addr string, id Identity) (*peer, Conne
 	return e.peer, ConnectInfo{Address: addr, Reused: reused, Took: e.took, TLS: e.state}, nil
 }
 
+// entry finds the connection or dial that serves a target, or begins to dial.
+func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if pl.closed {
+		return nil, false, errClosed
+	}
+	e = pl.entries[key]
+	switch {
+	case e == nil, e.peer != nil && !e.peer.usable():
+	case e.err != nil && !time.Now().Before(e.again):
+	case e.err != nil:
+		// However many calls want an instance that does not answer: who announces
+		// somebody else's address must not make us flood it (THREATS D22).
+		pl.log.count("dial_backoff")
+		return e, true, nil
+	default:
+		return e, true, nil
+	}
+	if pl.dials[key.addr] >= pl.limits.MaxDials {
+		pl.log.count("dial_backoff")
+		return nil, false, fmt.Errorf("%w: %s: %d dials to it are under way; want at most %d", ErrNoDial, key.addr, pl.dials[key.addr], pl.limits.MaxDials)
+	}
+	pl.dials[key.addr]++
+	e = &entry{ready: make(chan struct{})}
+	pl.entries[key] = e
+	pl.work.Go(func() { pl.connect(key, e, id) }) // ends when the dial or the connection does
+	return e, false, nil
+}
+
+// dialPause is how long after a dial that failed the same target is left alone.
+const dialPause = time.Second
+
 // connect dials and then serves the connection until it ends.
 func (pl *pool) connect(key target, e *entry, id Identity) {
 	began := time.Now()
 	p, state, err := pl.open(key.addr, id)
 	pl.mu.Lock()
+	if pl.dials[key.addr]--; pl.dials[key.addr] == 0 {
+		delete(pl.dials, key.addr)
+	}
 	e.took = time.Since(began)
 	e.peer, e.state, e.err = p, state, err
-	if err != nil && pl.entries[key] == e {
-		delete(pl.entries, key) // the next call dials again
-	}
-	if err == nil && pl.closed {
-		p.conn.Close()
+	if err != nil {
+		e.again = time.Now().Add(dialPause)
+		maps.DeleteFunc(pl.entries, func(_ target, old *entry) bool {
+			return old.err != nil && e.again.Sub(old.again) > dialPause // nobody asked again
+		})
+	} else {
+		pl.peers[p] = struct{}{}
+		if pl.closed {
+			p.conn.Close()
+		}
 	}
 	pl.mu.Unlock()
 	close(e.ready)
 	if err != nil {
 		return
 	}
-	p.gone = func(*peer) {
-		pl.mu.Lock()
-		if pl.entries[key] == e {
+	p.run()
+	pl.drop(key, e)
+	pl.mu.Lock()
+	delete(pl.peers, p)
+	pl.mu.Unlock()
+}
+
+// drop takes an entry out of the table if it still is in it.
+func (pl *pool) drop(key target, e *entry) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if pl.entries[key] == e {
+		delete(pl.entries, key)
+	}
+}
+
+// forget has the next call make another connection in place of p.
+func (pl *pool) forget(p *peer) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	for key, e := range pl.entries {
+		if e.peer == p {
 			delete(pl.entries, key)
 		}
-		pl.mu.Unlock()
 	}
-	p.run()
 }
 
 // open makes a connection: TCP, TLS and the comparison of the certificate. Nothing
@@ -140,7 +197,7 @@ func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, erro
 	if len(state.PeerCertificates) > 0 {
 		p.cert, _ = discovery.ParseCertificate(state.PeerCertificates[0].Raw)
 	}
-	p.connect(c, link, mux.Options{Idle: pl.limits.ClientIdle})
+	p.connect(c, link, pl.cfg, pl.limits.ClientIdle)
 	return p, state, nil
 }
 
@@ -178,12 +235,7 @@ func (pl *pool) close() {
 	pl.cancel()
 	pl.mu.Lock()
 	pl.closed = true
-	var peers []*peer
-	for _, e := range pl.entries {
-		if e.peer != nil {
-			peers = append(peers, e.peer)
-		}
-	}
+	peers := slices.Collect(maps.Keys(pl.peers))
 	pl.mu.Unlock()
 	var all sync.WaitGroup
 	for _, p := range peers {

@@ -23,7 +23,7 @@ type ReplyWriter struct {
 	out     mux.Outbound
 	data    []byte
 	set     bool // SetBytes was called
-	begun   bool // the header was sent
+	begun   bool // the header was sent, the body is written piece by piece
 	failure error
 }
 
@@ -109,10 +109,14 @@ func (w *ReplyWriter) begin() error {
 	case w.begun:
 		return nil
 	}
+	if w.failure = w.check(); w.failure != nil {
+		return w.failure // finish answers with it
+	}
 	if !w.r.start() {
-		w.failure = w.cause(errors.New("given up"))
+		w.failure = w.cause(errReplyGiven)
 		return w.failure
 	}
+	w.begun = true
 	h := w.header()
 	if err := w.send(&h, mux.Body{More: true}); err != nil {
 		w.failure = w.cause(err)
@@ -120,15 +124,43 @@ func (w *ReplyWriter) begin() error {
 	return w.failure
 }
 
-// send hands the reply to the connection. Whoever gave the request up meanwhile did
-// not see it there, so that is looked at here.
+var errReplyGiven = errors.New("answered in the handler's stead")
+
+// check refuses a header that could not be written as the handler set it.
+func (w *ReplyWriter) check() error {
+	if len(w.Extra) == 0 {
+		return nil
+	}
+	if err := packet.CheckExtra(w.Extra); err != nil {
+		return &RemoteError{Code: CodeInternal, Text: "reply header: " + err.Error()}
+	}
+	return nil
+}
+
+// send hands the reply to the connection. A header that is too long is answered with
+// an error of ours; what cannot be sent otherwise ends the connection: no request stays
+// without a reply while it lives.
 func (w *ReplyWriter) send(h *packet.Header, body mux.Body) error {
-	w.begun = true
-	w.out.Init(w.r.p.conn, h, body, nil)
-	if err := w.r.p.conn.SendOutbound(&w.out); err != nil {
+	p := w.r.p
+	w.out.Init(p.conn, h, body, nil)
+	err := p.conn.SendOutbound(&w.out)
+	switch {
+	case errors.Is(err, mux.ErrHeaderTooBig):
+		if h.ErrorCode == "" {
+			*h = packet.Header{Type: packet.TypeReply, ID: h.ID}
+			errorHeader(h, &RemoteError{Code: CodeInternal, Text: "the header of the reply is too long"})
+		}
+		p.answer(h, nil)
+		return err
+	case err != nil:
+		if !errors.Is(err, mux.ErrClosed) {
+			p.conn.Close()
+		}
 		return err
 	}
 	w.r.sent.Store(true)
+	// Whoever gave the request up meanwhile did not see the reply, so that is looked
+	// at here.
 	if why := w.r.ctx.why(); why != nil {
 		w.out.Abort(txerrFor(why))
 		return why
@@ -140,7 +172,9 @@ func (w *ReplyWriter) header() packet.Header {
 	return packet.Header{Type: packet.TypeReply, ID: w.r.in.Header.ID, Envelope: w.Envelope, Extra: w.Extra}
 }
 
-// finish ends the reply when the handler has returned err.
+// finish ends the reply when the handler has returned err, and waits until it is
+// written. Octets that wait for the caller's window go on waiting here; the peer's
+// sweep ends that when nothing moves.
 func (w *ReplyWriter) finish(err error) {
 	if err == nil {
 		err = w.failure
@@ -151,10 +185,11 @@ func (w *ReplyWriter) finish(err error) {
 			return
 		}
 		w.out.CloseSend()
-		// Octets that wait for the caller's window go on waiting here; the sweep
-		// ends that when nothing moves.
-		w.out.Wait(&w.r.ctx, "service gave up: the caller takes nothing")
+		w.out.Wait(&w.r.ctx, callerStuck)
 		return
+	}
+	if err == nil {
+		err = w.check()
 	}
 	if !w.r.start() {
 		return // the sweep or a cancel has answered already
@@ -162,15 +197,16 @@ func (w *ReplyWriter) finish(err error) {
 	h := w.header()
 	body := mux.Body{Data: w.data}
 	if err != nil {
-		body.Data = nil
-		h.Extra = nil
+		h = packet.Header{Type: packet.TypeReply, ID: h.ID}
 		errorHeader(&h, err)
+		body.Data = nil
 	}
-	if w.send(&h, body) != nil {
-		return
+	if w.send(&h, body) == nil {
+		w.out.Wait(&w.r.ctx, callerStuck)
 	}
-	w.out.Wait(&w.r.ctx, "service gave up: the caller takes nothing")
 }
+
+const callerStuck = "service gave up: the caller takes nothing"
 
 // txerrFor is the text of a TXERR: never empty, never "0" (PROTOCOL 4.1).
 func txerrFor(err error) string {

@@ -54,8 +54,8 @@ type Service struct {
 	pair  *KeyPair
 	ident string
 
-	dispatch *dispatcher
-	ready    chan struct{} // closed when the service listens and announces itself
+	intake *intake
+	ready  chan struct{} // closed when the service listens and announces itself
 
 	mu       sync.Mutex // protects what follows
 	mistakes []error    // of Handle, returned by Serve
@@ -98,7 +98,7 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 		return nil, fmt.Errorf("scamp: service %s: %w", clean(name), err)
 	}
 	s.ident = discovery.NewIdent(name)
-	s.dispatch = &dispatcher{limits: &b.limits, log: b.log, find: s.find}
+	s.intake = &intake{dispatcher: b.serving, find: s.find}
 	return s, nil
 }
 

@@ -14,7 +14,8 @@ import (
 
 // A Stream is one call as two streams of octets: the request's body out, the
 // reply's body in. Bus.Stream and Client.Stream open one; it must be ended by
-// reading the reply to its end, or by Close.
+// reading the reply to its end, or by Close. It ends by itself when its context does,
+// the connection is lost, or the time of the call is over (PROTOCOL 4.9).
 //
 // One goroutine may write while another reads; Abort and Close may be called by any.
 type Stream struct {
@@ -23,7 +24,7 @@ type Stream struct {
 	ctx      context.Context
 	what     attempt
 	began    time.Duration // on the clock of p.conn
-	total    time.Duration // N + 5 until the reply's header; zero if none
+	total    time.Duration // N + 5 s until the reply's header; zero if none
 	progress time.Duration // rpc.timeout; zero if the caller's deadline bounds it all
 
 	out  mux.Outbound
@@ -37,33 +38,38 @@ type Stream struct {
 
 	mu      sync.Mutex // protects what follows
 	in      *mux.Inbound
-	err     error       // why the call failed, a *CallError
-	decided bool        // done is closed
-	stop    func() bool // ends the watch on ctx; nil if nobody watches yet
+	err     error         // why the call failed, a *CallError
+	decided bool          // done is closed
+	stop    func() bool   // ends the watch on ctx; nil if nobody watches yet
+	owing   bool          // when last looked at, we had octets of the reply that nobody had read
+	owed    time.Duration // until when that may have been so
 }
 
-// attempt names what a Stream is for, in errors.
-type attempt struct {
-	action   string // sector:Class.name~version
-	instance string // ident and address
-	ident    string
-	number   int
-}
+// errNotTaken says that a connection ended, or was about to, before it took a request:
+// nothing of the request was sent.
+var errNotTaken = fmt.Errorf("%w before it took the request", ErrLost)
 
-// open sends a request on p and returns its Stream. It does not wait.
-func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what attempt, times callTimes) (*Stream, error) {
-	s := &Stream{p: p, ctx: ctx, what: what, done: make(chan struct{}), total: times.total, progress: times.progress}
-	s.began = p.conn.Now()
+// open sends a request on p and returns its Stream. It does not wait. When it fails,
+// nothing of the request was sent, and its body is as it was.
+func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what attempt) (*Stream, error) {
+	s := &Stream{p: p, ctx: ctx, what: what, done: make(chan struct{}), began: p.conn.Now()}
 	if _, ok := ctx.Deadline(); ok {
-		s.progress = 0 // an explicit deadline of the caller is a total
-	}
-	if !p.join(s) {
-		return nil, s.failure(errors.Join(ErrLost, p.conn.Err()), RanNo)
+		// An explicit deadline of the caller is a total, and the only one.
+	} else if n := what.route.Timeout; n > 0 {
+		s.total = n + 5*time.Second
+	} else {
+		s.progress = p.limits.RPCTimeout
 	}
 	s.out.Init(p.conn, h, body, s)
+	if !p.join(s) {
+		return nil, errNotTaken
+	}
 	if err := p.conn.SendOutbound(&s.out); err != nil {
 		p.leave(s)
-		return nil, s.failure(fmt.Errorf("%w: %w", ErrLost, err), RanNo)
+		if errors.Is(err, mux.ErrClosed) || p.conn.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", errNotTaken, err)
+		}
+		return nil, err
 	}
 	if body.More {
 		s.watch()
@@ -74,23 +80,23 @@ func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what a
 // watch makes the call end with its context, whatever waits for it. A call that is
 // sent at once and waits in Reply sees its context there.
 func (s *Stream) watch() {
-	stop := context.AfterFunc(s.ctx, func() { s.giveUp(context.Cause(s.ctx)) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stop == nil {
-		s.stop = stop
+	if s.ctx.Done() == nil {
 		return
 	}
-	stop()
+	stop := context.AfterFunc(s.ctx, func() { s.giveUp(ctxError(s.ctx)) })
+	s.mu.Lock()
+	again := s.stop != nil
+	if !again {
+		s.stop = stop
+	}
+	s.mu.Unlock()
+	if again {
+		stop()
+	}
 }
 
-// callTimes bound a call beside its context (PROTOCOL 4.9).
-type callTimes struct {
-	total    time.Duration
-	progress time.Duration
-}
-
-// Prepare is called by the connection when the request's turn has come.
+// Prepare is called by the connection when the request's turn has come. The lock of
+// the connection is held.
 func (s *Stream) Prepare(h *packet.Header) bool {
 	p := s.p
 	p.mu.Lock()
@@ -136,10 +142,10 @@ func (s *Stream) deliver(m *mux.Inbound) {
 func (s *Stream) fail(err error, ran Ran) {
 	s.mu.Lock()
 	if !s.decided {
-		s.err, s.decided = s.failure(err, ran), true
+		s.err, s.decided = s.what.failure(err, ran), true
 		close(s.done)
 	} else if s.err == nil {
-		s.err = s.failure(err, RanMaybe)
+		s.err = s.what.failure(err, RanMaybe)
 	}
 	in := s.in
 	s.mu.Unlock()
@@ -148,22 +154,30 @@ func (s *Stream) fail(err error, ran Ran) {
 	}
 }
 
-func (s *Stream) failure(err error, ran Ran) *CallError {
-	return &CallError{Action: s.what.action, Instance: s.what.instance, Attempts: s.what.number, Ran: ran, Err: err}
+// ran is what can be said of a call that has no reply.
+func (s *Stream) ran() Ran {
+	if s.out.Started() {
+		return RanMaybe
+	}
+	return RanNo
+}
+
+// lost ends a call whose connection is gone. A reply that has begun the connection has
+// ended itself, unless all of it had arrived: then it can still be read.
+func (s *Stream) lost(err error) {
+	s.mu.Lock()
+	begun := s.in != nil
+	s.mu.Unlock()
+	if !begun {
+		s.fail(fmt.Errorf("%w: %w", ErrLost, err), s.ran())
+	}
 }
 
 // giveUp ends a call whose caller no longer waits: what is unfinished is cut, and a
 // peer that knows cancel is told (PROTOCOL 4.9, 3.7).
 func (s *Stream) giveUp(why error) {
 	s.out.Abort("cancelled by the caller") // nothing happens after its EOF
-	ran := RanNo
-	if s.out.Started() {
-		ran = RanMaybe
-	}
-	if errors.Is(why, context.DeadlineExceeded) {
-		why = fmt.Errorf("%w: %w", ErrTimeout, why)
-	}
-	s.fail(why, ran)
+	s.fail(why, s.ran())
 	s.release(true)
 }
 
@@ -189,225 +203,76 @@ func (s *Stream) release(cancel bool) {
 	}
 }
 
-// Write sends octets of the request's body and returns when they are on their way.
-func (s *Stream) Write(b []byte) (int, error) {
-	n, err := s.out.Write(s.ctx, b)
-	if err == nil {
-		return n, nil
+// check ends the call if its time is over, else it says when to look again, on the
+// clock of p.conn. It is not known whether a call that ends here ran.
+func (s *Stream) check(now time.Duration) (next time.Duration, ok bool) {
+	at, ok := s.expiry(now)
+	if !ok || at > now {
+		return at, ok
 	}
-	if why := s.why(); why != nil {
-		return n, why
+	s.p.log.count("rpc_timeout")
+	heard := s.p.conn.LastRead()
+	s.giveUp(fmt.Errorf("%w: RPC timeout, no progress from the service", ErrTimeout))
+	if heard == 0 || heard < s.began {
+		s.p.retire() // nothing at all since the request was sent
 	}
-	return n, s.failure(fmt.Errorf("request body: %w", err), RanMaybe)
+	return 0, false
 }
 
-func (s *Stream) why() error {
+// expiry says when the call ends by itself, and whether ever.
+func (s *Stream) expiry(now time.Duration) (at time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err
-}
-
-// CloseSend ends the request's body. A handler sees the end of its Body.
-func (s *Stream) CloseSend() error {
-	if err := s.out.CloseSend(); err != nil {
-		if why := s.why(); why != nil {
-			return why
-		}
-		return s.failure(fmt.Errorf("request body: %w", err), RanMaybe)
-	}
-	return nil
-}
-
-// Abort ends the request's body as broken, with a text for the service. The service
-// does not take what it got for complete; the reply still comes.
-func (s *Stream) Abort(text string) {
-	if text == "" || text == "0" {
-		text = "aborted by the caller"
-	}
-	s.out.Abort(text)
-}
-
-// Reply waits for the header of the reply. An error reply is an error here.
-func (s *Stream) Reply() (*Reply, error) {
-	select {
-	case <-s.done:
-	case <-s.ctx.Done():
-		s.giveUp(context.Cause(s.ctx))
-		<-s.done
-	}
-	s.mu.Lock()
-	in, err := s.in, s.err
-	s.mu.Unlock()
-	if err != nil {
-		s.release(true)
-		return nil, err
-	}
-	if err := replyError(&in.Header); err != nil {
-		ran := RanYes
-		if in.Header.DispatchFailure() {
-			ran = RanNo
-		}
-		failed := s.failure(err, ran)
-		if ran == RanNo {
-			failed.Err = fmt.Errorf("%w: %w", ErrRefused, err)
-		}
-		s.release(false)
-		return nil, failed
-	}
-	if in.Header.Bad != "" {
-		s.release(false)
-		return nil, s.failure(fmt.Errorf("%w: member %q of its header has an unusable type", errBadReply, in.Header.Bad), RanYes)
-	}
-	if !in.Complete() {
-		s.watch()
-	}
-	return &Reply{Envelope: in.Header.Envelope, Extra: in.Header.Extra, Instance: s.what.ident, Body: s, s: s}, nil
-}
-
-// replyError is the error a reply's header carries, nil if none (PROTOCOL 5.2).
-func replyError(h *packet.Header) *RemoteError {
-	if h.ErrorCode == "" && h.Error == "" {
-		return nil
-	}
-	return &RemoteError{Code: h.ErrorCode, Text: h.Error, Data: h.ErrorData}
-}
-
-// Read reads the reply's body; it waits for the reply first. At the end it returns
-// io.EOF. A reply that breaks off is an error, never a short body.
-func (s *Stream) Read(b []byte) (int, error) {
-	in, err := s.body()
-	if err != nil {
-		return 0, err
-	}
-	n, err := in.Read(b)
-	return n, s.bodyEnd(err)
-}
-
-// WriteTo writes the reply's body to w as it arrives.
-func (s *Stream) WriteTo(w io.Writer) (int64, error) {
-	in, err := s.body()
-	if err != nil {
-		return 0, err
-	}
-	n, err := in.WriteTo(w)
-	if err == nil {
-		s.release(false)
-		return n, nil
-	}
-	if s.brokeOff(err) {
-		return n, s.bodyEnd(err)
-	}
-	return n, err
-}
-
-// brokeOff says whether err came from the connection and not from a writer.
-func (s *Stream) brokeOff(err error) bool {
-	var tx *mux.TXERR
-	return s.why() != nil || errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow)
-}
-
-func (s *Stream) body() (*mux.Inbound, error) {
-	s.mu.Lock()
-	in, err := s.in, s.err
-	s.mu.Unlock()
-	if in == nil && err == nil {
-		if _, err := s.Reply(); err != nil {
-			return nil, err
-		}
-		return s.body()
-	}
-	return in, err
-}
-
-// bodyEnd makes of the end of a body what the caller sees.
-func (s *Stream) bodyEnd(err error) error {
 	switch {
-	case err == nil:
-		return nil
-	case err == io.EOF:
-		s.release(false)
-		return io.EOF
+	case s.in != nil:
+		return s.stallLocked(now)
+	case s.total > 0:
+		return s.began + s.total, true
 	}
-	if why := s.why(); why != nil {
-		return why
-	}
-	s.release(false)
-	return s.failure(bodyCause(err), RanMaybe)
+	return max(s.began, s.out.Progress()) + s.progress, s.progress > 0
 }
 
-// bodyCause names why a reply broke off.
-func bodyCause(err error) error {
-	var tx *mux.TXERR
-	switch {
-	case errors.As(err, &tx):
-		return fmt.Errorf("%w: %s", errTXERR, clean(tx.Text))
-	case errors.Is(err, mux.ErrLost):
-		return fmt.Errorf("%w: %w", ErrLost, err)
-	}
-	return err
-}
+// owingLooks is how often within rpc.timeout a reply is looked at whose octets the
+// caller leaves unread.
+const owingLooks = 8
 
-// bytes is Reply.Bytes.
-func (s *Stream) bytes(limit int) ([]byte, error) {
-	if limit == 0 {
-		limit = s.p.limits.MaxBody
-	}
-	in, err := s.body()
-	if err != nil {
-		return nil, err
-	}
-	b, err := in.Bytes(limit)
-	if errors.Is(err, mux.ErrTooBig) {
-		s.release(true)
-		return nil, s.failure(fmt.Errorf("reply body: longer than %d octets; read Body as a stream, or raise flow.max_body", limit), RanYes)
-	}
-	if err != nil {
-		return nil, s.bodyEnd(err)
-	}
-	s.release(false)
-	return b, nil
-}
-
-// Close gives up what is left of the call: the service is told to stop. After the
-// reply was read to its end it does nothing.
-func (s *Stream) Close() error {
-	s.mu.Lock()
-	if !s.decided {
-		s.err, s.decided = s.failure(errors.New("closed by the caller"), RanMaybe), true
-		close(s.done)
-	}
-	s.mu.Unlock()
-	s.release(true)
-	return nil
-}
-
-// expiry says when the call ends by itself, on the clock of p.conn, and whether ever.
-func (s *Stream) expiry() (time.Duration, bool) {
-	s.mu.Lock()
-	in := s.in
-	s.mu.Unlock()
-	if in == nil {
-		if s.total > 0 {
-			return s.began + s.total, true
-		}
-		return max(s.began, s.out.Progress()) + s.progress, s.progress > 0
-	}
-	// The reply is under way. A slow reader of ours is not the peer's fault, and a
-	// peer of ours may be quiet for as long as it lives.
+// stallLocked is expiry for a reply under way. A slow reader of ours is not the peer's
+// fault, and a peer of ours may be quiet for as long as its heart beats.
+func (s *Stream) stallLocked(now time.Duration) (at time.Duration, ok bool) {
 	if s.progress == 0 && s.total == 0 || s.p.conn.PeerExt() {
 		return 0, false
 	}
-	if in.Unread() > 0 {
-		return s.p.conn.Now() + s.p.limits.RPCTimeout, true
+	limit := s.p.limits.RPCTimeout
+	if s.in.Unread() > 0 {
+		s.owing = true
+		return now + limit/owingLooks, true
 	}
-	return in.Progress() + s.p.limits.RPCTimeout, true
+	if s.owing {
+		s.owing, s.owed = false, now // they were read some time since the last look
+	}
+	return max(s.in.Progress(), s.owed) + limit, true
 }
 
-// expire ends a call whose time is over. It is not known whether it ran.
-func (s *Stream) expire() {
-	silent := s.p.conn.LastRead() < s.began
-	s.giveUp(fmt.Errorf("%w: RPC timeout, no progress from the service", ErrTimeout))
-	if silent {
-		s.p.retire()
+// copyBody sends a request's body. A body that cannot be read ends the call: what
+// was sent of it must not be taken for complete.
+func (s *Stream) copyBody(body io.Reader) {
+	defer closeBody(body)
+	buf := bodyBuffers.Get().(*[]byte)
+	defer bodyBuffers.Put(buf)
+	for {
+		n, err := body.Read(*buf)
+		if n > 0 {
+			if _, werr := s.out.Write(s.ctx, (*buf)[:n]); werr != nil {
+				return // the call has failed, or the reply came first
+			}
+		}
+		switch {
+		case err == io.EOF:
+			s.out.CloseSend()
+			return
+		case err != nil:
+			s.giveUp(fmt.Errorf("request body: %w", err))
+			return
+		}
 	}
 }

@@ -3,8 +3,10 @@ package scamp
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -18,7 +20,7 @@ import (
 // field that is set counts.
 type Identity struct {
 	Certificate *discovery.Certificate // compared octet for octet
-	SHA256      string                 // 64 hex digits, colons allowed
+	SHA256      string                 // 64 hex digits, also with colons, or after "sha256:" as in rules
 	Fingerprint string                 // SHA-1 in the form AA:BB:…; only for peers that nothing better is known of
 	Anyone      bool                   // trust whoever answers: for diagnosis on a network you own
 }
@@ -26,59 +28,75 @@ type Identity struct {
 // identityOf is the Identity of an announced instance.
 func identityOf(r discovery.Route) Identity { return Identity{Certificate: r.Certificate} }
 
-func (id Identity) check() error {
-	if id.Certificate != nil || id.SHA256 != "" || id.Fingerprint != "" || id.Anyone {
-		return nil
-	}
-	return errors.New("scamp: dial: no identity given; want a certificate or fingerprint to compare, or Identity.Anyone")
+// A pin is what of an Identity is compared, in a form that tells connections apart.
+type pin struct {
+	kind pinKind
+	sum  [sha256.Size]byte // the first 20 octets, for a SHA-1
 }
 
-// key tells connections to different identities apart.
-func (id Identity) key() string {
+type pinKind byte
+
+const (
+	pinAnyone pinKind = iota
+	pinCertificate
+	pinSHA256
+	pinSHA1
+)
+
+// pin says what is compared, or that the Identity names nobody.
+func (id Identity) pin() (pin, error) {
 	switch {
 	case id.Certificate != nil:
-		return string(id.Certificate.SHA256[:])
+		return pin{pinCertificate, id.Certificate.SHA256}, nil
 	case id.SHA256 != "":
-		return "sha256:" + plainHex(id.SHA256)
+		return hexPin(pinSHA256, strings.TrimPrefix(id.SHA256, "sha256:"), sha256.Size)
 	case id.Fingerprint != "":
-		return "sha1:" + plainHex(id.Fingerprint)
+		return hexPin(pinSHA1, id.Fingerprint, sha1.Size)
+	case id.Anyone:
+		return pin{kind: pinAnyone}, nil
 	}
-	return "anyone"
+	return pin{}, errors.New("scamp: dial: no identity given; want a certificate or fingerprint to compare, or Identity.Anyone")
 }
 
-func plainHex(s string) string { return strings.ToUpper(strings.ReplaceAll(s, ":", "")) }
+func hexPin(kind pinKind, text string, size int) (pin, error) {
+	p := pin{kind: kind}
+	sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+	if err != nil || len(sum) != size {
+		return pin{}, fmt.Errorf("scamp: dial: identity %q: want %d hex digits, with or without colons", clean(text), 2*size)
+	}
+	copy(p.sum[:], sum)
+	return p, nil
+}
 
 // verify compares the certificate a peer shows. It runs inside the handshake, before
 // anything of ours but the handshake itself was sent.
-func (id Identity) verify(addr string, shown [][]byte) error {
-	if id.Anyone {
+func (id Identity) verify(addr string, shown []byte) error {
+	want, err := id.pin()
+	if err != nil || want.kind == pinAnyone {
+		return err
+	}
+	no := &PinError{Address: addr}
+	if len(shown) > 0 {
+		no.Got = discovery.Fingerprint(shown)
+	}
+	same := false
+	switch want.kind {
+	case pinCertificate:
+		no.Want = id.Certificate.Fingerprint
+		same = bytes.Equal(shown, id.Certificate.DER)
+	case pinSHA256:
+		sum := sha256.Sum256(shown)
+		no.Want, no.Got = id.SHA256, fmt.Sprintf("sha256:%x", sum)
+		same = sum == want.sum
+	case pinSHA1:
+		no.Want = id.Fingerprint
+		sum := sha1.Sum(shown)
+		same = bytes.Equal(sum[:], want.sum[:sha1.Size])
+	}
+	if same && len(shown) > 0 {
 		return nil
 	}
-	pin := &PinError{Address: addr}
-	var der []byte
-	if len(shown) > 0 {
-		der = shown[0]
-		pin.Got = discovery.Fingerprint(der)
-	}
-	switch {
-	case id.Certificate != nil:
-		pin.Want = id.Certificate.Fingerprint
-		if der != nil && bytes.Equal(der, id.Certificate.DER) {
-			return nil
-		}
-	case id.SHA256 != "":
-		sum := sha256.Sum256(der)
-		pin.Want = id.SHA256
-		if der != nil && fmt.Sprintf("%X", sum) == plainHex(id.SHA256) {
-			return nil
-		}
-	default:
-		pin.Want = id.Fingerprint
-		if der != nil && plainHex(pin.Got) == plainHex(id.Fingerprint) {
-			return nil
-		}
-	}
-	return pin
+	return no
 }
 
 // tlsConfig holds what both roles share (PROTOCOL 6.3): no CA, no names, no dates,
@@ -110,11 +128,11 @@ func clientTLS(cfg *Config, addr string, id Identity, own *KeyPair) *tls.Config 
 	// the whole certificate instead, and runs on every handshake.
 	t.InsecureSkipVerify = true
 	t.VerifyConnection = func(s tls.ConnectionState) error {
-		var shown [][]byte
-		for _, c := range s.PeerCertificates {
-			shown = append(shown, c.Raw)
+		var leaf []byte
+		if len(s.PeerCertificates) > 0 {
+			leaf = s.PeerCertificates[0].Raw
 		}
-		return id.verify(addr, shown)
+		return id.verify(addr, leaf)
 	}
 	if own != nil {
 		pair := own.TLS()

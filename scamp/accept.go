@@ -1,0 +1,217 @@
+package scamp
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
+)
+
+// An inboundSide is the listeners of a service and the connections made to them.
+type inboundSide struct {
+	s         *Service
+	listeners []net.Listener
+	tls       *tls.Config
+	work      sync.WaitGroup // accept loops and connections
+	stopped   chan struct{}  // closed when nothing is accepted any more
+	freed     chan struct{}  // capacity 1: a handshake has ended
+	stop      sync.Once
+
+	mu      sync.Mutex // protects what follows
+	conns   map[*peer]struct{}
+	shaking map[*shake]struct{}
+	perAddr map[netip.Addr]int // connections
+	n       int                // connections
+	closing bool
+}
+
+// listen opens the listeners (PROTOCOL 12.1).
+func (s *Service) listen() (*inboundSide, error) {
+	side := &inboundSide{
+		s: s, tls: serverTLS(s.bus.cfg, s.pair), stopped: make(chan struct{}), freed: make(chan struct{}, 1),
+		conns: make(map[*peer]struct{}), shaking: make(map[*shake]struct{}), perAddr: make(map[netip.Addr]int),
+	}
+	var failed []error
+	if len(s.opts.Listen) > 0 {
+		for _, addr := range s.opts.Listen {
+			l, err := s.bus.opts.listen("tcp", addr)
+			if err != nil {
+				failed = append(failed, fmt.Errorf("scamp: listen on %s: %w", clean(addr), err))
+				continue
+			}
+			side.listeners = append(side.listeners, l)
+		}
+	} else {
+		side.listeners, failed = s.bus.listenInRange()
+	}
+	if len(side.listeners) == 0 {
+		if len(failed) == 0 {
+			failed = append(failed, errNoAddress)
+		}
+		return nil, fmt.Errorf("scamp: service %s: %w", clean(s.name), errors.Join(failed...))
+	}
+	for _, err := range failed {
+		s.bus.log.slog.Warn("one address is not served", "error", err)
+	}
+	return side, nil
+}
+
+var errNoAddress = errors.New("no address to listen on: set bus.address (or service.address) in the configuration, for example bus.address = 127.0.0.1")
+
+// addresses are those to announce.
+func (d *inboundSide) addresses(advertise string) []string {
+	if advertise != "" {
+		return []string{advertise}
+	}
+	var all []string
+	for _, l := range d.listeners {
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
+func (d *inboundSide) accept() {
+	for _, l := range d.listeners {
+		d.work.Go(func() { d.acceptOn(l) }) // ends when l is closed
+	}
+}
+
+// acceptOn accepts connections. While too many are in their handshake it accepts none:
+// the kernel holds them.
+func (d *inboundSide) acceptOn(l net.Listener) {
+	pause := 5 * time.Millisecond
+	for d.room() {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			d.s.bus.log.odd("accept_failed", "cannot accept a connection", "error", err)
+			within(pause, d.stopped) // out of descriptors, most likely: they come back
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		h := d.admit(c)
+		if h == nil {
+			d.s.bus.log.odd("conn_refused", "connection refused: too many are open", "peer", c.RemoteAddr().String())
+			c.Close()
+			continue
+		}
+		d.work.Go(func() { d.serve(h) }) // ends with the connection
+	}
+}
+
+func remoteAddr(c net.Conn) netip.Addr {
+	ap, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+	return ap.Addr().Unmap()
+}
+
+// admit counts a connection, or says that there are too many.
+func (d *inboundSide) admit(c net.Conn) *shake {
+	limits, from := &d.s.bus.limits, remoteAddr(c)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closing || d.n >= limits.MaxConns || d.perAddr[from] >= limits.MaxConnsPerAddr {
+		return nil
+	}
+	d.n++
+	d.perAddr[from]++
+	h := &shake{Link: mux.NewLink(c), began: time.Now(), from: from}
+	d.shaking[h] = struct{}{}
+	return h
+}
+
+func (d *inboundSide) leave(h *shake) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.n--
+	if d.perAddr[h.from]--; d.perAddr[h.from] == 0 {
+		delete(d.perAddr, h.from)
+	}
+}
+
+// serve makes the handshake and serves the connection until it ends.
+func (d *inboundSide) serve(h *shake) {
+	defer d.leave(h)
+	setTCP(h.Conn, &d.s.bus.limits)
+	c, err := d.handshake(h)
+	if err != nil {
+		h.Close()
+		return
+	}
+	p := newPeer(&d.s.bus.limits, d.s.bus.log)
+	p.server = d.s.intake
+	if shown := c.ConnectionState().PeerCertificates; len(shown) > 0 {
+		p.cert, _ = discovery.ParseCertificate(shown[0].Raw)
+	}
+	p.connect(c, h.Link, d.s.bus.cfg, p.limits.ServerIdle)
+	if !d.join(p) {
+		h.Close()
+		return
+	}
+	// One time for TLS and the first header line: who never gets to ask holds little,
+	// and not for long.
+	silent := time.AfterFunc(p.limits.HandshakeTimeout-time.Since(h.began), func() {
+		if !c.seen.Load() {
+			p.log.odd("handshake_timeout", "a caller sent no header line", "peer", p.addr.String())
+			p.conn.Close()
+		}
+	})
+	p.run()
+	silent.Stop()
+	d.s.intake.unqueue(p)
+	d.mu.Lock()
+	delete(d.conns, p)
+	d.mu.Unlock()
+}
+
+// join enters a connection that is ready for requests, unless the service closes.
+func (d *inboundSide) join(p *peer) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closing {
+		d.conns[p] = struct{}{}
+	}
+	return !d.closing
+}
+
+func (d *inboundSide) peers() []*peer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.conns))
+}
+
+// stopListening accepts nothing any more. Connections live on.
+func (d *inboundSide) stopListening() {
+	d.stop.Do(func() { close(d.stopped) })
+	for _, l := range d.listeners {
+		l.Close()
+	}
+}
+
+// close ends every connection: what waits to be written goes out, for at most so
+// long.
+func (d *inboundSide) close(most time.Duration) {
+	d.stopListening()
+	d.mu.Lock()
+	d.closing = true
+	for h := range d.shaking {
+		h.Close()
+	}
+	d.mu.Unlock()
+	var all sync.WaitGroup
+	for _, p := range d.peers() {
+		all.Go(func() { p.conn.Shutdown(most) }) // ends after that time
+	}
+	all.Wait()
+	d.work.Wait()
+}

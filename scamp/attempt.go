@@ -1,0 +1,144 @@
+package scamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/packet"
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
+)
+
+// An attempt is one sending of a request: where it goes, and whom to tell how it went.
+type attempt struct {
+	route   discovery.Route
+	number  int       // 1 or 2
+	balance *balancer // nil where nobody chooses among instances
+}
+
+// action is the action as tools write it.
+func (a *attempt) action() string {
+	return fmt.Sprintf("%s:%s~%d", a.route.Sector, a.route.Action, a.route.Version)
+}
+
+// name is the ident of the instance; a Client knows only its address.
+func (a *attempt) name() string {
+	if a.route.Ident == "" {
+		return a.route.Address
+	}
+	return a.route.Ident
+}
+
+// instance is all that tells the instance from others.
+func (a *attempt) instance() string {
+	if a.route.Ident == "" {
+		return a.route.Address
+	}
+	return a.route.Ident + " (" + a.route.Address + ")"
+}
+
+func (a *attempt) failure(err error, ran Ran) *CallError {
+	return &CallError{Action: a.action(), Instance: a.instance(), Attempts: a.number, Ran: ran, Err: err, Advice: advice(err)}
+}
+
+// refused notes that the instance did not take the request.
+func (a *attempt) refused(code string) {
+	if a.balance != nil && code != CodeAuthn && code != CodeAuthz {
+		a.balance.refused(a.route)
+	}
+}
+
+// maxConnects is how many connections to one instance a request may find closing.
+const maxConnects = 3
+
+// exchange sends a request to the instance of what, over a connection that shows id.
+// It waits for the reply's header unless the caller writes the body. A connection that
+// ended before it took the request is replaced: nothing of the request was sent.
+func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Identity, streamed bool) (*Stream, *Reply, error) {
+	data, body, err := req.source()
+	if err != nil {
+		return nil, nil, err
+	}
+	trace := traceFrom(ctx)
+	var s *Stream
+	for tries := 1; ; tries++ {
+		p, err := pl.connected(ctx, what, id, trace)
+		if err != nil {
+			closeBody(body)
+			return nil, nil, err
+		}
+		var h packet.Header
+		req.header(&h, what.route)
+		s, err = p.open(ctx, &h, mux.Body{Data: data, More: streamed || body != nil}, what)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errNotTaken) || tries == maxConnects {
+			closeBody(body)
+			return nil, nil, what.failure(err, RanNo)
+		}
+		pl.forget(p)
+	}
+	if trace.Sent != nil {
+		trace.Sent()
+	}
+	if streamed {
+		return s, nil, nil
+	}
+	if body != nil {
+		go s.copyBody(body) // ends when the body does, or the call and the Read it is in
+	}
+	reply, err := s.Reply()
+	if trace.Replied != nil && err == nil {
+		trace.Replied(s.p.conn.Now() - s.began)
+	}
+	return s, reply, err
+}
+
+// connected returns a connection to the instance of what, and remembers how that went.
+func (pl *pool) connected(ctx context.Context, what attempt, id Identity, trace *Trace) (*peer, error) {
+	p, info, err := pl.get(ctx, what.route.Address, id)
+	if err != nil {
+		if what.balance != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
+			what.balance.failed(what.route)
+		}
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w while connecting", err)
+		}
+		return nil, what.failure(err, RanNo)
+	}
+	if what.balance != nil && !info.Reused {
+		what.balance.connected(what.route)
+	}
+	if trace.Connected != nil {
+		trace.Connected(info)
+	}
+	return p, nil
+}
+
+// ctxError says why ctx has ended. Whoever ended it may have given a cause of his own;
+// the error of the context is among what it wraps all the same.
+func ctxError(ctx context.Context) error {
+	err := ctx.Err()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, err) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	} else if cause != nil {
+		err = cause
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", ErrTimeout, err)
+	}
+	return err
+}
+
+// advice says what would cure an error, where one thing would.
+func advice(err error) string {
+	switch {
+	case errors.Is(err, ErrPin):
+		return "the instance was restarted with another key, or somebody else took its port; compare with scamp list services --all"
+	case errors.Is(err, ErrNoDial):
+		return "the instance is announced but does not answer; scamp list services shows when it was last heard"
+	}
+	return ""
+}

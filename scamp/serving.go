@@ -1,0 +1,283 @@
+package scamp
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/scampbus/scamp-go/packet"
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
+)
+
+var (
+	errServiceTime = &RemoteError{Code: CodeTransport, Text: "service timeout", Data: json.RawMessage(`{"timeout":true}`)}
+	errCancelled   = &RemoteError{Code: CodeTransport, Text: "cancelled"}
+	errStalled     = &RemoteError{Code: CodeTransport, Text: "the caller takes nothing of the reply"}
+	errFailed      = &RemoteError{Code: CodeGeneral, Text: "the handler failed"}
+	errHandlerDone = errors.New("the handler has returned")
+)
+
+// A serving is one request being served, from its header to the last octet of its
+// reply. It counts as running until its handler has returned and the reply is
+// written, whatever became of the message (THREATS P7).
+//
+//	        its turn         reply begins          reply written
+//	waiting --------> running ------------> replying ------------> done
+//	   |                 |                      |
+//	   | cancel, drain   | time, cancel         | time, cancel, stall
+//	   +--> refused      +--> answered          +--> cut by TXERR
+//
+// A request that was answered in its handler's stead, or cut, still runs until the
+// handler has returned.
+type serving struct {
+	p      *peer
+	s      *intake
+	in     *mux.Inbound
+	action *action
+	req    Request
+	rep    ReplyWriter
+	ctx    requestContext
+	due    time.Duration // when the caller's time is over, on the clock of p.conn; zero if never
+	body   bytes.Reader  // over req.Data
+	sent   atomic.Bool   // rep.out was handed to the connection
+
+	// Protected by p.mu.
+	prev, next *serving
+	running    bool
+	begun      bool          // the reply has begun, or was given in the handler's stead
+	over       bool          // nothing of it has a time any more
+	limit      time.Duration // by when the reply must have begun, on the clock of p.conn
+	moving     time.Duration // when octets of the reply last moved, or none waited
+}
+
+// maxMS bounds what a caller may claim to wait, so that no sum overflows.
+const maxMS = int64(7 * 24 * time.Hour / time.Millisecond)
+
+func newServing(p *peer, s *intake, m *mux.Inbound, a *action) *serving {
+	r := &serving{p: p, s: s, in: m, action: a}
+	if ms := m.Header.Ext.MS; ms > 0 {
+		left := time.Duration(min(ms, maxMS)) * time.Millisecond
+		r.due = p.conn.Now() + left
+		r.ctx.deadline = time.Now().Add(left)
+	}
+	return r
+}
+
+// start enters a request that runs, unless the connection has enough of them.
+func (p *peer) start(r *serving) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.active >= p.limits.Mux.MaxHandlers {
+		return false
+	}
+	p.startLocked(r)
+	return true
+}
+
+func (p *peer) startLocked(r *serving) {
+	r.running = true
+	p.active++
+	if r.next = p.requests; r.next != nil {
+		r.next.prev = r
+	}
+	p.requests = r
+	p.running[r.in.Header.ID] = r
+	r.limit = p.conn.Now() + r.s.timeFor(r.action)
+	if at, ok := r.expiryLocked(); ok {
+		p.armLocked(at)
+	}
+}
+
+func (p *peer) removeLocked(r *serving) {
+	if !r.running {
+		return
+	}
+	r.running = false
+	p.active--
+	if r.prev != nil {
+		r.prev.next = r.next
+	} else {
+		p.requests = r.next
+	}
+	if r.next != nil {
+		r.next.prev = r.prev
+	}
+	r.prev, r.next = nil, nil
+	if p.running[r.in.Header.ID] == r {
+		delete(p.running, r.in.Header.ID)
+	}
+}
+
+// serve runs the handler and ends the reply. A request whose caller has left before
+// its turn came runs no handler.
+func (r *serving) serve() {
+	defer r.ctx.end(errHandlerDone)
+	if why := r.pointless(); why != "" {
+		if r.start() {
+			turnAway(r.p, r.in, why)
+		}
+		return
+	}
+	r.prepare()
+	err := r.call()
+	if why := r.ctx.why(); err != nil && why != nil {
+		err = why
+	}
+	if r.brokenOff() && !r.rep.begun {
+		err = errBodyBroken // also if the handler never looked (PROTOCOL 5.1)
+	}
+	r.rep.finish(err)
+	r.in.Discard()
+}
+
+// pointless says why no handler needs to run, and is empty if one does.
+func (r *serving) pointless() string {
+	if r.due > 0 && r.due <= r.p.conn.Now() {
+		return "the caller's time was over before its turn came"
+	}
+	if r.brokenOff() {
+		return errBodyBroken.Text
+	}
+	return ""
+}
+
+// brokenOff says whether the request ended before its end.
+func (r *serving) brokenOff() bool { return errors.Is(bodyError(r.in.Broken()), errBodyBroken) }
+
+// prepare makes the request that the handler gets.
+func (r *serving) prepare() {
+	h := &r.in.Header
+	r.ctx.serving = r
+	r.rep.r = r
+	r.req = Request{
+		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
+		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: h.Terminal,
+		ClientID: h.ClientID, Extra: h.Extra, Body: requestBody{r.in},
+		Caller: r.p.cert, Remote: r.p.addr, in: r.in, limit: r.p.limits.MaxBody,
+	}
+	if r.in.Complete() && r.in.Unread() <= r.p.limits.MaxBody {
+		if data, err := r.in.Bytes(r.p.limits.MaxBody); err == nil {
+			r.body.Reset(data)
+			r.req.Data, r.req.Body = data, &r.body
+		}
+	}
+}
+
+// call runs the handler; a panic becomes an error (PROTOCOL 12.2).
+func (r *serving) call() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.s.log.slog.Error("handler panicked", "action", r.action.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			r.s.log.count("handler_panicked")
+			err = errFailed
+		}
+	}()
+	return r.action.handler(&r.ctx, &r.req, &r.rep)
+}
+
+// abandoned answers a request whose handler ended its goroutine instead of returning.
+func (r *serving) abandoned() {
+	r.s.log.slog.Error("handler ended its goroutine", "action", r.action.name)
+	r.s.log.count("handler_panicked")
+	r.rep.finish(errFailed)
+	r.in.Discard()
+	r.ctx.end(errHandlerDone)
+}
+
+// start says that the reply begins now. It is false when the reply was given in the
+// handler's stead: exactly one reply goes out (PROTOCOL 17-52).
+func (r *serving) start() bool {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	if r.begun {
+		return false
+	}
+	r.begun = true
+	r.moving = r.p.conn.Now()
+	return true
+}
+
+// cut gives the request up: its context ends, and its reply is an error if it has not
+// begun, else it breaks off.
+func (r *serving) cut(why *RemoteError) {
+	r.p.mu.Lock()
+	r.over = true
+	r.p.mu.Unlock()
+	r.ctx.end(why)
+	r.in.Fail(why)
+	if r.start() {
+		h := packet.Header{Type: packet.TypeReply, ID: r.in.Header.ID}
+		errorHeader(&h, why)
+		r.p.answer(&h, nil)
+		return
+	}
+	// Either we see that the reply was sent, or its sender sees that the context ended.
+	if r.sent.Load() {
+		r.rep.out.Abort(txerrFor(why))
+	}
+}
+
+// expiryLocked says when the request must be looked at, on the clock of p.conn, and
+// whether ever.
+func (r *serving) expiryLocked() (at time.Duration, ok bool) {
+	if !r.running || r.over {
+		return 0, false
+	}
+	at = r.limit
+	if r.begun {
+		// A reply in progress has no limit but the caller's and the stall.
+		at = r.moving + r.p.limits.Mux.SendStall
+	}
+	if r.due > 0 {
+		at = min(at, r.due)
+	}
+	return at, true
+}
+
+// check cuts the request if its time is over, else it says when to look again.
+func (r *serving) check(now time.Duration) (next time.Duration, ok bool) {
+	r.p.mu.Lock()
+	at, ok := r.expiryLocked()
+	begun := r.begun
+	r.p.mu.Unlock()
+	if !ok || at > now {
+		return at, ok
+	}
+	switch {
+	case r.due > 0 && r.due <= now:
+		r.cut(errServiceTime)
+	case !begun:
+		r.s.log.count("worker_timeout")
+		r.cut(errServiceTime)
+	case r.stalled(now):
+		r.s.log.count("send_stalled")
+		r.cut(errStalled)
+	default:
+		r.p.mu.Lock()
+		defer r.p.mu.Unlock()
+		return r.expiryLocked()
+	}
+	return 0, false
+}
+
+// stalled says whether octets of the reply have been waiting for the stall time. A
+// handler that has nothing to say yet is not stalled.
+func (r *serving) stalled(now time.Duration) bool {
+	var moved time.Duration
+	waiting := false
+	if r.sent.Load() {
+		moved, waiting = r.rep.out.Waiting()
+	}
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	if waiting {
+		r.moving = max(r.moving, moved)
+	} else {
+		r.moving = now
+	}
+	return now-r.moving >= r.p.limits.Mux.SendStall
+}

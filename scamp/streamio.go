@@ -1,0 +1,222 @@
+package scamp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/scampbus/scamp-go/packet"
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
+)
+
+// Write sends octets of the request's body and returns when they are on their way. It
+// waits while the service takes nothing.
+func (s *Stream) Write(b []byte) (int, error) {
+	n, err := s.out.Write(s.ctx, b)
+	if err != nil {
+		err = s.sendError(err)
+	}
+	return n, err
+}
+
+// CloseSend ends the request's body. A handler sees the end of its Body.
+func (s *Stream) CloseSend() error {
+	if err := s.out.CloseSend(); err != nil {
+		return s.sendError(err)
+	}
+	return nil
+}
+
+// sendError says why no more of the request can be sent.
+func (s *Stream) sendError(err error) error {
+	if s.ctx.Err() != nil {
+		s.giveUp(ctxError(s.ctx))
+	}
+	if why := s.why(); why != nil {
+		return why
+	}
+	if errors.Is(err, mux.ErrLost) {
+		err = fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	return s.what.failure(fmt.Errorf("request body: %w", err), RanMaybe)
+}
+
+func (s *Stream) why() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Abort ends the request's body as broken, with a text for the service. The service
+// does not take what it got for complete; the reply still comes.
+func (s *Stream) Abort(text string) {
+	if text == "" || text == "0" {
+		text = "aborted by the caller"
+	}
+	s.out.Abort(text)
+}
+
+// Reply waits for the header of the reply. An error reply is an error here, as is one
+// that broke off before its first octet.
+func (s *Stream) Reply() (*Reply, error) {
+	select {
+	case <-s.done:
+	case <-s.ctx.Done():
+		s.giveUp(ctxError(s.ctx))
+		<-s.done
+	}
+	s.mu.Lock()
+	in, err := s.in, s.err
+	s.mu.Unlock()
+	if err == nil {
+		err = s.judge(in)
+	}
+	if err != nil {
+		s.release(in == nil) // a reply that has come needs no cancel
+		return nil, err
+	}
+	if !in.Complete() {
+		s.watch()
+	}
+	return &Reply{Envelope: in.Header.Envelope, Extra: in.Header.Extra, Instance: s.what.name(), Body: s, s: s}, nil
+}
+
+// judge says whether the header of a reply means that the call failed (PROTOCOL 5.2,
+// 5.5).
+func (s *Stream) judge(in *mux.Inbound) error {
+	h := &in.Header
+	if err := replyError(h); err != nil {
+		if !h.DispatchFailure() {
+			return s.what.failure(err, RanYes)
+		}
+		s.what.refused(err.Code)
+		return s.what.failure(fmt.Errorf("%w: %w", ErrRefused, err), RanNo)
+	}
+	if h.Bad != "" {
+		return s.what.failure(fmt.Errorf("%w: member %q of its header has an unusable type", errBadReply, h.Bad), RanYes)
+	}
+	if err := in.Broken(); err != nil && in.Unread() == 0 {
+		return s.what.failure(bodyCause(err), RanMaybe)
+	}
+	return nil
+}
+
+// replyError is the error a reply's header carries, nil if none (PROTOCOL 5.2).
+func replyError(h *packet.Header) *RemoteError {
+	if h.ErrorCode == "" && h.Error == "" {
+		return nil
+	}
+	return &RemoteError{Code: h.ErrorCode, Text: h.Error, Data: h.ErrorData}
+}
+
+// Read reads the reply's body; it waits for the reply first. At the end it returns
+// io.EOF. A reply that breaks off is an error, never a short body.
+func (s *Stream) Read(b []byte) (int, error) {
+	in, err := s.body()
+	if err != nil {
+		return 0, err
+	}
+	n, err := in.Read(b)
+	return n, s.bodyEnd(err)
+}
+
+// WriteTo writes the reply's body to w as it arrives.
+func (s *Stream) WriteTo(w io.Writer) (int64, error) {
+	in, err := s.body()
+	if err != nil {
+		return 0, err
+	}
+	n, err := in.WriteTo(w)
+	if err == nil {
+		s.release(false)
+		return n, nil
+	}
+	if s.brokeOff(err) {
+		return n, s.bodyEnd(err)
+	}
+	return n, err
+}
+
+// brokeOff says whether err came from the connection and not from a writer.
+func (s *Stream) brokeOff(err error) bool {
+	var tx *mux.TXERR
+	return s.why() != nil || errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow)
+}
+
+func (s *Stream) body() (*mux.Inbound, error) {
+	s.mu.Lock()
+	in, err := s.in, s.err
+	s.mu.Unlock()
+	if in == nil && err == nil {
+		if _, err := s.Reply(); err != nil {
+			return nil, err
+		}
+		return s.body()
+	}
+	return in, err
+}
+
+// bodyEnd makes of the end of a body what the caller sees.
+func (s *Stream) bodyEnd(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case err == io.EOF:
+		s.release(false)
+		return io.EOF
+	}
+	if why := s.why(); why != nil {
+		return why
+	}
+	s.release(false)
+	return s.what.failure(bodyCause(err), RanMaybe)
+}
+
+// bodyCause names why a reply broke off.
+func bodyCause(err error) error {
+	var tx *mux.TXERR
+	switch {
+	case errors.As(err, &tx):
+		return fmt.Errorf("%w: %s", errTXERR, clean(tx.Text))
+	case errors.Is(err, mux.ErrLost):
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	return err
+}
+
+// bytes is Reply.Bytes.
+func (s *Stream) bytes(limit int) ([]byte, error) {
+	if limit == 0 {
+		limit = s.p.limits.MaxBody
+	}
+	in, err := s.body()
+	if err != nil {
+		return nil, err
+	}
+	b, err := in.Bytes(limit)
+	if errors.Is(err, mux.ErrTooBig) {
+		s.release(true)
+		return nil, s.what.failure(fmt.Errorf("reply body: longer than %d octets; read Body as a stream, or raise flow.max_body", limit), RanYes)
+	}
+	if err != nil {
+		return nil, s.bodyEnd(err)
+	}
+	s.release(false)
+	return b, nil
+}
+
+// Close gives up what is left of the call: the service is told to stop. After the
+// reply was read to its end it does nothing. It never fails.
+func (s *Stream) Close() error {
+	s.mu.Lock()
+	decided := s.decided
+	s.mu.Unlock()
+	if decided {
+		s.release(true)
+	} else {
+		s.giveUp(errStreamClosed)
+	}
+	return nil
+}
+
+var errStreamClosed = errors.New("closed by the caller")
