@@ -5,7 +5,7 @@ GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test check more format lint resource fuzz build
+.PHONY: demo test check more format lint resource fuzz build bench bench-quick
 
 demo: ## a whole bus on loopback, each step explained
 	$(GO) run ./cli/scamp.go demo
@@ -45,3 +45,11 @@ fuzz: ## every fuzz target for FUZZTIME, one after the other
 
 build: ## bin/scamp
 	$(GO) build -o bin/scamp ./cli/scamp
+
+# Rivals and limits side by side; bench is a module of its own. See bench/README.md.
+bench-quick: ## scamp beside its main rivals and the limit of TLS, in under four minutes
+	cd bench && $(GO) build -o out/ ./cmd/perf && out/perf -scenarios unary,bulk,hol,idle -cells 64B,MiB,conns \
+		-peers scamp,scamp-old,limit-text,grpc-raw,netrpc,drpc -once idle -rounds 3 -budget 200s -lines -json out/quick.json
+
+bench: ## every system in every scenario: half an hour
+	cd bench && $(GO) build -o out/ ./cmd/perf && out/perf -rounds 5 -json out/full.json

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Cell is one measurement: a scenario and its parameters.
+// A Cell is one measurement: a scenario and its parameters.
 type Cell struct {
 	Scenario string // unary, bulk, hol, connect, idle, slow
 	Size     int    `json:",omitempty"` // unary: payload bytes; bulk and hol: MiB
-	Conc     int    `json:",omitempty"` // unary: concurrency; idle, slow: connections
+	Conc     int    `json:",omitempty"` // unary: callers; idle, slow: connections
 	Dir      string `json:",omitempty"` // bulk, hol: up or down
-	SlowMS   int    `json:",omitempty"`
-	WarmMS   int
-	DurMS    int
+	SlowMS   int    `json:",omitempty"` // slow: milliseconds that the handler sleeps
+	WarmMS   int    // milliseconds before measuring
+	DurMS    int    // milliseconds measured
 }
 
 // Key names the cell in tables.
@@ -33,7 +33,7 @@ func (c Cell) Key() string {
 
 // limit is when the harness kills a cell's processes.
 func (c Cell) limit() time.Duration {
-	d := time.Duration(c.WarmMS+c.DurMS)*time.Millisecond + 15*time.Second
+	d := c.warm() + c.measured() + 15*time.Second
 	switch c.Scenario {
 	case "idle", "slow":
 		d += 30 * time.Second
@@ -43,25 +43,30 @@ func (c Cell) limit() time.Duration {
 	return d
 }
 
-func cells(scen string, durMS, warmMS int) []Cell {
-	var cs []Cell
-	switch scen {
+func (c Cell) warm() time.Duration     { return time.Duration(c.WarmMS) * time.Millisecond }
+func (c Cell) measured() time.Duration { return time.Duration(c.DurMS) * time.Millisecond }
+
+// cells returns the cells of a scenario.
+func cells(scenario string, durMS, warmMS int) []Cell {
+	switch scenario {
 	case "unary":
+		var all []Cell
 		for _, size := range []int{64, 1024, 16384} {
 			for _, conc := range []int{1, 16, 128} {
-				cs = append(cs, Cell{Scenario: scen, Size: size, Conc: conc, DurMS: durMS, WarmMS: warmMS})
+				all = append(all, Cell{Scenario: scenario, Size: size, Conc: conc, DurMS: durMS, WarmMS: warmMS})
 			}
 		}
+		return all
 	case "bulk":
-		cs = append(cs, Cell{Scenario: scen, Size: 64, Dir: "up", DurMS: durMS}, Cell{Scenario: scen, Size: 64, Dir: "down", DurMS: durMS})
+		return []Cell{{Scenario: scenario, Size: 64, Dir: "up", DurMS: durMS}, {Scenario: scenario, Size: 64, Dir: "down", DurMS: durMS}}
 	case "hol":
-		cs = append(cs, Cell{Scenario: scen, Size: 256, Dir: "up", DurMS: durMS}, Cell{Scenario: scen, Size: 256, Dir: "down", DurMS: durMS})
+		return []Cell{{Scenario: scenario, Size: 256, Dir: "up", DurMS: durMS}, {Scenario: scenario, Size: 256, Dir: "down", DurMS: durMS}}
 	case "connect":
-		cs = append(cs, Cell{Scenario: scen, DurMS: durMS})
+		return []Cell{{Scenario: scenario, DurMS: durMS}}
 	case "idle":
-		cs = append(cs, Cell{Scenario: scen, Conc: 2000})
+		return []Cell{{Scenario: scenario, Conc: 2000}}
 	case "slow":
-		cs = append(cs, Cell{Scenario: scen, Conc: 1000, SlowMS: 200, DurMS: 3 * durMS, WarmMS: warmMS})
+		return []Cell{{Scenario: scenario, Conc: 1000, SlowMS: 200, DurMS: 3 * durMS, WarmMS: warmMS}}
 	}
-	return cs
+	return nil
 }

@@ -2,55 +2,64 @@ package bench
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-func (r *runner) connect(ctx context.Context, c Cell) (map[string]float64, error) {
+const (
+	maxConnects = 2000
+	maxAlone    = 300 // connections made one at a time
+	maxRefused  = 20
+	dialers     = 8  // of connect
+	openers     = 16 // of openMany
+	warmIdle    = 16 // connections that come and go before memory is measured
+	calm        = 100 * time.Millisecond
+)
+
+// connect measures connect, first call and close: one at a time, then many.
+func (r *runner) connect(ctx context.Context, c Cell) (Figures, error) {
 	cl, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	cl.Close()
-	h := &hist{}
-	a, err := r.both()
+	h := new(hist)
+	a, err := r.now()
 	if err != nil {
 		return nil, err
 	}
-	end := time.Now().Add(time.Duration(c.DurMS) * time.Millisecond)
-	for h.n < 300 && time.Now().Before(end) {
+	for end := time.Now().Add(c.measured()); h.n < maxAlone && time.Now().Before(end) && r.errs.Load() < maxRefused; {
 		t := time.Now()
 		cl, err := r.open(ctx)
 		if err != nil {
 			r.fail(err)
-			if r.errs.Load() > 20 {
-				break
-			}
 			continue
 		}
-		h.add(int64(time.Since(t)))
+		h.add(time.Since(t))
 		cl.Close()
 	}
-	b, err := r.both()
+	b, err := r.now()
 	if err != nil {
 		return nil, err
 	}
 	if h.n == 0 {
-		return nil, fmt.Errorf("no connection: %s", r.firstErr)
+		return nil, r.noConnection()
 	}
-	m := map[string]float64{"connect_p50_us": h.q(.5), "connect_p99_us": h.q(.99)}
-	cost(m, a, b, float64(h.n))
+	f := Figures{"connect_p50_us": h.q(.5), "connect_p99_us": h.q(.99), "conns_s": r.dialMany(ctx, c.measured())}
+	f.cost(a, b, float64(h.n))
+	return f, nil
+}
+
+// dialMany returns how many connections a second several dialers make.
+func (r *runner) dialMany(ctx context.Context, d time.Duration) float64 {
 	var n atomic.Int64
-	var wg sync.WaitGroup
-	t0 := time.Now()
-	end = t0.Add(time.Duration(c.DurMS) * time.Millisecond)
-	for range 8 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			for time.Now().Before(end) && n.Load() < 2000 && r.errs.Load() < 50 {
+	var all sync.WaitGroup
+	began := time.Now()
+	for range dialers {
+		all.Go(func() { // ends after d
+			for time.Since(began) < d && n.Load() < maxConnects && r.errs.Load() < 2*maxRefused {
 				cl, err := r.open(ctx)
 				if err != nil {
 					r.fail(err)
@@ -59,25 +68,22 @@ func (r *runner) connect(ctx context.Context, c Cell) (map[string]float64, error
 				cl.Close()
 				n.Add(1)
 			}
-		}()
+		})
 	}
-	wg.Wait()
-	m["conns_s"] = float64(n.Load()) / time.Since(t0).Seconds()
-	return m, nil
+	all.Wait()
+	return float64(n.Load()) / time.Since(began).Seconds()
 }
 
-// openMany opens n connections, 16 at a time.
+// openMany opens n connections, or as many as can be had.
 func (r *runner) openMany(ctx context.Context, n int) []Client {
-	cls := make([]Client, n)
+	clients := make([]Client, n)
 	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			for {
+	var all sync.WaitGroup
+	for range openers {
+		all.Go(func() { // ends when all are open
+			for ctx.Err() == nil && r.errs.Load() < maxLost {
 				i := int(next.Add(1)) - 1
-				if i >= n || ctx.Err() != nil || r.errs.Load() > 100 {
+				if i >= n {
 					return
 				}
 				cl, err := r.open(ctx)
@@ -85,59 +91,58 @@ func (r *runner) openMany(ctx context.Context, n int) []Client {
 					r.fail(err)
 					continue
 				}
-				cls[i] = cl
+				clients[i] = cl
 			}
-		}()
+		})
 	}
-	wg.Wait()
-	out := cls[:0]
-	for _, c := range cls {
-		if c != nil {
-			out = append(out, c)
-		}
-	}
-	return out
+	all.Wait()
+	return slices.DeleteFunc(clients, func(c Client) bool { return c == nil })
 }
 
-func (r *runner) idle(ctx context.Context, c Cell) (map[string]float64, error) {
-	warm := r.openMany(ctx, 16)
-	for _, cl := range warm {
+// idle measures what a connection holds that was used once.
+func (r *runner) idle(ctx context.Context, c Cell) (Figures, error) {
+	for _, cl := range r.openMany(ctx, warmIdle) {
 		cl.Close()
 	}
-	time.Sleep(100 * time.Millisecond)
-	a, err := r.settleBoth()
+	time.Sleep(calm) // what closing started is to end
+	a, err := r.settled()
 	if err != nil {
 		return nil, err
 	}
-	cls := r.openMany(ctx, c.Conc)
-	time.Sleep(300 * time.Millisecond)
-	if _, err = r.settleBoth(); err != nil {
+	clients := r.openMany(ctx, c.Conc)
+	if len(clients) == 0 {
+		return nil, r.noConnection()
+	}
+	time.Sleep(3 * calm)
+	if _, err := r.settled(); err != nil { // twice: finalizers free more
 		return nil, err
 	}
-	time.Sleep(100 * time.Millisecond)
-	b, err := r.settleBoth()
+	time.Sleep(calm)
+	b, err := r.settled()
 	if err != nil {
 		return nil, err
 	}
-	// They must still be alive.
-	p, off := makePayload(64, 0)
-	for i := 0; i < len(cls); i += 1 + len(cls)/20 {
-		if err := r.one(ctx, cls[i], p, off, uint64(i), nil, true); err != nil {
+	r.callSome(ctx, clients)
+	n := float64(len(clients))
+	heap := func(s Snap) float64 { return float64(s.HeapInuse + s.StackInuse) }
+	f := Figures{
+		"conns":              n,
+		"client_kib":         float64(b.client.RSSKiB-a.client.RSSKiB) / n,
+		"server_kib":         float64(b.server.RSSKiB-a.server.RSSKiB) / n,
+		"client_goroutines":  float64(b.client.Goroutines-a.client.Goroutines) / n,
+		"server_goroutines":  float64(b.server.Goroutines-a.server.Goroutines) / n,
+		"heapstack_kib_both": (heap(b.client) + heap(b.server) - heap(a.client) - heap(a.server)) / 1024 / n,
+	}
+	f["both_kib"] = f["client_kib"] + f["server_kib"]
+	return f, nil
+}
+
+// callSome calls on some of the connections: they must still be alive.
+func (r *runner) callSome(ctx context.Context, clients []Client) {
+	p := newPayload(64, 0)
+	for i := 0; i < len(clients); i += 1 + len(clients)/20 {
+		if err := r.one(ctx, clients[i], p, uint64(i), true); err != nil {
 			r.fail(err)
 		}
 	}
-	n := float64(len(cls))
-	if n == 0 {
-		return nil, fmt.Errorf("no connection: %s", r.firstErr)
-	}
-	m := map[string]float64{
-		"conns":              n,
-		"client_kib":         float64(b.cl.RSSKiB-a.cl.RSSKiB) / n,
-		"server_kib":         float64(b.sv.RSSKiB-a.sv.RSSKiB) / n,
-		"client_goroutines":  float64(b.cl.Goroutines-a.cl.Goroutines) / n,
-		"server_goroutines":  float64(b.sv.Goroutines-a.sv.Goroutines) / n,
-		"heapstack_kib_both": (float64(b.cl.HeapInuse+b.cl.StackInuse+b.sv.HeapInuse+b.sv.StackInuse) - float64(a.cl.HeapInuse+a.cl.StackInuse+a.sv.HeapInuse+a.sv.StackInuse)) / 1024 / n,
-	}
-	m["both_kib"] = m["client_kib"] + m["server_kib"]
-	return m, nil
 }

@@ -4,28 +4,31 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// machineBusyUS is the CPU time all processes have used so far (all cores).
-func machineBusyUS() int64 {
+const tick = time.Second / 100 // USER_HZ, the unit of /proc/stat
+
+// machineBusy is the CPU time that all processes have used so far, on all cores; zero
+// where /proc does not say.
+func machineBusy() time.Duration {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	f := strings.Fields(line)
-	var busy int64
-	for i, s := range f {
-		if i == 0 || i == 4 || i == 5 || i > 8 { // idle, iowait, guest
+	var busy time.Duration
+	for i, s := range strings.Fields(line) {
+		if i == 0 || i == 4 || i == 5 || i > 8 { // "cpu", idle, iowait, guests
 			continue
 		}
-		v, _ := strconv.ParseInt(s, 10, 64)
-		busy += v
+		n, _ := strconv.ParseInt(s, 10, 64)
+		busy += time.Duration(n) * tick
 	}
-	return busy * 10000 // USER_HZ 100
+	return busy
 }
 
-func loadavg() string {
+func loadAverage() string {
 	b, _ := os.ReadFile("/proc/loadavg")
 	f := strings.Fields(string(b))
 	if len(f) < 3 {
@@ -36,7 +39,7 @@ func loadavg() string {
 
 func cpuModel() string {
 	b, _ := os.ReadFile("/proc/cpuinfo")
-	for _, l := range strings.Split(string(b), "\n") {
+	for l := range strings.Lines(string(b)) {
 		if k, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(k) == "model name" {
 			return strings.TrimSpace(v)
 		}

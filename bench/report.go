@@ -1,133 +1,110 @@
 package bench
 
 import (
+	"encoding/json"
+	"fmt"
 	"math"
-	"sort"
+	"os"
+	"runtime"
+	"time"
 )
 
-// Row is one cell of one peer in one round.
+const (
+	limitName = "limit-tls"
+	againName = "limit-tls.again" // the second limit run of each pass: the noise gauge
+)
+
+// A Report is what a run found. It is also the form of the JSON file.
+type Report struct {
+	Date, Go, OS, Arch, CPU, Load, Mode, Key string
+	CPUs, Rounds                             int
+	Peers                                    map[string]string // name → notes
+	Rows                                     []Row
+	Summary                                  []Sum
+}
+
+// A Row is one cell of one peer in one round.
 type Row struct {
 	Round  int
 	Cell   Cell
 	Peer   string
 	Result Result
-	// Ratio holds each metric divided by limit-tls's in the same round.
-	Ratio map[string]float64 `json:",omitempty"`
+	Ratio  map[string]float64 `json:",omitempty"` // each figure divided by limit-tls's in the same pass
 }
 
-// Sum is one metric over all rounds.
-type Sum struct {
-	Scenario, Cell, Peer, Metric    string
-	N                               int
-	Median, Min, Max                float64
-	RatioMedian, RatioMin, RatioMax float64
-	Errs, Mismatch                  int64
-	Failures                        []string `json:",omitempty"`
+func newReport(o *options) *Report {
+	r := &Report{
+		Date: time.Now().Format("2006-01-02 15:04"), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+		CPUs: runtime.NumCPU(), CPU: cpuModel(), Mode: o.mode, Key: o.key, Peers: make(map[string]string),
+	}
+	for _, name := range append([]string{limitName}, o.peers...) {
+		if a, err := o.roster.find(name); err == nil {
+			r.Peers[name] = a.Notes()
+		}
+	}
+	return r
 }
 
-// Report is the JSON file.
-type Report struct {
-	Date, Go, OS, Arch, CPU, Load, Mode, Key string
-	CPUs, Rounds                             int
-	Peers                                    map[string]string
-	Rows                                     []Row
-	Summary                                  []Sum
+// finish computes the summary and writes the JSON file, if there is to be one.
+func (r *Report) finish(file string) error {
+	r.Load = loadAverage()
+	r.Summary = summarize(r.Rows)
+	if file == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
 }
 
-// ratios divides by the geometric mean of the pass's two limit runs; the second
-// limit run is divided by the first, which shows the noise.
-func ratios(rows []Row) {
-	first, last := rows[0].Result.M, rows[len(rows)-1].Result.M
-	for i := range rows {
-		rows[i].Ratio = map[string]float64{}
-		for k, v := range rows[i].Result.M {
-			f, l := first[k], last[k]
-			d := math.Sqrt(f * l)
-			if i == len(rows)-1 {
-				d = f
-			} else if f <= 0 || l <= 0 {
-				d = math.Max(f, l)
+// readReports makes one report of the rows of many.
+func readReports(files []string) (*Report, error) {
+	var all *Report
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		r := new(Report)
+		if err := json.Unmarshal(b, r); err != nil {
+			return nil, fmt.Errorf("bench: report %s: %w", f, err)
+		}
+		if all == nil {
+			all = r
+			continue
+		}
+		all.Rows = append(all.Rows, r.Rows...)
+		all.Rounds += r.Rounds
+		all.Load = r.Load
+	}
+	if all == nil {
+		return nil, fmt.Errorf("bench: no report: want the names of JSON files")
+	}
+	all.Summary = summarize(all.Rows)
+	return all, nil
+}
+
+// setRatios divides the figures of one pass by the geometric mean of its two limit
+// runs, which stand first and last. The second limit run is divided by the first: so
+// much noise a ratio of this pass carries.
+func setRatios(pass []Row) {
+	first, last := pass[0].Result.Figures, pass[len(pass)-1].Result.Figures
+	for i := range pass {
+		pass[i].Ratio = make(map[string]float64)
+		for name, v := range pass[i].Result.Figures {
+			f, l := first[name], last[name]
+			limit := math.Sqrt(f * l)
+			switch {
+			case i == len(pass)-1:
+				limit = f
+			case f <= 0 || l <= 0:
+				limit = max(f, l) // one of the limit runs failed
 			}
-			if d > 0 && k != "foreign_cpu" {
-				rows[i].Ratio[k] = v / d
-			}
-		}
-	}
-}
-
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return math.NaN()
-	}
-	s := append([]float64(nil), v...)
-	sort.Float64s(s)
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
-}
-
-func minmax(v []float64) (lo, hi float64) {
-	if len(v) == 0 {
-		return
-	}
-	lo, hi = v[0], v[0]
-	for _, x := range v {
-		lo, hi = math.Min(lo, x), math.Max(hi, x)
-	}
-	return
-}
-
-func summarize(rows []Row) []Sum {
-	type key struct{ s, c, p, m string }
-	vals, rats := map[key][]float64{}, map[key][]float64{}
-	errs, mism := map[key]int64{}, map[key]int64{}
-	fails := map[key][]string{}
-	var keys []key
-	seen := map[key]bool{}
-	for _, r := range rows {
-		pk := key{r.Cell.Scenario, r.Cell.Key(), r.Peer, ""}
-		if !seen[pk] {
-			seen[pk] = true
-			keys = append(keys, pk)
-		}
-		errs[pk] += r.Result.Errs
-		mism[pk] += r.Result.Mismatch
-		if r.Result.Failed != "" {
-			fails[pk] = append(fails[pk], r.Result.Failed)
-		}
-		for m, v := range r.Result.M {
-			k := pk
-			k.m = m
-			vals[k] = append(vals[k], v)
-			if x, ok := r.Ratio[m]; ok {
-				rats[k] = append(rats[k], x)
+			if limit > 0 && name != "foreign_cpu" {
+				pass[i].Ratio[name] = v / limit
 			}
 		}
 	}
-	var out []Sum
-	for _, pk := range keys {
-		var ms []string
-		for k := range vals {
-			if k.s == pk.s && k.c == pk.c && k.p == pk.p {
-				ms = append(ms, k.m)
-			}
-		}
-		sort.Strings(ms)
-		if len(ms) == 0 {
-			out = append(out, Sum{Scenario: pk.s, Cell: pk.c, Peer: pk.p, Errs: errs[pk], Failures: fails[pk]})
-		}
-		for _, m := range ms {
-			k := pk
-			k.m = m
-			s := Sum{Scenario: pk.s, Cell: pk.c, Peer: pk.p, Metric: m, N: len(vals[k]), Median: median(vals[k]), Errs: errs[pk], Mismatch: mism[pk], Failures: fails[pk]}
-			s.Min, s.Max = minmax(vals[k])
-			if len(rats[k]) > 0 {
-				s.RatioMedian = median(rats[k])
-				s.RatioMin, s.RatioMax = minmax(rats[k])
-			}
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -9,37 +9,103 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	if len(t.b) > 1200 {
-		t.b = append([]byte(nil), t.b[len(t.b)-600:]...)
+// runCell runs one cell of one peer in fresh processes.
+func runCell(o *options, peer string, cell Cell, env *Env) Result {
+	a, err := o.roster.find(peer)
+	if err != nil {
+		return Result{Failed: err.Error()}
 	}
-	return len(p), nil
+	if s, ok := a.(Skipper); ok {
+		if why := s.Skip(cell.Scenario, cell.Key()); why != "" {
+			return Result{Failed: "skipped: " + why, Skipped: true}
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cell.limit())
+	defer cancel()
+	j := &job{peer: peer, cert: env.CertFile, key: env.KeyFile}
+	if o.mode == "two" {
+		stop, err := serveCell(ctx, o, j, cell)
+		if err != nil {
+			return Result{Failed: err.Error()}
+		}
+		defer stop()
+	}
+	return callCell(ctx, o, j, cell)
 }
 
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.TrimSpace(t.b))
+// profileOf is the prefix of the profiles of one process.
+func (o *options) profileOf(peer string, c Cell, side string) string {
+	if o.profiles == "" {
+		return ""
+	}
+	return filepath.Join(o.profiles, strings.ReplaceAll(c.Scenario+" "+c.Key(), " ", "-")+"."+peer+"."+side)
 }
 
+const (
+	startTime = 20 * time.Second // for a server to listen
+	stopTime  = 2 * time.Second  // for it to end by itself
+)
+
+// serveCell starts the server process and puts in j how to reach it.
+func serveCell(ctx context.Context, o *options, j *job, cell Cell) (stop func(), err error) {
+	j.profile = o.profileOf(j.peer, cell, "server")
+	s, err := spawn(ctx, append([]string{"serve"}, j.args()...)...)
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	stop = func() {
+		s.stdin.Close() // then the server ends by itself
+		kill := time.AfterFunc(stopTime, func() { s.cmd.Process.Kill() })
+		s.cmd.Wait()
+		kill.Stop()
+		s.out.Close()
+	}
+	s.out.SetReadDeadline(time.Now().Add(startTime))
+	if err := json.NewDecoder(s.out).Decode(&j.ready); err != nil {
+		stop()
+		return nil, fmt.Errorf("server: %w: %s", err, s.err)
+	}
+	return stop, nil
+}
+
+// callCell runs the client process to its end.
+func callCell(ctx context.Context, o *options, j *job, cell Cell) Result {
+	spec, err := json.Marshal(cell)
+	if err != nil {
+		return Result{Failed: err.Error()}
+	}
+	j.cell, j.profile = string(spec), o.profileOf(j.peer, cell, "client")
+	c, err := spawn(ctx, append([]string{"client"}, j.args()...)...)
+	if err != nil {
+		return Result{Failed: "client: " + err.Error()}
+	}
+	defer c.out.Close()
+	var res Result
+	decodeErr := json.NewDecoder(c.out).Decode(&res)
+	c.stdin.Close()
+	waitErr := c.cmd.Wait()
+	switch {
+	case decodeErr != nil && ctx.Err() != nil:
+		return Result{Failed: fmt.Sprintf("HUNG: killed after %v: %s", cell.limit(), c.err)}
+	case decodeErr != nil:
+		return Result{Failed: fmt.Sprintf("client: %v, %v: %s", decodeErr, waitErr, c.err)}
+	}
+	if s := c.err.String(); s != "" && (res.Errs > 0 || res.Failed != "") {
+		res.Note += " stderr: " + s
+	}
+	return res
+}
+
+// A child is a process of this binary.
 type child struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
-	out   *os.File
+	out   *os.File // its descriptor 3
 	err   *tail
 }
 
@@ -52,15 +118,15 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.CommandContext(ctx, exe, args...), out: pr, err: &tail{}}
+	defer pw.Close()
+	c := &child{cmd: exec.CommandContext(ctx, exe, args...), out: pr, err: new(tail)}
 	c.cmd.ExtraFiles = []*os.File{pw}
 	c.cmd.Stderr = c.err
-	c.cmd.WaitDelay = 2 * time.Second
+	c.cmd.WaitDelay = stopTime
 	c.stdin, err = c.cmd.StdinPipe()
 	if err == nil {
 		err = c.cmd.Start()
 	}
-	pw.Close()
 	if err != nil {
 		pr.Close()
 		return nil, err
@@ -68,64 +134,29 @@ func spawn(ctx context.Context, args ...string) (*child, error) {
 	return c, nil
 }
 
-// runCell runs one cell of one peer in fresh processes.
-func runCell(peer string, cell Cell, env *Env, twoProc bool, profiles string) Result {
-	fail := func(f string, a ...any) Result { return Result{Failed: fmt.Sprintf(f, a...)} }
-	a, err := lookup(peer)
-	if err != nil {
-		return fail("%v", err)
+const (
+	tailMost = 1200 // bytes, before the older half goes
+	tailKeep = 600
+)
+
+// A tail keeps the end of what is written to it.
+type tail struct {
+	mu sync.Mutex // protects b
+	b  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if len(t.b) > tailMost {
+		t.b = bytes.Clone(t.b[len(t.b)-tailKeep:])
 	}
-	if s, ok := a.(Skipper); ok {
-		if why := s.Skip(cell.Scenario, cell.Key()); why != "" {
-			return Result{Failed: "skipped: " + why, Skipped: true}
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), cell.limit())
-	defer cancel()
-	base := []string{"-peer", peer, "-cert", env.CertFile, "-key", env.KeyFile}
-	profile := func(side string) []string {
-		if profiles == "" {
-			return base
-		}
-		name := strings.ReplaceAll(cell.Scenario+"-"+cell.Key(), " ", "-") + "." + peer + "." + side
-		return append(slices.Clone(base), "-profile", filepath.Join(profiles, name))
-	}
-	var rd ready
-	if twoProc {
-		s, err := spawn(ctx, append([]string{"serve"}, profile("server")...)...)
-		if err != nil {
-			return fail("server: %v", err)
-		}
-		defer func() {
-			s.stdin.Close() // the server ends by itself ...
-			t := time.AfterFunc(2*time.Second, func() { s.cmd.Process.Kill() })
-			s.cmd.Wait()
-			t.Stop()
-			s.out.Close()
-		}()
-		s.out.SetReadDeadline(time.Now().Add(20 * time.Second))
-		if err := json.NewDecoder(s.out).Decode(&rd); err != nil {
-			return fail("server: %v: %s", err, s.err)
-		}
-	}
-	cj, _ := json.Marshal(cell)
-	c, err := spawn(ctx, append(append([]string{"client"}, profile("client")...), "-addr", rd.Addr, "-ctl", rd.Ctl, "-cell", string(cj))...)
-	if err != nil {
-		return fail("client: %v", err)
-	}
-	defer c.out.Close()
-	var res Result
-	derr := json.NewDecoder(c.out).Decode(&res)
-	c.stdin.Close()
-	werr := c.cmd.Wait()
-	if derr != nil {
-		if ctx.Err() != nil {
-			return fail("HUNG: killed after %v: %s", cell.limit(), c.err)
-		}
-		return fail("client: %v %v: %s", derr, werr, c.err)
-	}
-	if s := c.err.String(); s != "" && (res.Errs > 0 || res.Failed != "") {
-		res.Note += " stderr: " + s
-	}
-	return res
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimSpace(t.b))
 }

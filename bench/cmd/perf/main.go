@@ -1,4 +1,4 @@
-// Command perf runs the RPC benchmark harness with the built-in peers.
+// Command perf measures RPC systems side by side; see the README of this module.
 package main
 
 import (
@@ -6,7 +6,4 @@ import (
 	"github.com/scampbus/scamp-go/bench/peers/all"
 )
 
-func main() {
-	all.Register()
-	bench.Main()
-}
+func main() { bench.Main(all.Peers()...) }

@@ -1,4 +1,4 @@
-// Package all registers every built-in peer.
+// Package all knows every adapter of this module.
 package all
 
 import (
@@ -13,12 +13,12 @@ import (
 	"github.com/scampbus/scamp-go/bench/peers/scamppeer"
 )
 
-// Register registers every built-in peer.
-func Register() {
-	bench.Register(
-		&scamppeer.Adapter{}, &scamppeer.Adapter{Old: true},
+// Peers returns an adapter of each kind, in the order of the tables.
+func Peers() []bench.Adapter {
+	return []bench.Adapter{
+		new(scamppeer.Adapter), &scamppeer.Adapter{Old: true},
 		limit.Adapter{}, limit.Adapter{PerRequest: true}, limit.Text{}, limit.Text{Immediate: true},
 		grpcpeer.Adapter{}, grpcpeer.Adapter{PB: true}, drpcpeer.Adapter{}, connectpeer.Adapter{},
 		natspeer.Adapter{}, netrpcpeer.Adapter{}, httppeer.Adapter{},
-	)
+	}
 }

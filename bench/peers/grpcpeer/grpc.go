@@ -11,7 +11,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -43,8 +42,6 @@ func (rawCodec) Unmarshal(d mem.BufferSlice, v any) error {
 	}
 	return nil
 }
-
-func init() { encoding.RegisterCodecV2(rawCodec{}) }
 
 // Adapter is grpc-raw, or grpc-pb when PB is set.
 type Adapter struct{ PB bool }

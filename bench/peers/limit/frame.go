@@ -81,14 +81,6 @@ func appendHdr(b []byte, n int, typ byte, id uint32) []byte {
 
 type onlyWriter struct{ io.Writer }
 
-type patternSrc struct{ off int }
-
-func (p *patternSrc) Read(b []byte) (int, error) {
-	n := copy(b, bench.Pattern[p.off:])
-	p.off = (p.off + n) % len(bench.Pattern)
-	return n, nil
-}
-
 func sendBody(w *Writer, f *flow, id uint32, dat, end byte, r io.Reader, n int64) error {
 	buf := make([]byte, chunk)
 	var sent int64

@@ -180,7 +180,7 @@ func (s *server) conn(c net.Conn) {
 			downs[id] = f
 			downMu.Unlock()
 			go func() {
-				sendBody(w, f, id, fDownDat, fDownEnd, &patternSrc{}, total)
+				sendBody(w, f, id, fDownDat, fDownEnd, new(bench.Pattern), total)
 				downMu.Lock()
 				if downs[id] == f {
 					delete(downs, id)
@@ -193,7 +193,7 @@ func (s *server) conn(c net.Conn) {
 			c.Write(bench.I64(got))
 			return
 		case fRawDown:
-			io.CopyBuffer(onlyWriter{c}, io.LimitReader(&patternSrc{}, bench.GetI64(body)), make([]byte, 64<<10))
+			io.CopyBuffer(onlyWriter{c}, io.LimitReader(new(bench.Pattern), bench.GetI64(body)), make([]byte, 64<<10))
 			return
 		default:
 			return

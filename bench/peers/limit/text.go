@@ -71,7 +71,7 @@ func (a Text) Serve(env *bench.Env) (bench.Server, error) {
 						case "bench.up":
 							t.sendSmall(&h, bench.I64(m.got), false)
 						case "bench.down":
-							t.sendStream(&h, &patternSrc{}, bench.GetI64(m.body))
+							t.sendStream(&h, new(bench.Pattern), bench.GetI64(m.body))
 						}
 					}()
 					return nil
