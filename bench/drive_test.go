@@ -55,6 +55,18 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// No round begins that would not end within the budget.
+func TestRunKeepsBudget(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.json")
+	err := run(testPeers, []string{"-mode", "one", "-scenarios", "connect", "-peers", "plain", "-rounds", "5", "-dur", "20", "-budget", "1ms", "-key", "ecdsa", "-json", out, "-md", os.DevNull})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := readReports([]string{out}); err != nil || r.Rounds != 1 {
+		t.Errorf("report of a run with 1 ms: %+v, %v, want one round", r, err)
+	}
+}
+
 // One process is enough to look for errors.
 func TestRunOneProcess(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.json")
