@@ -51,7 +51,7 @@ without --timeout ends after rpc.timeout (75 s) without progress.
 
 With --json it prints one object. Always: ok, action. If known: instance, address, fingerprint, ms
 (until the whole reply was there). If ok: size (octets of the body) and the body as body (when it
-is JSON), else text (when it is UTF-8), else base64; envelope if the reply names one. If not:
+is JSON), else text (when it is UTF-8), else base64; envelope if it is not that of the request. If not:
 exit (the exit code) and error, an object with text, ran (yes, no or maybe: whether the request
 was acted upon), advice if there is some, and code and data if the action answered.`,
 		Example: `  scamp --config bus/soa.conf call hello.echo --data '"world"'
@@ -188,11 +188,11 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 	}
 	result := callJSON{Action: o.action}
 	if err == nil && a.json {
-		err = result.take(reply)
+		err = result.take(reply, o.envelope)
 	} else if err == nil {
 		err = a.copyBody(reply, way)
 	}
-	err = whyEnded(ctx, err)
+	err = interrupted(ctx, err)
 	if !a.json {
 		return err
 	}
@@ -206,19 +206,10 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 	return nil
 }
 
-// whyEnded says that a person or --timeout ended the call, if that is why it failed.
-func whyEnded(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(context.Cause(ctx), errInterrupted) && !errors.Is(err, errInterrupted) {
+// interrupted says that a person ended the call, if that is why it failed.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !errors.Is(err, errInterrupted) {
 		return fmt.Errorf("%w: %w", errInterrupted, err)
-	}
-	// The service knows the deadline (PROTOCOL 3.7) and may give up a moment before us.
-	deadline, has := ctx.Deadline()
-	var remote *scamp.RemoteError
-	if has && time.Until(deadline) < 20*time.Millisecond && errors.As(err, &remote) && remote.Code == scamp.CodeTransport {
-		return fmt.Errorf("%w: %w", scamp.ErrTimeout, err)
 	}
 	return err
 }

@@ -35,14 +35,17 @@ type callErrorJSON struct {
 	Advice string          `json:"advice,omitempty"`
 }
 
-// take reads the body of the reply.
-func (c *callJSON) take(reply *scamp.Reply) error {
+// take reads the reply to a request with that envelope.
+func (c *callJSON) take(reply *scamp.Reply, envelope string) error {
 	body, err := reply.Bytes(0)
 	if err != nil {
 		return err
 	}
 	size := len(body)
-	c.Size, c.Envelope = &size, reply.Envelope
+	c.Size = &size
+	if reply.Envelope != envelope {
+		c.Envelope = reply.Envelope
+	}
 	switch {
 	case json.Valid(body):
 		c.Body = body

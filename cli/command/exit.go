@@ -30,7 +30,7 @@ func ExitCode(err error) int {
 	var coded *codedError
 	var remote *scamp.RemoteError
 	var call *scamp.CallError
-	var network net.Error
+	var network *net.OpError
 	switch {
 	case err == nil:
 		return ExitOK
@@ -52,7 +52,7 @@ func ExitCode(err error) int {
 		return ExitNotFound
 	case errors.Is(err, scamp.ErrDenied):
 		return ExitDenied
-	case errors.As(err, &call), errors.Is(err, scamp.ErrNoDial), errors.As(err, &network):
+	case errors.As(err, &call), errors.Is(err, scamp.ErrNoDial), errors.As(err, &network) && network.Op != "listen":
 		return ExitTransport
 	}
 	return ExitFailure

@@ -60,6 +60,7 @@ type provisioned struct {
 	Made        bool   `json:"made"`
 	RuleAdded   bool   `json:"rule_added"`
 	line        int
+	config      string
 }
 
 // provision makes what is missing of a service: its key pair and its rule.
@@ -97,8 +98,8 @@ func provision(cfg *scamp.Config, name string, sectors []string, bits int) (*pro
 		return nil, fmt.Errorf("scamp: provision %s: rules %s: %w", name, rules, err)
 	}
 	return &provisioned{
-		Name: name, Key: place.Key, Cert: place.Cert, Fingerprint: cert.Fingerprint, SHA256: cert.SHA256Text(),
-		Authorized: rules, Rule: rule.text, Made: made, RuleAdded: rule.added, line: rule.line,
+		Name: name, Key: absolute(place.Key), Cert: absolute(place.Cert), Fingerprint: cert.Fingerprint, SHA256: cert.SHA256Text(),
+		Authorized: absolute(rules), Rule: rule.text, Made: made, RuleAdded: rule.added, line: rule.line, config: cfg.File,
 	}, nil
 }
 
@@ -122,6 +123,14 @@ func ruleTokens(sectors []string) ([]string, error) {
 		tokens = append(tokens, sector+":"+class)
 	}
 	return tokens, nil
+}
+
+// absolute is a path that holds from everywhere.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 func exists(path string) bool {
@@ -180,7 +189,11 @@ func (a *app) tellProvision(p *provisioned) error {
 	err := a.printf("%s\t%s\n%[1]s\t%[3]s\n%[4]s\t%[5]s:%[6]d: %[7]s\n", files, clean(p.Key), clean(p.Cert),
 		rule, clean(p.Authorized), p.line, clean(p.Rule))
 	if err == nil {
-		a.say("next: scamp --config FILE serve %s", p.Name)
+		config := ""
+		if p.config != "" {
+			config = " --config " + p.config
+		}
+		a.say("next: scamp%s serve %s", config, p.Name)
 	}
 	return err
 }

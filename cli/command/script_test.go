@@ -1,0 +1,307 @@
+package command_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScripts runs the command as people type it: arguments and input in, output and
+// exit code out, daemons as processes of their own. The scripts are in testdata/script;
+// each has a multicast port of its own in $PORT.
+func TestScripts(t *testing.T) {
+	fixtures, err := filepath.Abs("../../fixtures")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("FIXTURES", fixtures)
+			env.Setenv("PORT", strconv.Itoa(20000+rand.IntN(40000)))
+			env.Setenv("GOCOVERDIR", os.Getenv("GOCOVERDIR"))
+			env.Setenv("GORACE", noExitSleep)
+			env.Values[processes{}] = make(map[string]*process)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exit":   scriptExit,
+			"until":  scriptUntil,
+			"json":   scriptJSON,
+			"append": scriptAppend,
+			"empty":  scriptEmpty,
+			"start":  scriptStart,
+			"await":  scriptAwait,
+			"field":  scriptField,
+			"signal": scriptSignal,
+			"ended":  scriptEnded,
+		},
+	})
+}
+
+// noExitSleep spares a process that the race detector watches the second it would
+// sleep before it exits.
+const noExitSleep = "atexit_sleep_ms=0"
+
+// exitCode is the exit code of a command that was run.
+func exitCode(ts *testscript.TestScript, err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	ts.Fatalf("%v", err)
+	return -1
+}
+
+func number(ts *testscript.TestScript, text string) int {
+	n, err := strconv.Atoi(text)
+	ts.Check(err)
+	return n
+}
+
+// scriptExit is "exit CODE COMMAND...": the command ends with that code.
+func scriptExit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exit CODE COMMAND...")
+	}
+	if got, want := exitCode(ts, ts.Exec(args[1], args[2:]...)), number(ts, args[0]); got != want {
+		ts.Fatalf("exit code of %q: %d, want %d", args[1:], got, want)
+	}
+}
+
+// scriptUntil is "until SECONDS CODE COMMAND...": the command is run again and again
+// until it ends with that code, for so long at most.
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: until SECONDS CODE COMMAND...")
+	}
+	seconds, err := strconv.ParseFloat(args[0], 64)
+	ts.Check(err)
+	began := time.Now()
+	for {
+		got := exitCode(ts, ts.Exec(args[2], args[3:]...))
+		if got == number(ts, args[1]) {
+			return
+		}
+		if took := time.Since(began); took.Seconds() > seconds {
+			ts.Fatalf("exit code of %q: still %d after %v, want %s", args[2:], got, took, args[1])
+		}
+		<-time.After(50 * time.Millisecond) // others want the processor too
+	}
+}
+
+// scriptJSON is "json PATH WANT": the first line of stdout is an object, and the value
+// at PATH, names and numbers joined by dots, prints as WANT. With ! it has no such value.
+func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg && len(args) != 1 || !neg && len(args) != 2 {
+		ts.Fatalf("usage: json PATH WANT, or ! json PATH")
+	}
+	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
+	got, ok := lookUp(ts, line, args[0])
+	switch {
+	case neg && ok:
+		ts.Fatalf("%s in %s: %v, want none", args[0], line, got)
+	case !neg && !ok:
+		ts.Fatalf("%s in %s: none, want %q", args[0], line, args[1])
+	case !neg && fmt.Sprint(got) != args[1]:
+		ts.Fatalf("%s in %s: %v, want %q", args[0], line, got, args[1])
+	}
+}
+
+// lookUp returns the value at a path in JSON.
+func lookUp(ts *testscript.TestScript, text, path string) (any, bool) {
+	var v any
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		ts.Fatalf("%q: %v", text, err)
+	}
+	for name := range strings.SplitSeq(path, ".") {
+		switch in := v.(type) {
+		case map[string]any:
+			next, ok := in[name]
+			if !ok {
+				return nil, false
+			}
+			v = next
+		case []any:
+			i, err := strconv.Atoi(name)
+			if err != nil || i >= len(in) {
+				return nil, false
+			}
+			v = in[i]
+		default:
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// scriptAppend is "append FILE TEXT": the text becomes the last line of the file.
+func scriptAppend(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: append FILE TEXT")
+	}
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	ts.Check(err)
+	_, err = f.WriteString(args[1] + "\n")
+	ts.Check(errors.Join(err, f.Close()))
+}
+
+// scriptEmpty is "empty DIR": there is nothing in it.
+func scriptEmpty(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: empty DIR")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	if !errors.Is(err, os.ErrNotExist) {
+		ts.Check(err)
+	}
+	if len(entries) > 0 {
+		ts.Fatalf("%s: holds %v, want nothing", args[0], entries)
+	}
+}
+
+// processes is the key of the processes that a script started, by name.
+type processes struct{}
+
+// A process was started by a script. Its stdout and stderr are files, NAME.out and
+// NAME.err.
+type process struct {
+	cmd  *exec.Cmd
+	out  string
+	done chan struct{}
+	err  error // of Wait; set before done is closed
+}
+
+func processNamed(ts *testscript.TestScript, name string) *process {
+	p := ts.Value(processes{}).(map[string]*process)[name]
+	if p == nil {
+		ts.Fatalf("no process %q was started", name)
+	}
+	return p
+}
+
+// scriptStart is "start NAME COMMAND...": the command runs until it ends, or until the
+// script does.
+func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: start NAME COMMAND...")
+	}
+	path := args[1]
+	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(filepath.ListSeparator)) {
+		if _, err := os.Stat(filepath.Join(dir, args[1])); err == nil {
+			path = filepath.Join(dir, args[1])
+			break
+		}
+	}
+	p := &process{cmd: exec.Command(path, args[2:]...), out: ts.MkAbs(args[0] + ".out"), done: make(chan struct{})}
+	p.cmd.Dir = ts.MkAbs(".")
+	p.cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR"), "GOCOVERDIR=" + os.Getenv("GOCOVERDIR"), "GORACE=" + noExitSleep}
+	out, err := os.Create(p.out)
+	ts.Check(err)
+	errs, err := os.Create(ts.MkAbs(args[0] + ".err"))
+	ts.Check(err)
+	p.cmd.Stdout, p.cmd.Stderr = out, errs
+	ts.Check(p.cmd.Start())
+	ts.Value(processes{}).(map[string]*process)[args[0]] = p
+	go func() { // ends with the process
+		p.err = p.cmd.Wait()
+		out.Close()
+		errs.Close()
+		close(p.done)
+	}()
+	ts.Defer(func() {
+		p.cmd.Process.Kill()
+		<-p.done
+		if text, err := os.ReadFile(ts.MkAbs(args[0] + ".err")); err == nil && len(text) > 0 {
+			ts.Logf("[stderr of %s]\n%s", args[0], text)
+		}
+	})
+}
+
+// scriptAwait is "await NAME TEXT": the stdout of a process comes to hold the text.
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await NAME TEXT")
+	}
+	p := processNamed(ts, args[0])
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	limit := time.After(20 * time.Second)
+	for ended := false; ; {
+		text, err := os.ReadFile(p.out)
+		ts.Check(err)
+		if bytes.Contains(text, []byte(args[1])) {
+			return
+		}
+		if ended {
+			ts.Fatalf("%s has ended (%v) and printed %q, want %q", args[0], p.err, text, args[1])
+		}
+		select {
+		case <-look.C:
+		case <-p.done:
+			ended = true
+		case <-limit:
+			ts.Fatalf("%s printed %q, want %q", args[0], text, args[1])
+		}
+	}
+}
+
+// scriptField is "field VARIABLE NAME PATH": a variable gets a value of the first line
+// of JSON that a process printed.
+func scriptField(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: field VARIABLE NAME PATH")
+	}
+	text, err := os.ReadFile(processNamed(ts, args[1]).out)
+	ts.Check(err)
+	line, _, _ := strings.Cut(string(text), "\n")
+	v, ok := lookUp(ts, line, args[2])
+	if !ok {
+		ts.Fatalf("%s in %s: none", args[2], line)
+	}
+	ts.Setenv(args[0], fmt.Sprint(v))
+}
+
+// scriptSignal is "signal NAME SIGNAL".
+func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP}
+	if neg || len(args) != 2 || signals[args[1]] == 0 {
+		ts.Fatalf("usage: signal NAME TERM|INT|KILL|STOP")
+	}
+	ts.Check(processNamed(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
+}
+
+// scriptEnded is "ended NAME CODE": the process ends with that code; -1 is a signal.
+func scriptEnded(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ended NAME CODE")
+	}
+	p := processNamed(ts, args[0])
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		ts.Fatalf("%s has not ended", args[0])
+	}
+	if got := exitCode(ts, p.err); got != number(ts, args[1]) {
+		ts.Fatalf("exit code of %s: %d, want %s", args[0], got, args[1])
+	}
+}
