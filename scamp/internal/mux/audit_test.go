@@ -18,12 +18,11 @@ type auditor struct {
 	t    testing.TB
 	name string
 
-	mu     sync.Mutex
-	out    direction // written by the end
-	in     direction // read by it
-	win    int64     // what the peer has announced, 0 before
-	strict bool      // the peer announces no window: 65536 holds
-	bad    bool
+	mu  sync.Mutex
+	out direction // written by the end
+	in  direction // read by it
+	win int64     // what the peer has announced, 0 before
+	bad bool
 }
 
 // A direction is one stream of packets as far as it has come.

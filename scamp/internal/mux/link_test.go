@@ -146,10 +146,9 @@ func TestTLSWritesOfItselfAreBounded(t *testing.T) {
 // A meteredConn sees how it is written to.
 type meteredConn struct {
 	net.Conn
-	mu        sync.Mutex
-	writes    [][]byte
-	deadlines int
-	gate      chan struct{} // a write waits for it; nil if it need not
+	mu     sync.Mutex
+	writes [][]byte
+	gate   chan struct{} // a write waits for it; nil if it need not
 }
 
 func (c *meteredConn) Write(p []byte) (int, error) {
