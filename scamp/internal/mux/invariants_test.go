@@ -245,8 +245,24 @@ func noLockAcrossTheNetwork(t *testing.T) {
 		var left atomic.Int32
 		for _, f := range []func(){
 			func() { e.Send(request(), mux.Body{}, nil) },
-			func() { e.PeerExt(); e.PeerCancels(); e.Unread(); e.Heard(); e.LastIO(); e.LastRead(); e.Err(); e.Now() },
-			func() { o.Started(); o.Ended(); o.Progress(); o.Waiting(); o.CloseSend(); o.Abort("no") },
+			func() {
+				e.PeerExt()
+				e.PeerCancels()
+				e.Unread()
+				e.Heard()
+				e.LastIO()
+				e.LastRead()
+				e.Err()
+				e.Now()
+			},
+			func() {
+				o.Started()
+				o.Ended()
+				o.Progress()
+				o.Waiting()
+				o.CloseSend()
+				o.Abort("no")
+			},
 			func() { m.Progress(); m.Unread(); m.Complete(); m.Read(make([]byte, 10)); m.Discard() },
 			func() { e.Shutdown(100 * time.Millisecond) },
 		} {

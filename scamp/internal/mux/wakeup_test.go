@@ -1,6 +1,7 @@
 package mux_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"testing"
@@ -34,7 +35,7 @@ func TestWorkThatComesDuringTheLastRound(t *testing.T) {
 		{"ACK of a reader", func(_ *end, m *mux.Inbound, _ *mux.Outbound) { io.Copy(io.Discard, inboundReader{m}) }, "ACK 0 3"},
 		{"ACK of what is discarded", func(_ *end, m *mux.Inbound, _ *mux.Outbound) { m.Discard() }, "ACK 0 3"},
 		{"HEADER", func(e *end, _ *mux.Inbound, _ *mux.Outbound) { e.Send(reply(), mux.Body{More: true}, nil) }, "HEADER 1"},
-		{"DATA", func(_ *end, _ *mux.Inbound, o *mux.Outbound) { o.Write(t.Context(), []byte("abc")) }, "DATA 0 3"},
+		{"DATA", func(_ *end, _ *mux.Inbound, o *mux.Outbound) { o.Write(context.Background(), []byte("abc")) }, "DATA 0 3"},
 		{"EOF", func(_ *end, _ *mux.Inbound, o *mux.Outbound) { o.CloseSend() }, "EOF 0"},
 		{"TXERR", func(_ *end, _ *mux.Inbound, o *mux.Outbound) { o.Abort("no") }, "TXERR 0 no"},
 	} {
