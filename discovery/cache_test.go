@@ -254,6 +254,8 @@ func TestCacheReaderKeeps(t *testing.T) {
 		{"a link to a device", func() error { return os.Symlink("/dev/zero", c.path) }, discovery.CacheUnreadable},
 		{"a link to nothing", func() error { return os.Symlink("nothing", c.path) }, discovery.CacheMissing},
 		{"a link to itself", func() error { return os.Symlink(c.path, c.path) }, discovery.CacheUnreadable},
+		{"garbled", func() error { return os.WriteFile(c.path, []byte("\n%%%\nnothing good"), 0o644) }, discovery.CacheUnreadable},
+		{"something else", func() error { return os.WriteFile(c.path, []byte("hello"), 0o644) }, discovery.CacheUnreadable},
 		{"too big", func() error { return os.WriteFile(c.path, bytes.Repeat(good, 20), 0o644) }, discovery.CacheUnreadable},
 	} {
 		if err := errors.Join(os.RemoveAll(c.path), tt.do()); err != nil {

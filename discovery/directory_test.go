@@ -646,3 +646,47 @@ func TestAddRefusesUnsigned(t *testing.T) {
 		t.Errorf("Add: %v: want a *Error", err)
 	}
 }
+
+// TestForgedNewerChangesNothing: a packet with a higher timestamp and a signature
+// that is not good, of another key, or of none.
+func TestForgedNewerChangesNothing(t *testing.T) {
+	d := newDirectory(t, nil)
+	if err := d.Receive(discovery.Datagram{Data: service{}.later(0, 1).datagram()}); err != nil {
+		t.Fatal(err)
+	}
+	newer := service{}.later(time.Hour, 2).announce()
+	stolen := service{key: "other"}.later(time.Hour, 2).announce()
+	for name, text := range map[string][]byte{
+		"octet changed":     bytes.Replace(newer.Packet(), []byte(`echo`), []byte(`ech0`), 1),
+		"signature of zero": textOf(string(newer.JSON()), make([]byte, 256)),
+		"key of another":    bytes.Replace(stolen.Packet(), stolen.Certificate.PEM(), newer.Certificate.PEM(), 1),
+	} {
+		if err := d.Receive(discovery.Datagram{Data: text}); counterOf(err) != "announce_badsig" || held(d) != 1 {
+			t.Errorf("%s: error %v, port %d is held: want announce_badsig and 1", name, err, held(d))
+		}
+	}
+	if err := d.Receive(discovery.Datagram{Data: service{}.later(time.Second, 3).datagram()}); err != nil || held(d) != 3 {
+		t.Errorf("a good one with a lower timestamp than the forged: error %v, port %d is held: want 3", err, held(d))
+	}
+}
+
+// TestWithdrawnAndBack: weight 0 ends routing at once, whatever it lists, and a
+// newer packet restores it.
+func TestWithdrawnAndBack(t *testing.T) {
+	d := newDirectory(t, nil)
+	for i, tt := range []struct{ weight, classes, want string }{
+		{"1", `[["Sample",["echo","",1]]]`, "4"},
+		{"0", `[]`, "0"},
+		{"1", `[["Sample",["echo","",1]]]`, "4"},
+		{"0", `[["Sample",["echo","",1]]]`, "0"}, // old Perl keeps them
+		{"0.5", `[["Sample",["echo","",1]]]`, "4"},
+		{"0", `null`, "0"}, // Rust
+		{"1", `[["Sample",["echo","",1]]]`, "4"},
+	} {
+		packet := signJSON(fmt.Sprintf(`[3,"web:AAECAwQFBgcICQoLDA0ODxAR","main",%s,5000,"beepish+tls://10.0.0.5:4",["json"],%s,%d]`,
+			tt.weight, tt.classes, epoch.UnixMilli()+int64(i)))
+		if err := d.Receive(discovery.Datagram{Data: packet}); err != nil || fmt.Sprint(held(d)) != tt.want {
+			t.Errorf("packet %d, weight %s: error %v, port %d is held: want %s", i, tt.weight, err, held(d), tt.want)
+		}
+	}
+}

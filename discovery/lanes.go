@@ -67,16 +67,3 @@ func (r *refused) has(sum [32]byte) bool {
 	until, ok := r.until[sum]
 	return ok && time.Now().Before(until)
 }
-
-// Budgets that follow from the limits. They bound what announcements cost in
-// memory when each of them is as large as it may be.
-const (
-	octetsPerUnknown = 8 << 10  // of MaxUnknown records together
-	octetsPerKnown   = 64 << 10 // of MaxIdents records of one certificate together
-	octetsPerAction  = 128      // what a parsed action needs beside its text
-)
-
-// cost is what holding a costs, in octets.
-func cost(a *Announcement) int {
-	return len(a.seal.json) + len(a.seal.signature) + octetsPerAction*len(a.Actions)
-}

@@ -1,0 +1,264 @@
+package discovery
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// A CacheCondition says whether a cache file can be used.
+type CacheCondition uint8
+
+// How a cache file may be.
+const (
+	CacheUnread     CacheCondition = iota // not looked at yet
+	CacheFresh                            // loaded, and its writer is alive
+	CacheStale                            // older than CacheMaxAge: its writer is dead
+	CacheMissing                          // not there
+	CacheUnreadable                       // empty, too big, not a file, or not allowed
+)
+
+// String returns the name of c.
+func (c CacheCondition) String() string {
+	names := [...]string{
+		CacheUnread: "not read", CacheFresh: "fresh", CacheStale: "stale",
+		CacheMissing: "missing", CacheUnreadable: "unreadable",
+	}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return "unknown"
+}
+
+// A CacheState says how a cache file is, and what we have of it.
+type CacheState struct {
+	Path      string
+	Condition CacheCondition
+	Since     time.Time     // when it became so
+	Age       time.Duration // since its writer gave the last sign of life; 0 when unknown
+	MaxAge    time.Duration // at which it is stale
+	Err       error         // why it is missing or unreadable
+
+	Loaded  time.Time // when it was last read with success; zero when never
+	Records int       // good records then
+	Bad     int       // records left out then
+}
+
+// String says it in one sentence, for errors and for people.
+func (s CacheState) String() string {
+	text := fmt.Sprintf("cache file %s is %v", s.Path, s.Condition)
+	switch s.Condition {
+	case CacheStale:
+		text += fmt.Sprintf(": written %v ago, want at most %v (is the cache daemon running?)", s.Age.Round(time.Second), s.MaxAge)
+	case CacheMissing, CacheUnreadable:
+		text += fmt.Sprintf(": %v", s.Err)
+	}
+	return text
+}
+
+// trouble returns what errors should say about the file, "" when it is well.
+func (s CacheState) trouble() string {
+	if s.Condition == CacheFresh {
+		return ""
+	}
+	return s.String()
+}
+
+// CacheReaderOptions configure a CacheReader. A nil pointer means the defaults.
+type CacheReaderOptions struct {
+	Log *slog.Logger // nil means silence
+	// PollOnly looks at the file once a second and asks the system for no
+	// notifications, which do not work in synthetic time.
+	PollOnly bool
+	// OnState is called when the condition of the file changes, by the goroutine
+	// that runs Load or Run. Nil means nobody wants to know.
+	OnState func(CacheState)
+}
+
+// A CacheReader keeps a directory in step with a cache file (PROTOCOL 8.3). A
+// file that is stale, missing, empty or broken removes nothing: what was loaded
+// before goes on to count, and State says what is wrong.
+//
+// Load and Run are for one goroutine at a time, State for any.
+type CacheReader struct {
+	d      *Directory
+	opts   CacheReaderOptions
+	report *reporter
+
+	// Owned by the goroutine of Load or Run.
+	file   watchedFile
+	memory CacheMemory
+	sum    [32]byte // of the text loaded last
+	broken error    // why the text read last was not loaded, if so
+
+	mu    sync.Mutex // protects state and id
+	state CacheState
+	id    fileID // of the file looked at last
+}
+
+// NewCacheReader returns a reader that puts what is in the file into d.
+func NewCacheReader(path string, d *Directory, opts *CacheReaderOptions) *CacheReader {
+	if opts == nil {
+		opts = new(CacheReaderOptions)
+	}
+	r := &CacheReader{
+		d:      d,
+		opts:   *opts,
+		report: newReporter(opts.Log, d.limits, d.counters),
+		file:   watchedFile{path: path, max: d.limits.MaxCacheFile},
+		state:  CacheState{Path: path, MaxAge: d.limits.CacheMaxAge},
+	}
+	d.mu.Lock()
+	d.reader = r
+	d.mu.Unlock()
+	return r
+}
+
+// State returns how the file was at the last look, with its age now.
+func (r *CacheReader) State() CacheState {
+	now := r.d.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.state
+	if r.id != (fileID{}) {
+		s.Age = max(now.Sub(r.id.modified()), 0)
+		if s.Condition == CacheFresh && s.Age > s.MaxAge {
+			s.Condition = CacheStale
+		}
+	}
+	return s
+}
+
+// Load looks at the file now and loads it if it changed. The error says why the
+// file cannot be used; what was loaded before still counts then.
+func (r *CacheReader) Load() error {
+	err := r.load()
+	for err == errUnsettled { // somebody is writing it this very moment: at most maxLate times
+		err = r.load()
+	}
+	if err != nil {
+		return err
+	}
+	if s := r.State(); s.Condition != CacheFresh {
+		return errors.New("discovery: " + s.String())
+	}
+	return nil
+}
+
+// load returns errUnsettled when it should be called again soon, and nil or the
+// reason why the file cannot be read otherwise.
+func (r *CacheReader) load() error {
+	id, err := r.file.stat()
+	switch {
+	case err == nil && id == r.file.last:
+		return r.judge(id, r.broken) // it may have become stale
+	case err == nil && r.stale(id):
+		r.judge(id, nil) // not loaded
+		return nil
+	case err != nil:
+		return r.judge(fileID{}, err)
+	}
+	text, id, err := r.file.read()
+	switch {
+	case err == errUnsettled:
+		return err
+	case err == nil && len(text) == 0:
+		err = errors.New("no octet in it: want a cache file")
+	}
+	if err != nil {
+		return r.judge(id, err)
+	}
+	r.file.last, r.broken = id, nil
+	if sum := sha256.Sum256(text); sum != r.sum {
+		if r.broken = r.take(text); r.broken == nil {
+			r.sum = sum
+		}
+	}
+	return r.judge(id, r.broken)
+}
+
+// take puts the text of the file into the directory. Where there is text but not
+// one good record, something is wrong with the file, and nobody is removed.
+func (r *CacheReader) take(text []byte) error {
+	records, bad := r.d.limits.ParseCache(text, &r.memory)
+	for _, e := range bad {
+		r.d.counters.add(countCacheBad, 1)
+		r.report.say(slog.LevelWarn, countCacheBad, "record of the cache file left out",
+			"path", r.file.path, "record", e.Number, "octet", e.Offset, "error", e.Err)
+	}
+	if len(records) == 0 && len(bytes.TrimSpace(text)) > 0 {
+		return fmt.Errorf("no good record in it, %d bad ones: want a cache file", len(bad))
+	}
+	r.d.loadFile(records)
+	now := r.d.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Records, r.state.Bad, r.state.Loaded = len(records), len(bad), now
+	return nil
+}
+
+func (r *CacheReader) stale(id fileID) bool {
+	return r.d.now().Sub(id.modified()) > r.d.limits.CacheMaxAge
+}
+
+// judge notes how the file is and returns err as it should be reported.
+func (r *CacheReader) judge(id fileID, err error) error {
+	condition, counter := CacheFresh, ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		condition, counter = CacheMissing, countCacheUnusable
+	case err != nil:
+		condition, counter = CacheUnreadable, countCacheUnusable
+	case r.stale(id):
+		condition, counter = CacheStale, countCacheStale
+	}
+	if err != nil {
+		err = fmt.Errorf("discovery: cache file %s: %w", r.file.path, err)
+	}
+	r.mu.Lock()
+	before := r.state.Condition
+	changed := condition != before || fmt.Sprint(err) != fmt.Sprint(r.state.Err)
+	r.id = id
+	if changed {
+		r.state.Condition, r.state.Since, r.state.Err = condition, r.d.now(), err
+	}
+	r.mu.Unlock()
+	if !changed {
+		return err
+	}
+	if counter != "" {
+		r.d.counters.add(counter, 1)
+	}
+	if errors.Is(err, errFileTooBig) {
+		r.d.counters.add(countCacheTooBig, 1)
+	}
+	r.tell(before)
+	return err
+}
+
+// tell reports that the condition of the file is not what it was before.
+func (r *CacheReader) tell(before CacheCondition) {
+	s := r.State()
+	switch {
+	case s.Condition != CacheFresh:
+		r.report.say(slog.LevelWarn, countCacheUnusable, "cache file cannot be used: what was read before still counts",
+			"path", s.Path, "condition", s.Condition.String(), "age", s.Age, "error", s.Err)
+	case before != CacheUnread:
+		r.report.say(slog.LevelInfo, countCacheUnusable, "cache file is good again", "path", s.Path, "records", s.Records)
+	}
+	if r.opts.OnState != nil {
+		r.opts.OnState(s)
+	}
+}
+
+// Run keeps the directory in step with the file until ctx ends, and returns
+// why ctx ended. It starts with a Load.
+func (r *CacheReader) Run(ctx context.Context) error {
+	return followFile(ctx, r.file.path, r.opts.PollOnly, r.load)
+}

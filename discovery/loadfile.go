@@ -1,0 +1,124 @@
+package discovery
+
+import (
+	"slices"
+	"time"
+)
+
+// LoadFile makes records all that the cache file holds now: new and changed ones
+// are held, those that were in the file before and are not any more leave it. An
+// instance that is also heard by datagram stays. Records count while they are in
+// the file, whatever their age (PROTOCOL 8.3); the replay rule holds for them,
+// the budgets for datagrams do not. Records past MaxCacheRecords and those
+// without a good signature are left out.
+func (d *Directory) LoadFile(records []*Announcement) {
+	read := make([]*Announcement, len(records))
+	parallel(len(records), func(i int) {
+		a, err := d.limits.reread(records[i])
+		if d.count(err) == nil {
+			read[i] = a
+		}
+	})
+	d.loadFile(slices.DeleteFunc(read, func(a *Announcement) bool { return a == nil }))
+}
+
+// loadFile is LoadFile for records that are exactly what was read and verified.
+func (d *Directory) loadFile(records []*Announcement) {
+	if extra := len(records) - d.limits.MaxCacheRecords; extra > 0 {
+		d.counters.add(countCacheTooBig, extra)
+		records = records[:d.limits.MaxCacheRecords]
+	}
+	now := d.now()
+	rules, ahead := d.lookAhead(records)
+
+	d.mu.Lock()
+	defer d.unlock()
+	d.scan++
+	for i, a := range records {
+		if d.rules != rules {
+			ahead[i] = nil // made under other rules
+		}
+		d.loadLocked(a, ahead[i], now)
+	}
+	for _, in := range d.instances {
+		if in.scan == d.scan-1 && in.scan != 0 {
+			d.leaveFileLocked(in)
+		}
+	}
+	for in := d.pools.file.oldest; in != nil && d.pools.file.kept > d.pools.file.maxKept; {
+		old := in
+		in = in.newer
+		if old.view == nil && !d.inFileLocked(old) {
+			d.forgetLocked(old)
+			d.counters.add(countForgotten, 1)
+		}
+	}
+}
+
+// lookAhead makes the views of records, on all cores and under no lock. It is
+// nil for what the directory seems to hold already.
+func (d *Directory) lookAhead(records []*Announcement) (*Authorized, []*view) {
+	held := make([]bool, len(records))
+	d.mu.Lock()
+	rules := d.rules
+	for i, a := range records {
+		in := d.instances[Instance{SHA256: a.Certificate.SHA256, Ident: a.Ident}]
+		held[i] = in != nil && in.view != nil && in.view.ann == a
+	}
+	d.mu.Unlock()
+	views := make([]*view, len(records))
+	parallel(len(records), func(i int) {
+		if !held[i] {
+			views[i] = d.see(records[i], rules, Live, noObstacle, false)
+		}
+	})
+	return rules, views
+}
+
+// loadLocked takes one record of the file. The view may be nil.
+func (d *Directory) loadLocked(a *Announcement, v *view, now time.Time) {
+	key := Instance{SHA256: a.Certificate.SHA256, Ident: a.Ident}
+	in := d.instances[key]
+	if in == nil {
+		in = &instance{key: key, certificate: a.Certificate, place: -1}
+		d.instances[key] = in
+	}
+	in.seen = d.clock.now()
+	wasInFile := d.scan > 1 && in.scan >= d.scan-1
+	in.scan = d.scan
+	if in.pool == nil || in.pool == &d.pools.file {
+		d.moveLocked(in, &d.pools.file)
+	}
+	future := in.history.future(a.Timestamp, now, d.limits.FutureSkew)
+	switch verdict := in.judge(a, future); verdict {
+	case replaces:
+		if v == nil {
+			v = d.see(a, d.rules, Live, noObstacle, false)
+		}
+		d.noticeLocked(in, a, future)
+		d.holdLocked(in, v, future)
+		if in.heard {
+			d.chargeLocked(in, true)
+		}
+	case repeats:
+		if !wasInFile && in.view.obstacle == foreignLoopback {
+			d.reviewLocked(in, d.rules)
+		}
+	default:
+		d.count(refusalOf(verdict, a))
+	}
+	d.queueLocked(in)
+}
+
+// leaveFileLocked takes in out of the file.
+func (d *Directory) leaveFileLocked(in *instance) {
+	in.seen = d.clock.now()
+	switch {
+	case in.view == nil:
+	case !in.heard:
+		d.dropLocked(in, LeftFile)
+	case d.obstacleLocked(in, in.view.ann) != in.view.obstacle:
+		d.reviewLocked(in, d.rules)
+	}
+	d.queueLocked(in)
+}
