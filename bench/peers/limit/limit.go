@@ -61,6 +61,8 @@ func (a Adapter) Serve(env *bench.Env) (bench.Server, error) {
 	return s, nil
 }
 
+// conn serves one connection. It is one long loop on purpose: a limit pays for no
+// call that it can do without.
 func (s *server) conn(c net.Conn) {
 	defer c.Close()
 	r := bufio.NewReaderSize(c, 16<<10)

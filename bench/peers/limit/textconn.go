@@ -117,6 +117,8 @@ func (t *textConn) ack(no uint64, m *inMsg, flush bool) {
 
 var errWire = errors.New("bad packet")
 
+// read takes packets apart until the connection ends, in one long loop, as the limit
+// does.
 func (t *textConn) read() error {
 	defer func() {
 		t.w.Fail(net.ErrClosed)
