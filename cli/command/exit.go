@@ -133,11 +133,12 @@ func (a *app) report(err error) int {
 	if errors.As(err, &quiet) {
 		return code
 	}
-	text := err.Error()
-	if !strings.HasPrefix(text, "scamp: ") && !strings.HasPrefix(text, "discovery: ") {
-		text = "scamp: " + text
+	for _, text := range errorLines(err) {
+		if !strings.HasPrefix(text, "scamp: ") && !strings.HasPrefix(text, "discovery: ") {
+			text = "scamp: " + text
+		}
+		a.say("%s", text)
 	}
-	a.say("%s", text)
 	var h *hintError
 	for e := err; errors.As(e, &h); e = h.err {
 		a.say("%s", h.hint)
@@ -151,6 +152,25 @@ func (a *app) report(err error) int {
 		a.say("run '%s --help' to see what it takes", path)
 	}
 	return code
+}
+
+// errorLines returns one line for each error that was joined. An error is one line, so
+// that text from the network in it cannot look like another error (THREATS X1).
+func errorLines(err error) []string {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var lines, texts []string
+		for _, e := range joined.Unwrap() {
+			lines = append(lines, errorLines(e)...)
+			texts = append(texts, e.Error())
+		}
+		if strings.Join(texts, "\n") == err.Error() {
+			return lines
+		}
+	}
+	if inner := errors.Unwrap(err); inner != nil && inner.Error() == err.Error() {
+		return errorLines(inner)
+	}
+	return []string{strings.ReplaceAll(err.Error(), "\n", "; ")}
 }
 
 // A quietError was told already.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -56,5 +57,25 @@ func TestExitCode(t *testing.T) {
 				t.Errorf("ExitCode(%v): %d, want %d", tt.err, got, tt.want)
 			}
 		})
+	}
+}
+
+func TestErrorLines(t *testing.T) {
+	one, two := errors.New("one"), errors.New("two\nscamp: forged")
+	for _, tt := range []struct {
+		err  error
+		want []string
+	}{
+		{one, []string{"one"}},
+		{two, []string{"two; scamp: forged"}},
+		{errors.Join(one, two), []string{"one", "two; scamp: forged"}},
+		{errors.Join(errors.Join(one, one), two), []string{"one", "one", "two; scamp: forged"}},
+		{fmt.Errorf("x: %w", errors.Join(one, two)), []string{"x: one; two; scamp: forged"}},
+		{fmt.Errorf("%w: %w", one, two), []string{"one: two; scamp: forged"}},
+		{fmt.Errorf("%w", errors.Join(one, one)), []string{"one", "one"}},
+	} {
+		if got := command.ErrorLines(tt.err); !slices.Equal(got, tt.want) {
+			t.Errorf("ErrorLines(%q): %q, want %q", tt.err, got, tt.want)
+		}
 	}
 }

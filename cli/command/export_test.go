@@ -10,12 +10,13 @@ import (
 
 // What is tested apart from the command, because arguments reach only a part of it.
 var (
-	SplitWords  = splitWords
-	Clean       = clean
-	JSONLine    = jsonLine
-	Translate   = translate
-	RuleTokens  = ruleTokens
-	ParseAction = parseProgram
+	SplitWords = splitWords
+	Clean      = clean
+	JSONLine   = jsonLine
+	Translate  = translate
+	RuleTokens = ruleTokens
+	ErrorLines = errorLines
+	NewLogger  = newLogger
 )
 
 // Widen is widen for a certificate, with its result taken apart.

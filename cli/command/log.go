@@ -23,7 +23,9 @@ func newLogger(w io.Writer, level string, json bool) (*slog.Logger, error) {
 	if !ok {
 		return nil, usagef("--log-level %q: want debug, info, warn, error or off", level)
 	}
-	if !json {
+	if json {
+		w = jsonWriter{w}
+	} else {
 		w = zerolog.ConsoleWriter{Out: w, NoColor: true, TimeFormat: "15:04:05"}
 	}
 	return slog.New(zerolog.NewSlogHandler(zerolog.New(w).Level(l))), nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -129,20 +130,37 @@ func jsonLine(v any) ([]byte, error) {
 	if err := e.Encode(v); err != nil {
 		return nil, fmt.Errorf("scamp: output: %w", err)
 	}
-	var line []byte
-	for text := b.Bytes(); len(text) > 0; {
+	return escapeJSON(b.Bytes()), nil
+}
+
+// escapeJSON escapes what does not print in lines of JSON. That is only inside of
+// strings: the rest is ASCII.
+func escapeJSON(text []byte) []byte {
+	line := make([]byte, 0, len(text))
+	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)
-		if r == '\n' || unicode.IsPrint(r) {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
 			line = append(line, text[:n]...)
-		} else if r > 0xffff {
-			r -= 0x10000
-			line = fmt.Appendf(line, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
-		} else {
-			line = fmt.Appendf(line, `\u%04x`, r) // only inside of strings: the rest is ASCII
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			line = fmt.Appendf(line, `\u%04x\u%04x`, high, low)
+		default:
+			line = fmt.Appendf(line, `\u%04x`, r)
 		}
 		text = text[n:]
 	}
-	return line, nil
+	return line
+}
+
+// A jsonWriter escapes what does not print in lines of JSON, each of them one Write.
+type jsonWriter struct{ w io.Writer }
+
+func (j jsonWriter) Write(line []byte) (int, error) {
+	if _, err := j.w.Write(escapeJSON(line)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // A table is rows of text, aligned on a terminal and separated by tabs in a pipe.

@@ -3,6 +3,7 @@ package command_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"unicode"
@@ -101,4 +102,31 @@ func FuzzJSONLine(f *testing.F) {
 			t.Fatalf("%q: read back as %q", text, got)
 		}
 	})
+}
+
+// A line of the log is a line, whatever an instance calls itself (THREATS X1).
+func TestLogLinesAreWhole(t *testing.T) {
+	const hostile = "x\n\x1b[2J\u009b\u202e\U000e0001\xff\x7f\""
+	for _, isJSON := range []bool{true, false} {
+		var out bytes.Buffer
+		log, err := command.NewLogger(command.NewSafeWriter(&out), "debug", isJSON)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Info("instance added", "ident", hostile, "error", errors.New(hostile))
+		log.With("ident", hostile).WithGroup("g").Warn("gone", "why", hostile)
+		lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+		if len(lines) != 2 {
+			t.Errorf("JSON %v: %d lines, want 2: %q", isJSON, len(lines), lines)
+		}
+		for _, line := range lines {
+			if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(line) {
+				t.Errorf("JSON %v: %q, want only what prints", isJSON, line)
+			}
+			var fields map[string]any
+			if err := json.Unmarshal([]byte(line), &fields); isJSON && err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+		}
+	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
 )
 
@@ -115,13 +114,13 @@ func (o *serveOptions) check() error {
 
 // register gives the service its actions and returns their names.
 func (o *serveOptions) register(svc *scamp.Service, name string) (names []string, err error) {
+	class := cmp.Or(o.class, name)
+	if len(o.builtin) > 0 && !className.MatchString(class) {
+		return nil, &usageError{"scamp serve", fmt.Errorf("class %q of the built-in actions: want letters, digits and '_' with dots between, set with --class", class)}
+	}
 	for _, b := range o.builtin {
-		action := cmp.Or(o.class, name) + "." + b
-		if _, err := discovery.ParseAction(action); err != nil {
-			return nil, hint(err, "choose a class for the built-in actions with --class")
-		}
-		svc.Handle(action, builtins[b](name), nil)
-		names = append(names, action)
+		svc.Handle(class+"."+b, builtins[b](name), nil)
+		names = append(names, class+"."+b)
 	}
 	for _, p := range o.programs {
 		svc.Handle(p.name, p.serve, nil)

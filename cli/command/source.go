@@ -132,10 +132,12 @@ func (a *app) hear(ctx context.Context, cfg *scamp.Config, c *catalog) error {
 	<-listen.Done()
 	carrier.Close()
 	work.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	switch why := context.Cause(ctx); {
+	case errors.Is(why, context.DeadlineExceeded):
+		return exitf(ExitTimeout, "scamp: --timeout %v is over before everybody could be heard, want at least %v", a.timeout, warmUp)
+	default:
+		return why
 	}
-	return nil
 }
 
 // finish tells of a stale cache, and fails for it unless the file was asked for by
