@@ -103,6 +103,27 @@ func TestTargetsExist(t *testing.T) {
 	}
 }
 
+// A report says when the machine was not quiet, and only then.
+func TestReportTellsForeignLoad(t *testing.T) {
+	for _, tt := range []struct {
+		loads []float64
+		want  string
+	}{
+		{nil, ""},
+		{[]float64{0.05, 0.9, 0.01}, ""},
+		{[]float64{0.05, 0.5, 0.6}, "other processes used 50 % of it"},
+	} {
+		var r Report
+		for _, v := range tt.loads {
+			r.Rows = append(r.Rows, Row{Result: Result{Figures: Figures{"foreign_cpu": v}}})
+		}
+		got := r.text()
+		if strings.Contains(got, "Not a quiet machine") != (tt.want != "") || !strings.Contains(got, tt.want) {
+			t.Errorf("report with foreign loads %v:\n%s\nwant %q", tt.loads, got, tt.want)
+		}
+	}
+}
+
 func TestShort(t *testing.T) {
 	for _, tt := range []struct {
 		in   float64

@@ -47,6 +47,9 @@ func (r *Report) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Run %s, %s %s/%s, %d CPUs (%s), %s-process mode, %s certificate, %d rounds, load average at the end %s.\n\n",
 		r.Date, r.Go, r.OS, r.Arch, r.CPUs, r.CPU, r.Mode, r.Key, r.Rounds, r.Load)
+	if busy := r.foreign(); busy > quiet {
+		fmt.Fprintf(&b, "**Not a quiet machine**: other processes used %.0f %% of it. What is measured in time means little; counts and CPU per operation mean more.\n\n", 100*busy)
+	}
 	writeTargets(&b, r.Summary)
 	writeEssence(&b, r.Summary)
 	b.WriteString("Each figure below: median (ratio to limit-tls in the same pass: median [min-max]).\n")
@@ -54,6 +57,20 @@ func (r *Report) text() string {
 		writeCell(&b, r.Summary, c)
 	}
 	return b.String()
+}
+
+const quiet = 0.1 // share of the machine that others may use
+
+// foreign is what other processes used of the machine, as the median of all rows.
+func (r *Report) foreign() float64 {
+	var all []float64
+	for _, row := range r.Rows {
+		if v, ok := row.Result.Figures["foreign_cpu"]; ok {
+			all = append(all, v)
+		}
+	}
+	median, _, _ := spread(all)
+	return median
 }
 
 // writeEssence writes one line of ratios for each peer, without columns that nobody
