@@ -115,13 +115,13 @@ func manyRequests(p *Probe) Result {
 func smallDuringLarge(p *Probe) Result {
 	large := &stalled{r: p.Request(), body: text(4 << 20)}
 	p.Send(large.r.Head())
-	p.uploadTo(large, 1<<20, p.run.Timeout)
+	p.uploadTo(large, 1<<20, p.run.Timeout, nil)
 	if large.sent < 1<<20 {
 		return p.Miss("stopped after %d octets; %s", large.sent, p.state())
 	}
 	if problem := p.StillUsable(); problem != "" {
 		return p.Miss("during the large one %s", problem)
 	}
-	p.uploadWhile(large, p.run.Timeout)
+	p.upload(large)
 	return p.passUnless("both were served", p.ExpectEcho(large.r, large.body))
 }

@@ -97,8 +97,8 @@ type stalled struct {
 	sent int // octets of body that went out
 }
 
-// stall asks for an echo and holds back all ACKs until nothing more comes. It fails
-// when no reply begins.
+// stall asks for an echo and holds back all ACKs until the window, or the one in ext, is
+// full and nothing more comes. It fails when no reply begins.
 func (p *Probe) stall(octets int, ext string) (s *stalled, problem string) {
 	p.holdAcks = true
 	s = &stalled{r: p.Request(), body: text(octets)}
@@ -106,28 +106,37 @@ func (p *Probe) stall(octets int, ext string) (s *stalled, problem string) {
 		s.r.With("ext", ext)
 	}
 	p.Send(s.r.Head())
-	p.uploadWhile(s, p.quiet())
-	p.Await(func() bool { return p.reply(s.r.ID) != nil })
-	if s.m = p.reply(s.r.ID); s.m == nil {
+	full := func() bool {
+		s.m = p.reply(s.r.ID)
+		return s.m != nil && (s.m.Ended || len(s.m.Body) >= int(p.window))
+	}
+	p.uploadTo(s, len(s.body), p.run.Timeout, full)
+	p.Await(full)
+	if s.m == nil {
 		return s, "no reply began; " + p.state()
 	}
+	// It may have been all that there was: one that oversteps needs something to send.
+	p.uploadTo(s, len(s.body), p.quiet(), nil)
 	p.settle(func() int { return len(s.m.Body) })
 	return s, ""
 }
 
-// uploadWhile sends what is left of the body as long as ACKs make room, waiting for
-// each at most so long, and then the end of the request.
-func (p *Probe) uploadWhile(s *stalled, patience time.Duration) {
-	p.uploadTo(s, len(s.body), patience)
-}
+// upload sends what is left of the body as ACKs make room, and then the end of the
+// request.
+func (p *Probe) upload(s *stalled) { p.uploadTo(s, len(s.body), p.run.Timeout, nil) }
 
-// uploadTo is uploadWhile for the first octets of the body.
-func (p *Probe) uploadTo(s *stalled, upTo int, patience time.Duration) {
+// uploadTo is upload for the first octets of the body. It gives up when no ACK made room
+// for so long, and when stop, if there is one, holds.
+func (p *Probe) uploadTo(s *stalled, upTo int, patience time.Duration, stop func() bool) {
 	const chunk, window = 16384, 65536
 	for s.sent < upTo {
 		n := min(chunk, upTo-s.sent)
-		room := func() bool { return s.sent+n-int(p.lastAck(s.r.No)) <= window }
-		if !p.awaitFor(patience, room) || p.writeErr != nil {
+		stopped := false
+		p.awaitFor(patience, func() bool {
+			stopped = stop != nil && stop()
+			return stopped || s.sent+n-int(p.lastAck(s.r.No)) <= window
+		})
+		if stopped || p.err != nil || p.writeErr != nil || s.sent+n-int(p.lastAck(s.r.No)) > window {
 			return
 		}
 		p.Send(s.r.Data(s.body[s.sent : s.sent+n]))
@@ -149,6 +158,6 @@ func (p *Probe) release(s *stalled) (problem string) {
 	if n := uint64(len(s.m.Body)); n > p.acked[s.m.No] && !s.m.Ended {
 		p.Send(ack(s.m.No, strconv.FormatUint(n, 10)))
 	}
-	p.uploadWhile(s, p.run.Timeout)
+	p.upload(s)
 	return p.ExpectEcho(s.r, s.body)
 }

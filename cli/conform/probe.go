@@ -61,11 +61,21 @@ func (p *Probe) Quiet() bool {
 }
 
 // quiet is how long nothing must come to count as nothing.
-func (p *Probe) quiet() time.Duration { return min(p.run.Timeout/10, 300*time.Millisecond) }
+func (p *Probe) quiet() time.Duration { return min(p.run.Timeout/3, 300*time.Millisecond) }
 
-// Expect waits for the reply to r to end. The problem is empty if it is there.
+// maxRounds bounds how often a wait begins again because something came.
+const maxRounds = 20
+
+// Expect waits for the reply to r to end, at most the timeout after the latest packet
+// that came. The problem is empty if it is there.
 func (p *Probe) Expect(r *Request) (reply *Message, problem string) {
-	p.Await(func() bool { m := p.reply(r.ID); return m != nil && m.Ended })
+	ended := func() bool { m := p.reply(r.ID); return m != nil && m.Ended }
+	for range maxRounds {
+		before := p.run.watch.packets
+		if p.Await(ended) || p.run.watch.packets == before {
+			break
+		}
+	}
 	m := p.reply(r.ID)
 	switch {
 	case m == nil:
@@ -187,22 +197,26 @@ func (p *Probe) gets(r *Request, octets, body string) Result {
 
 // ignored sends octets to which nothing must come but that the connection goes on.
 func (p *Probe) ignored(octets string) Result {
-	p.Send(octets)
 	before := len(p.messages)
-	if !p.Quiet() {
-		if p.err != nil || len(p.messages) > before {
-			return p.Miss("%s after %s", p.state(), p.latest())
-		}
+	p.Send(octets)
+	if !p.Quiet() && (p.err != nil || len(p.messages) > before) {
+		return p.Miss("%s; %s", p.state(), p.since(before))
 	}
-	return p.passUnless("nothing came, and the connection is usable", p.StillUsable())
+	if problem := p.StillUsable(); problem != "" {
+		return p.Miss("%s", problem)
+	}
+	if len(p.messages) > before+1 {
+		return p.Miss("%s", p.since(before))
+	}
+	return p.Pass("nothing came, and the connection is usable")
 }
 
-// latest describes the latest message of the service.
-func (p *Probe) latest() string {
-	if len(p.messages) == 0 {
-		return "no message"
+// since describes the message of the service that came after so many.
+func (p *Probe) since(before int) string {
+	if len(p.messages) <= before {
+		return "no message came"
 	}
-	return p.messages[len(p.messages)-1].String()
+	return "a message came: " + p.messages[before].String()
 }
 
 // refused wants the reply to r to be an error, and the connection to go on. Without

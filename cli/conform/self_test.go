@@ -52,9 +52,10 @@ var echo = conform.Action{Name: "Sample.echo"}
 
 // TestConformance judges a service of ours by every case.
 func TestConformance(t *testing.T) {
+	t.Parallel() // it mostly waits
 	addr, cert := serveOurs(t)
 	card, err := conform.Run(t.Context(), conform.Options{
-		Addr: addr, Action: echo, Hostile: true, Timeout: 2 * time.Second,
+		Addr: addr, Action: echo, Hostile: true, Timeout: 10 * time.Second,
 		Verify: func(der []byte) error {
 			if !bytes.Equal(der, cert.DER) {
 				return errors.New("another certificate")
