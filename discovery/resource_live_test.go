@@ -1,0 +1,152 @@
+//go:build resource && linux
+
+package discovery_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// least returns the shortest processor time that f takes in a few tries, on all
+// cores together: other things that the machine does have no part in it.
+func least(tries int, f func()) time.Duration {
+	best := time.Hour
+	for range tries {
+		start := processTime()
+		f()
+		best = min(best, processTime()-start)
+	}
+	return best
+}
+
+func processTime() time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &now); err != nil {
+		panic(err)
+	}
+	return time.Duration(now.Nano())
+}
+
+// TestResourceColdLoad holds DESIGN 7: to start with a file costs at most 1.5 times
+// its signature checks, both on all cores.
+func TestResourceColdLoad(t *testing.T) {
+	text, q := cacheOfMany(), discovery.Query{Action: "Common.ping"}
+	ratio := 10.0
+	for range 5 { // the two take turns, so that both see the machine alike
+		load := least(1, func() {
+			d := newDirectory(t, nil)
+			records, _ := discovery.ParseCache(text)
+			discovery.LoadParsed(d, records)
+			if n := len(d.Find(q)); n != 10_000 {
+				t.Fatalf("%d services are found: want 10,000", n)
+			}
+		})
+		var records []*discovery.Announcement
+		for _, a := range manyServices() {
+			record, err := discovery.Limits{}.ParseRecord(a.Record())
+			if err != nil {
+				t.Fatal(err)
+			}
+			records = append(records, record)
+		}
+		check := least(1, func() {
+			discovery.Parallel(len(records), func(i int) { records[i].Verify() })
+		})
+		t.Logf("load %v, signatures %v", load, check)
+		ratio = min(ratio, float64(load)/float64(check))
+	}
+	if ratio > 1.5 {
+		t.Errorf("a cold load costs %.2f times its signature checks: want at most 1.5", ratio)
+	}
+}
+
+// TestResourceReload holds DESIGN 7: a file that is touched and not changed costs at
+// most a hash of it, and the reading.
+func TestResourceReload(t *testing.T) {
+	text := cacheOfMany()
+	path := filepath.Join(t.TempDir(), "discovery")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := newDirectory(t, &discovery.DirectoryOptions{Now: time.Now})
+	r := discovery.NewCacheReader(path, d, nil)
+	if err := r.Load(); err != nil {
+		t.Fatal(err)
+	}
+	read := least(5, func() {
+		again, _ := os.ReadFile(path)
+		sha256.Sum256(again)
+	})
+	i := 0
+	reload := least(5, func() {
+		i++
+		now := time.Now().Add(time.Duration(i) * time.Millisecond)
+		os.Chtimes(path, now, now)
+		if err := r.Load(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if reload > 2*read+5*time.Millisecond {
+		t.Errorf("reloading an unchanged file takes %v, reading and hashing it %v", reload, read)
+	}
+}
+
+// TestResourceFind holds DESIGN 7: at most 200 ns among 10,000 services.
+func TestResourceFind(t *testing.T) {
+	d := newDirectory(t, nil)
+	records, _ := discovery.ParseCache(cacheOfMany())
+	discovery.LoadParsed(d, records)
+	for _, q := range []discovery.Query{{Action: "Service7777.hello"}, {Action: "Common.ping"}, {Action: "Nobody.does"}} {
+		const n = 100_000
+		each := least(5, func() {
+			for range n {
+				d.Find(q)
+			}
+		}) / n
+		if each > 200*time.Nanosecond {
+			t.Errorf("Find of %v takes %v: want at most 200ns", q, each)
+		}
+	}
+}
+
+// TestResourceStrangers is THREATS D19: however many idents a stranger makes up,
+// they cost a bounded amount of memory, and nobody else his place.
+func TestResourceStrangers(t *testing.T) {
+	const strangers = 3000
+	packets := make([][]byte, strangers)
+	for i := range packets {
+		packets[i] = service{key: "other", ident: fmt.Sprintf("stranger%06d:AAECAwQFBgcICQoLDA0ODxAR", i)}.announce().Packet()
+	}
+	synctest.Test(t, func(t *testing.T) { // nobody expires meanwhile
+		d := newDirectory(t, nil)
+		d.Add(service{ident: "known"}.announce())
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for _, p := range packets {
+			a, err := discovery.Parse(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Add(a)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
+			t.Errorf("%d idents of a stranger cost %d KiB: want at most 16 MiB", strangers, grown>>10)
+		}
+		if s := d.Stats(); s.Unauthorized != 1024 || s.Instances != 1 || s.Counters["announce_over_budget"] != strangers-1024 {
+			t.Errorf("%+v: want 1,024 strangers held, and the known service", s)
+		}
+	})
+}
