@@ -52,7 +52,7 @@ func dataCases() []Case {
 			Run: func(p *Probe) Result {
 				r := p.Request()
 				p.Send(r.Head() + r.Data(text(1000)))
-				p.awaitFor(p.quiet(), func() bool { return p.reply(r.ID) != nil })
+				p.awaitFor(p.run.Quiet, func() bool { return p.reply(r.ID) != nil })
 				early := p.reply(r.ID) != nil
 				p.Send(r.EOF())
 				if problem := p.ExpectEcho(r, text(1000)); problem != "" {

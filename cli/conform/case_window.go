@@ -116,7 +116,7 @@ func (p *Probe) stall(octets int, ext string) (s *stalled, problem string) {
 		return s, "no reply began; " + p.state()
 	}
 	// It may have been all that there was: one that oversteps needs something to send.
-	p.uploadTo(s, len(s.body), p.quiet(), nil)
+	p.uploadTo(s, len(s.body), p.run.Quiet, nil)
 	p.settle(func() int { return len(s.m.Body) })
 	return s, ""
 }
@@ -148,7 +148,7 @@ func (p *Probe) uploadTo(s *stalled, upTo int, patience time.Duration, stop func
 
 // settle waits until count stays the same for a while.
 func (p *Probe) settle(count func() int) {
-	for last := count(); p.awaitFor(p.quiet(), func() bool { return count() != last }); last = count() {
+	for last := count(); p.awaitFor(p.run.Quiet, func() bool { return count() != last }); last = count() {
 	}
 }
 

@@ -63,7 +63,7 @@ func never(c Case, r rule) Case {
 		// that is acknowledged, an echo, a refusal.
 		a, b := p.Request(), p.Request().With("action", `"Conform.noSuchAction"`)
 		p.Send(a.Head() + a.Data(text(40000)))
-		p.awaitFor(p.quiet(), func() bool { return p.lastAck(a.No) == 40000 })
+		p.awaitFor(p.run.Quiet, func() bool { return p.lastAck(a.No) == 40000 })
 		p.Send(a.EOF() + b.All(text(100)))
 		p.Expect(a)
 		p.Expect(b)

@@ -184,7 +184,7 @@ var informative = []string{"6.3-h", "4.1-b", "4.2-z", "3.7-c"}
 func judge(t *testing.T, y *toy, timeout time.Duration, cases []conform.Case) *conform.Card {
 	t.Helper()
 	card, err := conform.Run(t.Context(), conform.Options{
-		Addr: y.ln.Addr().String(), Action: echo, Hostile: true, Timeout: timeout,
+		Addr: y.ln.Addr().String(), Action: echo, Hostile: true, Timeout: timeout, Quiet: 200 * time.Millisecond,
 	}, cases)
 	if err != nil {
 		t.Error(err)

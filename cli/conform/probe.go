@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // A Probe is what a case works with: a connection to the service, and notes of what
@@ -56,12 +55,9 @@ func (p *Probe) Await(cond func() bool) bool { return p.await(cond) }
 // connection is still there.
 func (p *Probe) Quiet() bool {
 	before := p.run.watch.packets
-	p.awaitFor(p.quiet(), func() bool { return false })
+	p.awaitFor(p.run.Quiet, func() bool { return false })
 	return p.run.watch.packets == before && p.err == nil
 }
-
-// quiet is how long nothing must come to count as nothing.
-func (p *Probe) quiet() time.Duration { return min(p.run.Timeout/3, 300*time.Millisecond) }
 
 // maxRounds bounds how often a wait begins again because something came.
 const maxRounds = 20

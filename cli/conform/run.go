@@ -15,6 +15,7 @@ type Options struct {
 	Addr    string        // "host:port"
 	Action  Action        // returns the body of a request unchanged, and needs no ticket
 	Timeout time.Duration // for each thing waited for; zero means 5 s
+	Quiet   time.Duration // how long nothing must come to count as nothing; zero means 300 ms
 	Hostile bool          // also cases that may crash or burden a fragile service
 
 	// Verify compares the certificate that the service shows, its DER. It runs inside
@@ -70,6 +71,9 @@ const witnessLife = 60 * time.Second
 func Run(ctx context.Context, opts Options, cases []Case) (*Card, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 5 * time.Second
+	}
+	if opts.Quiet <= 0 {
+		opts.Quiet = min(opts.Timeout, 300*time.Millisecond)
 	}
 	opts.Action = opts.Action.withDefaults()
 	r := &run{Options: opts, watch: new(watch)}

@@ -55,7 +55,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel() // it mostly waits
 	addr, cert := serveOurs(t)
 	card, err := conform.Run(t.Context(), conform.Options{
-		Addr: addr, Action: echo, Hostile: true, Timeout: 10 * time.Second,
+		Addr: addr, Action: echo, Hostile: true, Timeout: 10 * time.Second, Quiet: 100 * time.Millisecond,
 		Verify: func(der []byte) error {
 			if !bytes.Equal(der, cert.DER) {
 				return errors.New("another certificate")

@@ -73,7 +73,7 @@ type session struct {
 	next     uint64            // number of our next message
 	nextID   uint64            // id of our next request
 	octets   map[uint64]uint64 // message of ours → octets of body
-	acked    map[uint64]uint64 // message of the service → count in our latest ACK
+	acked    map[uint64]uint64 // message of the service → largest count in our ACKs
 	asked    map[string]int    // request id → requests without a reply
 	window   uint64            // octets per message we will take without an ACK
 	mayPing  bool              // we sent PING or ext, so the service may send PING
@@ -106,7 +106,7 @@ func (s *session) sending(octets string) {
 			s.octets[p.MsgNo] += uint64(len(p.Body))
 		case packet.KindACK:
 			if n, err := packet.ParseAck(p.Body); err == nil {
-				s.acked[p.MsgNo] = n
+				s.acked[p.MsgNo] = max(s.acked[p.MsgNo], n) // one that moves back takes nothing back
 			}
 		case packet.KindPING:
 			s.mayPing = true
