@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/netip"
-	"slices"
 	"sync"
 	"time"
 )
@@ -30,19 +28,6 @@ type AnnouncerOptions struct {
 	Log    *slog.Logger     // nil means silence
 }
 
-// Content is what a service says about itself. The Announcer keeps it: it must
-// not be changed after it was given away.
-type Content struct {
-	Ident     string
-	Sector    string   // of actions that name none; zero means main
-	Weight    int      // zero means 1: to ask for no work there is Withdraw
-	Envelopes []string // of actions that name none
-	Actions   []Action
-	// Addresses are the URIs of the listeners. A packet carries the one with the
-	// address of its interface, else the first (PROTOCOL 12.1).
-	Addresses []string
-}
-
 // An Announcer tells everybody what one service instance offers (PROTOCOL 7.7).
 // It signs when the content changes and repeats the same octets otherwise. Run
 // sends; the other methods may be called by any goroutine, before and during Run.
@@ -59,10 +44,12 @@ type Announcer struct {
 	mu        sync.Mutex // protects all below
 	content   *Content
 	withdrawn bool
-	stamp     int64    // timestamp of the packets, milliseconds
-	packets   []packet // one for each interface; nil before the first Set
-	round     int      // sendings of these packets so far
-	waiters   []chan<- error
+	stamp     int64          // timestamp of the packets, milliseconds
+	packets   []packet       // one for each interface; nil before the first Set
+	round     int            // sendings of these packets that have begun
+	sentOnce  bool           // the first of them has ended
+	result    error          // of the last that has
+	waiters   []chan<- error // for the first of them
 	sent      uint64
 }
 
@@ -86,9 +73,6 @@ const (
 	slowTime         = time.Second            // between those that follow
 	countSendFailed  = "announce_send_failed"
 )
-
-// ErrTooLarge is returned for content that no datagram can hold.
-var ErrTooLarge = errors.New("discovery: announcement does not fit into a datagram")
 
 // NewAnnouncer returns an announcer for one service instance. Closing the
 // carrier is left to whoever made it.
@@ -153,12 +137,16 @@ func (a *Announcer) Resume(ctx context.Context) error { return a.turn(ctx, false
 func (a *Announcer) Announced(ctx context.Context) error {
 	done := make(chan error, 1)
 	a.mu.Lock()
-	if a.round > 0 {
-		done <- nil
+	if a.sentOnce {
+		done <- a.result
 	} else {
 		a.waiters = append(a.waiters, done)
 	}
 	a.mu.Unlock()
+	return awaitSending(ctx, done)
+}
+
+func awaitSending(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
@@ -172,12 +160,7 @@ func (a *Announcer) turn(ctx context.Context, withdraw bool) error {
 	if err := a.turnTo(withdraw, done); err != nil {
 		return err
 	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("discovery: announce: %w", ctx.Err())
-	}
+	return awaitSending(ctx, done)
 }
 
 // turnTo publishes what withdrawing or resuming means. done hears of the first
@@ -208,90 +191,13 @@ func (a *Announcer) publish(content *Content, withdraw bool, done ...chan<- erro
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.content, a.withdrawn, a.packets, a.stamp, a.round = content, withdraw, packets, stamp, 0
+	a.sentOnce, a.result = false, nil
 	a.waiters = append(a.waiters, done...)
 	select {
 	case a.wake <- struct{}{}:
 	default: // a token is there already
 	}
 	return nil
-}
-
-// sign returns one packet for each interface, all with the same new timestamp.
-func (a *Announcer) sign(content *Content, withdraw bool) ([]packet, int64, error) {
-	if len(content.Addresses) == 0 {
-		return nil, 0, errors.New("discovery: announce: no address: want the URI of at least one listener")
-	}
-	a.mu.Lock()
-	stamp := max(a.stamp+1, a.opts.Now().UnixMilli())
-	a.mu.Unlock()
-	byAddress := make(map[string][]byte)
-	packets := make([]packet, 0, len(a.opts.Ifaces))
-	for _, iface := range a.opts.Ifaces {
-		address := content.address(iface)
-		data, ok := byAddress[address]
-		if !ok {
-			var err error
-			if data, err = a.signOne(content, withdraw, address, stamp); err != nil {
-				return nil, 0, err
-			}
-			byAddress[address] = data
-		}
-		packets = append(packets, packet{iface: iface, data: data})
-	}
-	return packets, stamp, nil
-}
-
-// address returns the URI to announce on an interface.
-func (c *Content) address(iface Iface) string {
-	for _, uri := range c.Addresses {
-		at := Announcement{Address: uri}
-		if p, err := netip.ParseAddrPort(at.HostPort()); err == nil && p.Addr() == iface.Addr {
-			return uri
-		}
-	}
-	return c.Addresses[0]
-}
-
-func (a *Announcer) signOne(content *Content, withdraw bool, address string, stamp int64) ([]byte, error) {
-	announcement := Announcement{
-		Ident:       content.Ident,
-		Sector:      content.Sector,
-		Weight:      cmp.Or(content.Weight, 1),
-		Interval:    a.opts.Interval,
-		Address:     address,
-		Envelopes:   content.Envelopes,
-		Actions:     content.Actions,
-		Timestamp:   stamp * 1000,
-		Certificate: a.opts.Certificate,
-	}
-	if withdraw {
-		announcement.Weight, announcement.Actions = 0, nil
-	}
-	text, err := announcement.Sign(a.opts.Key)
-	if err != nil {
-		return nil, err
-	}
-	data := Compress(text)
-	if len(text) > a.limits.MaxAnnounce || len(data) > a.limits.MaxDatagram {
-		return nil, fmt.Errorf("%w: %d octets of text, %d compressed: want at most %d and %d",
-			ErrTooLarge, len(text), len(data), a.limits.MaxAnnounce, a.limits.MaxDatagram)
-	}
-	if len(data) > a.limits.WarnDatagram {
-		a.counters.add(countFragmented, 1)
-		a.report.say(slog.LevelWarn, countFragmented, "announcement is sent in fragments and lost when one of them is: want fewer actions or a 2048-bit key",
-			"octets", len(data), "limit", a.limits.WarnDatagram)
-	}
-	return data, nil
-}
-
-// sameContent tells whether two contents are announced alike.
-func sameContent(x, y *Content) bool {
-	return x.Ident == y.Ident && x.Sector == y.Sector && x.Weight == y.Weight &&
-		slices.Equal(x.Envelopes, y.Envelopes) && slices.Equal(x.Addresses, y.Addresses) &&
-		slices.EqualFunc(x.Actions, y.Actions, func(a, b Action) bool {
-			return a.Sector == b.Sector && a.Class == b.Class && a.Name == b.Name && a.Version == b.Version &&
-				slices.Equal(a.Flags, b.Flags) && slices.Equal(a.Envelopes, b.Envelopes)
-		})
 }
 
 // Run sends the packets until ctx ends, and returns why ctx ended. A sending
@@ -327,8 +233,7 @@ func (a *Announcer) fresh() bool {
 // send sends the packets once and returns when to do so again.
 func (a *Announcer) send(ctx context.Context) time.Duration {
 	a.mu.Lock()
-	packets, waiters := a.packets, a.waiters
-	a.waiters = nil
+	packets, stamp := a.packets, a.stamp
 	a.round++
 	wait := a.pauseLocked()
 	a.mu.Unlock()
@@ -348,10 +253,25 @@ func (a *Announcer) send(ctx context.Context) time.Duration {
 		a.counters.add(countSendFailed, len(errs))
 		a.report.say(slog.LevelWarn, countSendFailed, "announcement not sent", "error", err)
 	}
-	for _, w := range waiters {
-		w <- err
+	if packets != nil {
+		a.ended(stamp, err)
 	}
 	return wait
+}
+
+// ended tells those who wait for it that packets were sent, unless there are
+// newer ones by now.
+func (a *Announcer) ended(stamp int64, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stamp != stamp {
+		return
+	}
+	a.sentOnce, a.result = true, err
+	for _, w := range a.waiters {
+		w <- err // it has room
+	}
+	a.waiters = nil
 }
 
 // pauseLocked returns the time to the next sending, 0 for never.

@@ -373,3 +373,31 @@ func TestNewAnnouncerRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestAnnouncerAnnounced: it waits for the first sending of what was set last, and
+// says how that went.
+func TestAnnouncerAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &capture{start: time.Now()}
+		a := newAnnouncer(t, c, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := a.Announced(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("nothing set: %v: want the end of its context", err)
+		}
+		run(t, a.Run)
+		a.Set(content())
+		if err := a.Announced(t.Context()); err != nil || c.count() != 1 {
+			t.Errorf("set: %v after %d sendings: want one", err, c.count())
+		}
+		c.fail(errors.New("network is unreachable"))
+		changed := content()
+		changed.Weight = 2
+		a.Set(changed)
+		for range 2 { // the second time it is over already
+			if err := a.Announced(t.Context()); err == nil {
+				t.Error("the network is down: no error")
+			}
+		}
+	})
+}

@@ -690,3 +690,95 @@ func TestWithdrawnAndBack(t *testing.T) {
 		}
 	}
 }
+
+// TestManyActions: an instance with many actions is found once for each, however
+// often it lists them, and behind each alias.
+func TestManyActions(t *testing.T) {
+	d := newDirectory(t, nil)
+	var classes []string
+	for i := range 100 {
+		classes = append(classes, fmt.Sprintf(`["Class%d",["one","create",1],["one","create",1],["two","create,read",1],["one","",2]]`, i))
+	}
+	packet := signJSON(fmt.Sprintf(`[3,"big","main",1,5000,"beepish+tls://10.0.0.5:7",["json","web"],[%s],%d]`, strings.Join(classes, ","), epoch.UnixMilli()))
+	if err := d.Receive(discovery.Datagram{Data: packet}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		for _, name := range []string{"one", "two", "_create", "_read", "one~2"} {
+			for _, envelope := range []string{"json", "web"} {
+				q := discovery.Query{Action: fmt.Sprintf("class%d.%s", i, name), Envelope: envelope}
+				if n := len(d.Find(q)); n != 1 {
+					t.Fatalf("Find of %v: %d routes, want 1", q, n)
+				}
+			}
+		}
+	}
+}
+
+// TestManyPacketsOfOne: a host with many interfaces sends as many packets with one
+// timestamp. The first is held, the others are known afterwards, and what is
+// remembered of them is bounded.
+func TestManyPacketsOfOne(t *testing.T) {
+	d := newDirectory(t, &discovery.DirectoryOptions{Limits: discovery.Limits{VerifyRate: 20}})
+	var packets [][]byte
+	for i := range 40 {
+		packets = append(packets, service{}.later(0, i+1).datagram())
+	}
+	for round := range 3 {
+		for i, p := range packets[:8] {
+			err := d.Receive(discovery.Datagram{Data: p})
+			if want := map[bool]string{true: "", false: "announce_equivocation"}[i == 0]; counterOf(err) != want {
+				t.Fatalf("round %d, packet %d: %v: want %q", round, i, err, want)
+			}
+		}
+	}
+	for _, p := range packets { // more than are remembered
+		d.Receive(discovery.Datagram{Data: p})
+	}
+	if held(d) != 1 {
+		t.Errorf("port %d is held: want that of the first packet", held(d))
+	}
+}
+
+// TestFileMemory: what is remembered of instances that left the file is bounded by
+// MaxCacheRecords, as the file is.
+func TestFileMemory(t *testing.T) {
+	d := newDirectory(t, &discovery.DirectoryOptions{Limits: discovery.Limits{MaxCacheRecords: 4}})
+	for set := range 3 {
+		var records []*discovery.Announcement
+		for i := range 6 {
+			records = append(records, service{ident: fmt.Sprintf("set%d-%d", set, i)}.announce())
+		}
+		d.LoadFile(records)
+		s := d.Stats()
+		if s.FromFile != 4 || s.Remembered > 4 || s.Counters["cache_too_big"] != uint64(2*(set+1)) {
+			t.Errorf("set %d: %+v: want four held, no more remembered, two refused", set, s)
+		}
+	}
+}
+
+// TestNames: states, reasons and the like have names, for tables and logs.
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		name func(uint8) string
+		n    uint8
+	}{
+		{func(i uint8) string { return discovery.Kind(i).String() }, 3},
+		{func(i uint8) string { return discovery.Why(i).String() }, 7},
+		{func(i uint8) string { return discovery.State(i).String() }, 3},
+		{func(i uint8) string { return discovery.Reason(i).String() }, 10},
+		{func(i uint8) string { return discovery.CacheCondition(i).String() }, 5},
+	} {
+		seen := make(map[string]bool)
+		for i := range tt.n {
+			name := tt.name(i)
+			if name == "" || name == "unknown" || seen[name] {
+				t.Errorf("value %d has the name %q", i, name)
+			}
+			seen[name] = true
+		}
+		if got := tt.name(tt.n); got != "unknown" {
+			t.Errorf("value %d, which does not exist, has the name %q", tt.n, got)
+		}
+	}
+}

@@ -191,7 +191,7 @@ func (m *Multicast) Receive(ctx context.Context) (Datagram, error) {
 			}
 			return Datagram{}, fmt.Errorf("discovery: receive from %v: %w", m.group, err)
 		}
-		dg := Datagram{Data: m.buf[:n]}
+		dg := Datagram{Data: m.buf[:n], Iface: Iface{Name: "unknown", Addr: netip.IPv4Unspecified()}} // no loopback
 		if cm != nil {
 			iface, ok := m.byIndex[cm.IfIndex]
 			if !ok {
