@@ -1,0 +1,480 @@
+package scamp_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/fixtures"
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// TestConformanceService has the lines of PROTOCOL 17 that judge a service by the
+// octets it sends, each in its own synthetic time.
+func TestConformanceService(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"19b_ext_of_the_service", extOfService},
+		{"19b_ms_ends_the_context", msEndsContext},
+		{"19b_malformed_ext_changes_nothing", malformedExt},
+		{"19c_cancel_of_a_running_request", cancelRunning},
+		{"19c_cancel_of_a_queued_request", cancelQueued},
+		{"19c_cancel_of_nothing", cancelNothing},
+		{"20_request_id_comes_back_as_it_was", requestIDComesBack},
+		{"21_ticket_null_empty_and_missing", ticketForms},
+		{"22_numbers_in_strings", numbersInStrings},
+		{"23_missing_version_and_envelope", missingVersion},
+		{"24_missing_type_is_a_request", missingTypeIsRequest},
+		{"25_unknown_members_reach_the_handler", unknownMembers},
+		{"28_no_request_id_no_reply", noRequestID},
+		{"29_action_of_a_wrong_type", wrongType},
+		{"30_unknown_type_is_ignored", unknownType},
+		{"32_no_member_of_a_reply_is_null", noNullInReplies},
+		{"50_request_ended_by_txerr", requestBrokenOff},
+		{"52_exactly_one_reply", exactlyOneReply},
+		{"30_events_are_refused_or_drained", subscribeRefused},
+	} {
+		t.Run(tt.name, func(t *testing.T) { synctest.Test(t, tt.run) })
+	}
+}
+
+// A seen is what a handler saw of a request.
+type seen struct {
+	Version          int
+	Envelope         string
+	Ticket, Token    string
+	Terminal         string
+	ClientID         int64
+	Extra            map[string]json.RawMessage
+	Body             string
+	Deadline         time.Duration // from now; zero if none
+	Context, Ordinal string
+}
+
+func look(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+	b, err := req.Bytes()
+	if err != nil {
+		return err
+	}
+	s := seen{req.Version, req.Envelope, string(req.Ticket), string(req.IdentifyingToken), req.Terminal, req.ClientID, req.Extra, string(b), 0, "", ""}
+	if at, ok := ctx.Deadline(); ok {
+		s.Deadline = time.Until(at)
+	}
+	return rep.SetJSON(s)
+}
+
+// sampleService offers actions that do what their names say, and a caller made of
+// octets.
+func sampleService(t *testing.T, opts *scamp.ServiceOptions) (*scamptest.Service, *wire) {
+	n := scamptest.New(t)
+	if opts == nil {
+		opts = new(scamp.ServiceOptions)
+	}
+	s := n.ServeWith("sample", opts, func(s *scamp.Service) {
+		s.Handle("Sample.echo", echo, nil)
+		s.Handle("Sample.look", look, nil)
+		s.Handle("Sample.look~2", look, nil)
+		s.Handle("Sample.Item.look", look, &scamp.ActionOptions{Envelopes: []string{"jsonstore", "web"}})
+		s.Handle("Sample.wait", func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, nil)
+		s.Handle("Sample.half", func(ctx context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+			io.WriteString(rep, "half")
+			<-ctx.Done()
+			return ctx.Err()
+		}, nil)
+		s.Handle("Sample.panic", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error { panic("ouch") }, nil)
+		s.Handle("Sample.blind", func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error {
+			select {
+			case <-time.After(time.Second): // without a look at its body
+			case <-ctx.Done():
+			}
+			return nil
+		}, nil)
+		s.Handle("Sample.fail", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+			return &scamp.RemoteError{Code: "x_no", Text: "no", Data: json.RawMessage(`{"a":1}`)}
+		}, nil)
+	})
+	return s, callWire(t, n, s.Addr())
+}
+
+// ask is the header of a request as JSON; more members override.
+func ask(action string, id any, more ...string) string {
+	m := map[string]any{"action": action, "envelope": "json", "request_id": id, "sector": "main", "type": "request", "version": 1}
+	for i := 0; i < len(more); i += 2 {
+		if more[i+1] == "" {
+			delete(m, more[i])
+			continue
+		}
+		m[more[i]] = json.RawMessage(more[i+1])
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+func sawOf(t *testing.T, m heard) (s seen) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(m.body), &s); err != nil {
+		t.Errorf("reply %q with body %q: %v", m.json, m.body, err)
+	}
+	return s
+}
+
+func extOfService(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(msg(0, ask("Sample.echo", 1), "a"))
+	w.expect(pk("HEADER", 0, `{"ext":{"v":1,"win":1048576,"cancel":1},"request_id":1,"type":"reply"}`), pk("DATA", 0, "a"), pk("EOF", 0, ""))
+	w.send(msg(1, ask("Sample.echo", 2), "b"))
+	w.expect(pk("HEADER", 1, `{"request_id":2,"type":"reply"}`), pk("DATA", 1, "b"), pk("EOF", 1, ""))
+}
+
+func msEndsContext(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(msg(0, ask("Sample.look", 1, "ext", `{"v":1,"ms":2500}`), ""))
+	if s := sawOf(t, w.message()); s.Deadline != 2500*time.Millisecond {
+		t.Errorf("request with ms 2500: the handler has %v, want 2.5s", s.Deadline)
+	}
+	began := time.Now()
+	w.send(msg(1, ask("Sample.wait", 2, "ext", `{"v":1,"ms":2500}`), ""))
+	m := w.message()
+	if took := time.Since(began); took != 2500*time.Millisecond || m.header.ErrorCode != "transport" {
+		t.Errorf("request with ms 2500: reply %q after %v, want transport after 2.5s", m.json, took)
+	}
+	w.send(msg(2, ask("Sample.half", 3, "ext", `{"v":1,"ms":2500}`), ""))
+	m = w.message()
+	if took := time.Since(began); took != 5*time.Second || m.body != "half" || m.txerr == "" {
+		t.Errorf("request with ms 2500: reply %q %q ended by %q after %v, want half and a TXERR after 5s", m.json, m.body, m.txerr, took)
+	}
+}
+
+func malformedExt(t *testing.T) {
+	_, w := sampleService(t, nil)
+	for i, ext := range []string{`17`, `"x"`, `[]`, `{}`, `{"v":0}`, `{"v":"1","ms":1}`, `{"v":1,"ms":"1"}`, `{"v":1,"ms":-1}`, `{"v":1,"win":1,"cancel":true,"x":[1]}`} {
+		w.send(msg(i, ask("Sample.look", i+1, "ext", ext), "b"))
+		m := w.message()
+		if s := sawOf(t, m); !m.whole || m.header.ErrorCode != "" || s.Body != "b" || s.Deadline != 0 {
+			t.Errorf("request with ext %s: %q, seen as %+v, want it served without a deadline", ext, m.json, s)
+		}
+	}
+	w.quiet()
+}
+
+func cancelRunning(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(msg(0, ask("Sample.wait", 1), ""), msg(1, `{"request_id":1,"type":"cancel"}`, ""))
+	m := w.message()
+	if m.header.ErrorCode != "transport" || m.header.Error != "cancelled" || m.header.DispatchFailure() {
+		t.Errorf("cancel of a request without a reply: %q, want transport, cancelled", m.json)
+	}
+	w.send(msg(2, ask("Sample.half", 2), ""))
+	w.begun()
+	w.expect(pk("DATA", 1, "half"))
+	w.send(msg(3, `{"request_id":2,"type":"cancel"}`, ""))
+	if m := w.message(); m.txerr == "" {
+		t.Errorf("cancel of a request whose reply has begun: %q ended well, want TXERR", m.json)
+	}
+	w.quiet()
+}
+
+func cancelQueued(t *testing.T) {
+	n := scamptest.New(t)
+	ran := 0
+	var limits scamp.Limits
+	limits.Mux.MaxHandlers = 1
+	bus := n.Bus(&scamp.Options{Limits: limits})
+	pair := n.KeyPair()
+	svc, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}, Grace: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	svc.Handle("Sample.wait", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+		ran++
+		<-release
+		return nil
+	}, nil)
+	serve(t, svc)
+	w := callWire(t, n, svc.Addr())
+	w.send(msg(0, ask("Sample.wait", 1), ""), msg(1, ask("Sample.wait", 2), ""), msg(2, `{"request_id":2,"type":"cancel"}`, ""))
+	if m := w.message(); m.header.ID.String() != "2" || m.header.Error != "cancelled" || !m.header.DispatchFailure() {
+		t.Errorf("cancel of a request in queue: %q, want id 2, cancelled with dispatch_failure", m.json)
+	}
+	close(release)
+	if m := w.message(); m.header.ID.String() != "1" || m.header.ErrorCode != "" {
+		t.Errorf("the request before it: %q, want a reply to id 1", m.json)
+	}
+	w.quiet()
+	if ran != 1 {
+		t.Errorf("%d handlers ran, want 1", ran)
+	}
+}
+
+// serve runs a service until the test ends.
+func serve(t testing.TB, s *scamp.Service) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }() // ends with ctx
+	ended := false
+	stop = func() error {
+		cancel()
+		if ended {
+			return nil
+		}
+		ended = true
+		return <-done
+	}
+	t.Cleanup(func() { stop() })
+	select {
+	case <-s.Ready():
+	case err := <-done:
+		t.Fatal(err)
+	}
+	return stop
+}
+
+func cancelNothing(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(msg(0, ask("Sample.echo", 1), "x"))
+	w.message()
+	w.send(
+		msg(1, `{"request_id":1,"type":"cancel"}`, ""), msg(2, `{"request_id":1,"type":"cancel"}`, ""), msg(3, `{"request_id":77,"type":"cancel"}`, ""),
+		msg(4, `{"type":"cancel"}`, ""), msg(5, `{"request_id":"x","type":"cancel"}`, "with a body"))
+	w.quiet()
+}
+
+func requestIDComesBack(t *testing.T) {
+	_, w := sampleService(t, nil)
+	for i, id := range []string{`1`, `7`, `"4"`, `"00000000-0000"`, `"a\"b\\c\u00e9"`, `9007199254740993`, `18446744073709551616`, `-3`, `0`, `1.5`, `""`} {
+		w.send(msg(i, ask("Sample.echo", json.RawMessage(id)), "x"))
+		m := w.message()
+		if want := `"request_id":` + id + `,`; !strings.Contains(m.json, want) {
+			t.Errorf("request with id %s: reply %s, want %s", id, m.json, want)
+		}
+	}
+}
+
+func ticketForms(t *testing.T) {
+	_, w := sampleService(t, nil)
+	for i, form := range []string{"", `null`, `""`} {
+		w.send(msg(i, ask("Sample.look", i+1, "ticket", form, "identifying_token", form, "terminal", form), ""))
+		if s := sawOf(t, w.message()); s.Ticket != "" || s.Token != "" || s.Terminal != "" {
+			t.Errorf("ticket %q: seen as %+v, want none", form, s)
+		}
+	}
+	w.send(msg(3, ask("Sample.look", 4, "ticket", `"1,2,3"`, "identifying_token", `"t"`, "station", `"s"`), ""))
+	if s := sawOf(t, w.message()); s.Ticket != "1,2,3" || s.Token != "t" || s.Terminal != "s" {
+		t.Errorf("ticket, token and station: seen as %+v, want them", s)
+	}
+}
+
+func numbersInStrings(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(msg(0, ask("Sample.look", 1, "version", `"2"`, "client_id", `"77"`), ""))
+	if s := sawOf(t, w.message()); s.Version != 2 || s.ClientID != 77 {
+		t.Errorf("version \"2\" and client_id \"77\": seen as %+v, want 2 and 77", s)
+	}
+	for i, none := range []string{"", `null`, `""`, `0`} {
+		w.send(msg(i+1, ask("Sample.look", i+2, "client_id", none), ""))
+		if s := sawOf(t, w.message()); s.ClientID != 0 {
+			t.Errorf("client_id %q: seen as %+v, want 0", none, s)
+		}
+	}
+}
+
+func missingVersion(t *testing.T) {
+	_, w := sampleService(t, nil)
+	for i, none := range []string{"", `null`} {
+		w.send(msg(i, ask("Sample.look", i+1, "version", none, "envelope", none), ""))
+		if s := sawOf(t, w.message()); s.Version != 1 || s.Envelope != "json" {
+			t.Errorf("version and envelope %q: seen as %+v, want 1 and json", none, s)
+		}
+	}
+	w.send(msg(2, ask("sample.LOOK", 3, "version", `3`), ""), msg(3, ask("Sample.look", 4, "envelope", `"web"`), ""), msg(4, ask("Sample.Item.look", 5, "envelope", `"web"`), ""))
+	for i, want := range []string{"no_action", "no_action", ""} {
+		if m := w.message(); m.header.ErrorCode != want {
+			t.Errorf("request %d: reply %s, want code %q", i+3, m.json, want)
+		}
+	}
+}
+
+func missingTypeIsRequest(t *testing.T) {
+	_, w := sampleService(t, nil)
+	for i, none := range []string{"", `null`} {
+		w.send(msg(i, ask("Sample.echo", i+1, "type", none), "x"))
+		if m := w.message(); m.body != "x" {
+			t.Errorf("type %q: reply %s with body %q, want x", none, m.json, m.body)
+		}
+	}
+}
+
+func unknownMembers(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(msg(0, ask("Sample.look", 1, "cgi_headers", `{"REQUEST_METHOD":"GET"}`, "x", `[1,null]`), ""))
+	s := sawOf(t, w.message())
+	if string(s.Extra["cgi_headers"]) != `{"REQUEST_METHOD":"GET"}` || string(s.Extra["x"]) != `[1,null]` || len(s.Extra) != 2 {
+		t.Errorf("unknown members: seen as %s, want cgi_headers and x", s.Extra)
+	}
+}
+
+func noRequestID(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(msg(0, ask("Sample.echo", 1, "request_id", ""), "x"), msg(1, ask("Sample.echo", 1, "request_id", "null"), "x"),
+		msg(2, ask("Sample.echo", strings.Repeat("x", 30000)), "x"))
+	w.quiet()
+	w.send(msg(3, ask("Sample.echo", 1), "later"))
+	if m := w.message(); m.body != "later" {
+		t.Errorf("request after one without an id: reply %s with %q, want later", m.json, m.body)
+	}
+}
+
+func wrongType(t *testing.T) {
+	_, w := sampleService(t, nil)
+	no := 0
+	for name, value := range map[string]string{"action": `17`, "version": `1.5`, "envelope": `[]`, "ticket": `{}`, "client_id": `"x"`, "terminal": `true`} {
+		w.send(msg(no, ask("Sample.echo", no+1, name, value), strings.Repeat("x", 100000)))
+		m := w.message()
+		if m.header.ErrorCode != "bad_request" || m.header.DispatchFailure() || !strings.Contains(m.header.Error, name) {
+			t.Errorf("%s %s: reply %s, want bad_request naming it", name, value, m.json)
+		}
+		no++
+	}
+	w.quiet()
+}
+
+func unknownType(t *testing.T) {
+	_, w := sampleService(t, nil)
+	for i, typ := range []string{`"banana"`, `"reply"`, `"event"`, `"subscribe_done"`, `"notify"`, `3`} {
+		w.send(msg(i, ask("Sample.echo", i+1, "type", typ), strings.Repeat("x", 100000)))
+		w.awaitAck(i, 100000) // drained: its sender can finish
+	}
+	w.quiet()
+}
+
+func noNullInReplies(t *testing.T) {
+	_, w := sampleService(t, nil)
+	var replies struct {
+		Requests []struct{ From, JSON string }
+	}
+	fixtures.JSON("headers.json", &replies)
+	requests := []string{ask("Sample.echo", 1), ask("Sample.fail", 2), ask("Sample.nothere", 3), ask("Sample.panic", 4), ask("Sample.echo", 5, "action", `7`)}
+	for _, r := range replies.Requests {
+		if r.From == "Perl" || r.From == "Go" || r.From == "JavaScript" || r.From == "C#" {
+			requests = append(requests, r.JSON)
+		}
+	}
+	for i, r := range requests {
+		w.send(msg(i, r, ""))
+		m := w.message()
+		if strings.Contains(m.json, "null") || m.header.Type.String() != "reply" {
+			t.Errorf("request %s: reply %s, want type reply and no null", r, m.json)
+		}
+	}
+}
+
+func requestBrokenOff(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.acks.Store(true)
+	for i, action := range []string{"Sample.echo", "Sample.look", "Sample.blind"} {
+		for j, octets := range []string{"", pk("DATA", 3*i+1, "half a body"), strings.Repeat(pk("DATA", 3*i+2, strings.Repeat("x", 9999)), 9)} {
+			no := 3*i + j
+			w.send(pk("HEADER", no, ask(action, no+1)))
+			synctest.Wait() // the handler runs, but for its body
+			w.send(octets)
+			synctest.Wait()
+			w.send(pk("TXERR", no, "changed my mind"))
+			m := w.message()
+			broken := m.header.ErrorCode == "transport" && m.header.Error == "request body not received" && m.body == ""
+			cut := action == "Sample.echo" && octets != "" && m.txerr != "" // its reply had begun
+			if !broken && !cut || m.header.DispatchFailure() {
+				t.Errorf("%s with %.40q and TXERR: reply %s with %.40q, TXERR %q, want transport", action, octets, m.json, m.body, m.txerr)
+			}
+		}
+	}
+	w.send(pk("HEADER", 9, ask("Sample.look", 10)) + pk("TXERR", 9, "never mind"))
+	if m := w.message(); m.header.Error != "request body not received" || !m.header.DispatchFailure() {
+		t.Errorf("TXERR before the handler ran: reply %s, want transport with dispatch_failure", m.json)
+	}
+	w.quiet()
+}
+
+func exactlyOneReply(t *testing.T) {
+	s, w := sampleService(t, nil)
+	for i, tt := range []struct{ action, code, text string }{
+		{"Sample.panic", "general", "the handler failed"},
+		{"Sample.wait", "transport", "service timeout"},
+		{"Sample.blind", "", ""},
+		{"Sample.fail", "x_no", "no"},
+		{"Sample.nothere", "no_action", "no action Sample.nothere~1 with envelope json here"},
+	} {
+		w.send(msg(i, ask(tt.action, i+1), ""))
+		m := w.message()
+		if m.header.ErrorCode != tt.code || m.header.Error != tt.text || m.header.ID.String() != fmt.Sprint(i+1) || m.body != "" {
+			t.Errorf("%s: reply %s with %q, want id %d, %s %q", tt.action, m.json, m.body, i+1, tt.code, tt.text)
+		}
+		synctest.Wait()
+		w.quiet()
+	}
+	if n := s.Bus.Stats()["worker_timeout"]; n != 1 {
+		t.Errorf("worker_timeout is %d, want 1", n)
+	}
+}
+
+func subscribeRefused(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(msg(0, `{"request_id":1,"type":"subscribe"}`, `["announce"]`), msg(1, `{"type":"subscribe"}`, `[]`), msg(2, `{"type":"notify"}`, `{}`))
+	if m := w.message(); m.header.Type.String() != "subscribe_done" || m.header.ID.String() != "1" || m.body != "false" {
+		t.Errorf("subscribe: %s with %q, want subscribe_done false", m.json, m.body)
+	}
+	w.quiet()
+}
+
+// TestHandlerLifeIsTheReplys checks what a handler may do with its reply, and when.
+func TestHandlerLifeIsTheReplys(t *testing.T) {
+	n := scamptest.New(t)
+	errs := make(chan []error, 1)
+	n.Serve("sample", func(s *scamp.Service) {
+		s.Handle("Sample.twice", func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+			var all []error
+			all = append(all, rep.SetBytes([]byte("one")), rep.SetBytes([]byte("two")))
+			_, err := rep.Write([]byte("three"))
+			errs <- append(all, err)
+			return nil
+		}, nil)
+		s.Handle("Sample.begun", func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+			_, err := rep.Write([]byte("one"))
+			errs <- []error{err, rep.SetBytes([]byte("two"))}
+			return nil
+		}, nil)
+	})
+	bus := n.Bus(nil)
+	for action, failing := range map[string][]bool{"Sample.twice": {false, true, true}, "Sample.begun": {false, true}} {
+		reply, err := bus.Call(t.Context(), &scamp.Request{Action: action})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := reply.Bytes(0); string(b) != "one" || err != nil {
+			t.Errorf("%s: %q, %v, want one", action, b, err)
+		}
+		var got []bool
+		for _, err := range <-errs {
+			got = append(got, err != nil)
+		}
+		if !slices.Equal(got, failing) {
+			t.Errorf("%s: errors %v, want them at %v", action, got, failing)
+		}
+	}
+}
