@@ -46,9 +46,10 @@ var layers = []row{
 	{dir: "packet", other: "net sys"},
 	{dir: "discovery", other: "net sys fsnotify"},
 	{dir: "scamp/internal/mux", ours: "packet", other: "net sys"},
+	{dir: "scamp/internal/ledger"}, // joins notes of tests
 	{dir: "scamp", ours: "scamp/internal/mux packet discovery", other: "net sys fsnotify",
 		// Users who call Open bring their own logger; only Initialize makes one.
-		files: map[string]string{"initialize*.go": "zerolog", "*_test.go": "scamp/scamptest"}},
+		files: map[string]string{"initialize*.go": "zerolog", "*_test.go": "scamp/scamptest scamp/internal/ledger"}},
 	{dir: "scamp/scamptest", ours: "scamp discovery"},
 	{dir: "cli", ours: "cli/command"},
 	{dir: "cli/scamp", ours: "cli/command"},
