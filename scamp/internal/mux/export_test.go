@@ -17,3 +17,10 @@ func Pending(c *Conn) string {
 
 // Queued is how many octets wait below TLS.
 func Queued(c *Conn) int { return c.link.queued() }
+
+// Due says whether something is queued that could be sent.
+func Due(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.workLocked(true)
+}
