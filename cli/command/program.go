@@ -54,8 +54,8 @@ func (p program) serve(ctx context.Context, req *scamp.Request, rep *scamp.Reply
 	defer cancel(nil)
 	cmd := exec.CommandContext(ctx, p.words[0], p.words[1:]...)
 	cmd.Env = append(os.Environ(), environment(req)...)
-	var errors tail
-	cmd.Stderr = &errors
+	var stderr tail
+	cmd.Stderr = &stderr
 	cmd.WaitDelay = killDelay // for those who hold its stderr open
 	ownGroup(cmd)
 	stdin, err := cmd.StdinPipe()
@@ -72,7 +72,9 @@ func (p program) serve(ctx context.Context, req *scamp.Request, rep *scamp.Reply
 	// Ends with the body or with the command. If the command ends first, a caller that
 	// sends nothing holds it until the handler has returned: the bus then throws the
 	// body away, and the Read ends.
+	fed := make(chan struct{})
 	go func() {
+		defer close(fed)
 		_, err := io.Copy(stdin, req.Body)
 		stdin.Close()
 		if err != nil && !brokenPipe(err) {
@@ -82,40 +84,41 @@ func (p program) serve(ctx context.Context, req *scamp.Request, rep *scamp.Reply
 	// Somebody the command left behind may hold its stdout open.
 	stop := context.AfterFunc(ctx, func() { stdout.Close() })
 	defer stop()
-	n, copyErr := copyReply(rep, stdout)
-	if copyErr != nil {
-		cancel(copyErr) // the caller has gone
+	if err := copyReply(rep, stdout); err != nil {
+		cancel(err) // the caller has gone
 	}
 	err = cmd.Wait()
+	if req.Data != nil {
+		<-fed // the whole body was there, so it does not wait for a caller
+	}
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return p.failed(err, n, errors.String())
+		return p.failed(err, stderr.String())
 	}
 	return nil
 }
 
 // copyReply copies what the command writes to the reply, which begins with the first
 // octet: an error can be a proper one until then.
-func copyReply(rep *scamp.ReplyWriter, stdout io.Reader) (total int64, err error) {
+func copyReply(rep *scamp.ReplyWriter, stdout io.Reader) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := stdout.Read(buf)
 		if n > 0 {
-			total += int64(n)
 			if _, err := rep.Write(buf[:n]); err != nil {
-				return total, err
+				return err
 			}
 		}
 		if err != nil {
-			return total, nil // its end; cmd.Wait says how it went
+			return nil // its end; cmd.Wait says how it went
 		}
 	}
 }
 
 // failed is the answer of a command that did not exit with 0.
-func (p program) failed(err error, written int64, stderr string) error {
+func (p program) failed(err error, stderr string) error {
 	text := fmt.Sprintf("%s: %v", p.words[0], err)
 	if stderr = strings.TrimSpace(stderr); stderr != "" {
 		text += ": " + stderr

@@ -136,7 +136,7 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(
 		a.initCommand(), a.provisionCommand(), a.cacheCommand(), a.serveCommand(), a.callCommand(),
-		a.listCommand(), a.showCommand(),
+		a.listCommand(), a.showCommand(), a.conformCommand(),
 		a.signCommand(), a.demoCommand(), a.fingerprintCommand(), a.versionCommand(),
 	)
 	return root

@@ -1,0 +1,311 @@
+package command
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scampbus/scamp-go/cli/conform"
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// conformOptions are the flags of conform.
+type conformOptions struct {
+	action      string
+	envelope    string
+	cert        string
+	fingerprint string
+	sections    []string
+	cases       []string
+	explain     string
+	junit       string
+	dryrun      bool
+	strict      bool
+	hostile     bool
+	myHost      bool
+}
+
+func (a *app) conformCommand() *cobra.Command {
+	var o conformOptions
+	cmd := &cobra.Command{
+		Use:   "conform HOST:PORT",
+		Short: "Judge a service of any implementation by the protocol",
+		Long: `Conform sends octets over TLS to the service at HOST:PORT and judges what comes back. Each case
+has the number of its paragraph in PROTOCOL.md. Verdicts: PASS, FAIL (a MUST is missed),
+NON-STRICT (a SHOULD is missed), INFO (a fact that is not judged), SKIP (could not be judged).
+
+It needs an action that returns the body of a request unchanged and wants no ticket: --action
+CLASS.echo, such as serve --builtin echo offers. Without --action it looks up what is announced at
+HOST:PORT and takes the action named echo, and the certificate that is announced with it.
+
+Nothing is sent that is known to end an honest but fragile peer. --hostile adds what is, and
+floods; it needs --i-own-this-host. --timeout bounds each wait for an answer; default: 5s.
+
+--section takes tls, line, header, numbers, data, ack, end, ping, correlation, errors, limits;
+--case takes ids (4.4-a), paragraphs (4.4) and patterns (4.4-*). --dryrun lists what would be
+sent, --explain PARAGRAPH says why it matters and who gets it wrong; neither needs HOST:PORT.
+
+The score card goes to stdout, to FILE as well with --junit FILE. With --json each case is an
+object: id, section, title, paragraph, item (of the checklist), level, hostile, expected, why,
+peers (verdicts of js, go and perl, where measured), verdict, came, sent, got, ms; with --dryrun
+and --explain those up to peers. The exit code is 9 when something is FAIL, and with --strict
+when something is NON-STRICT.`,
+		Example: `  scamp conform 127.0.0.1:30100 --action hello.echo --cert hello.crt
+  scamp conform 10.0.0.5:30100 --action Lab.echo --section ack,data --junit card.xml
+  scamp conform --explain 4.4`,
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			cases, err := o.check(words)
+			switch {
+			case err != nil:
+				return &usageError{"scamp conform", err}
+			case o.explain != "" || o.dryrun:
+				return a.listCases(cases, o.explain != "")
+			}
+			return a.conform(cmd.Context(), words[0], cases, &o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.action, "action", "", "the `ACTION` that echoes, [sector:]Class.name[~version]; default: one that is announced at HOST:PORT")
+	flags.StringVar(&o.envelope, "envelope", "json", "`ENVELOPE` of its requests")
+	flags.StringVar(&o.cert, "cert", "", "the certificate it must show, a PEM `FILE`")
+	flags.StringVar(&o.fingerprint, "fingerprint", "", "the `FINGERPRINT` of that certificate, SHA-1 or sha256:")
+	flags.StringSliceVar(&o.sections, "section", nil, "only these `SECTIONS`")
+	flags.StringSliceVar(&o.cases, "case", nil, "only these `CASES`")
+	flags.StringVar(&o.explain, "explain", "", "say what the cases of this `PARAGRAPH` are about")
+	flags.BoolVar(&o.dryrun, "dryrun", false, "list the cases, send nothing")
+	flags.BoolVar(&o.strict, "strict", false, "NON-STRICT counts as a failure")
+	flags.StringVar(&o.junit, "junit", "", "write the score card to this `FILE` as JUnit XML")
+	flags.BoolVar(&o.hostile, "hostile", false, "also what may crash or burden a fragile service")
+	flags.BoolVar(&o.myHost, "i-own-this-host", false, "with --hostile: I may do this to HOST")
+	cmd.RegisterFlagCompletionFunc("section", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		for _, s := range conform.Sections() {
+			names = append(names, string(s)+"\t"+s.Title())
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+	return cmd
+}
+
+// check returns the cases that are asked for.
+func (o *conformOptions) check(words []string) ([]conform.Case, error) {
+	var sections []conform.Section
+	for _, s := range o.sections {
+		sections = append(sections, conform.Section(s))
+		if !slices.Contains(conform.Sections(), conform.Section(s)) {
+			return nil, fmt.Errorf("--section %q: want one of %s", s, sectionNames())
+		}
+	}
+	patterns := o.cases
+	if o.explain != "" {
+		patterns = append(patterns, o.explain)
+	}
+	cases := conform.Select(conform.Cases(), sections, patterns)
+	sends := o.explain == "" && !o.dryrun
+	if o.explain == "" && !o.hostile {
+		cases = slices.DeleteFunc(cases, func(c conform.Case) bool { return c.Hostile })
+	}
+	switch {
+	case len(cases) == 0:
+		return nil, errors.New("no case is left: scamp conform --dryrun --hostile lists all")
+	case sends && o.hostile != o.myHost:
+		return nil, errors.New("--hostile and --i-own-this-host: want both or neither")
+	case o.cert != "" && o.fingerprint != "":
+		return nil, errors.New("--cert and --fingerprint: want one of them")
+	case !sends:
+		return cases, nil
+	case len(words) == 0:
+		return nil, errors.New("no service: want HOST:PORT")
+	}
+	if _, _, err := net.SplitHostPort(words[0]); err != nil {
+		return nil, fmt.Errorf("%q: want HOST:PORT", words[0])
+	}
+	if o.action != "" {
+		if _, err := discovery.ParseAction(o.action); err != nil {
+			return nil, err
+		}
+	}
+	if o.fingerprint != "" {
+		if _, err := identityOf(o.fingerprint); err != nil {
+			return nil, err
+		}
+	}
+	return cases, nil
+}
+
+func sectionNames() string {
+	var names []string
+	for _, s := range conform.Sections() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+// listCases prints what the cases are about.
+func (a *app) listCases(cases []conform.Case, explain bool) error {
+	if a.json {
+		for _, c := range cases {
+			if err := a.printJSON(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if explain {
+		var text strings.Builder
+		if err := conform.Explain(&text, cases); err != nil {
+			return err
+		}
+		return a.printf("%s", text.String())
+	}
+	t := &table{head: []string{"CASE", "LEVEL", "SECTION", "WHAT A SERVICE DOES"}}
+	for _, c := range cases {
+		t.add(c.ID, c.Level.String(), string(c.Section), c.Title)
+	}
+	return a.printTable(t)
+}
+
+// conform judges the service and prints the card.
+func (a *app) conform(ctx context.Context, addr string, cases []conform.Case, o *conformOptions) (err error) {
+	action, id, err := a.conformTarget(ctx, addr, o)
+	if err != nil {
+		return err
+	}
+	var junit *os.File
+	if o.junit != "" {
+		if junit, err = os.Create(o.junit); err != nil { // now, not after a minute of work
+			return fmt.Errorf("scamp: JUnit file: %w", err)
+		}
+		defer func() { err = errors.Join(err, junit.Close()) }()
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	opts := conform.Options{Addr: addr, Action: action, Timeout: a.timeout, Hostile: o.hostile}
+	if id.Anyone {
+		a.say("nothing to compare the certificate with: judging whoever answers at %s", clean(addr))
+	} else {
+		opts.Verify = func(der []byte) error { return verify(addr, id, der) }
+	}
+	if a.json {
+		opts.Each = func(r conform.Result) {
+			if err := a.printJSON(r); err != nil {
+				stop(err)
+			}
+		}
+	}
+	card, err := conform.Run(ctx, opts, cases)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, conform.ErrNoEcho):
+		return hint(&codedError{ExitNotFound, err}, "name an action that returns the body of a request, for example one of: scamp serve NAME --builtin echo")
+	case err != nil:
+		return err
+	}
+	if !a.json {
+		var text strings.Builder
+		if err := conform.WriteText(&text, card, o.strict); err != nil {
+			return err
+		}
+		if err := a.printf("%s", appendSafe(nil, []byte(text.String()), "\n")); err != nil {
+			return err
+		}
+	}
+	if junit != nil {
+		if err := conform.WriteJUnit(junit, card, o.strict); err != nil {
+			return fmt.Errorf("scamp: JUnit file: %w", err)
+		}
+	}
+	if card.Missed(o.strict) {
+		return exitf(ExitFindings, "scamp: %s does not conform: %d FAIL, %d NON-STRICT", addr, card.Count(conform.Fail), card.Count(conform.NonStrict))
+	}
+	return nil
+}
+
+// conformTarget says which action to use and which certificate to want.
+func (a *app) conformTarget(ctx context.Context, addr string, o *conformOptions) (action conform.Action, id scamp.Identity, err error) {
+	id = scamp.Identity{Anyone: true}
+	switch {
+	case o.cert != "":
+		cert, err := readCertificate(o.cert)
+		if err != nil {
+			return action, id, err
+		}
+		id = scamp.Identity{Certificate: cert}
+	case o.fingerprint != "":
+		if id, err = identityOf(o.fingerprint); err != nil {
+			return action, id, err
+		}
+	}
+	if o.action != "" {
+		q, err := discovery.ParseAction(o.action)
+		return conform.Action{Sector: q.Sector, Name: q.Action, Version: q.Version, Envelope: o.envelope}, id, err
+	}
+	action, cert, err := a.announcedEcho(ctx, addr)
+	if id.Anyone && err == nil {
+		id = scamp.Identity{Certificate: cert}
+	}
+	action.Envelope = o.envelope
+	return action, id, err
+}
+
+// announcedEcho returns the first action named echo that is announced at an address, and
+// the certificate that is announced with it.
+func (a *app) announcedEcho(ctx context.Context, addr string) (action conform.Action, cert *discovery.Certificate, err error) {
+	const advice = "name the action that echoes with --action CLASS.echo, and with --cert or --fingerprint whom to expect"
+	c, err := new(source).open(ctx, a)
+	if err != nil {
+		return action, nil, hint(err, advice)
+	}
+	for _, e := range c.entries {
+		if e.Peer.Address != addr || cert != nil && cert.SHA256 == e.Peer.Certificate.SHA256 {
+			continue
+		}
+		for _, act := range e.Announcement.Actions {
+			if !strings.EqualFold(act.Name, "echo") {
+				continue
+			}
+			if cert != nil {
+				return action, nil, hint(exitf(ExitFailure, "scamp: several certificates are announced at %s", addr), advice)
+			}
+			action = conform.Action{Sector: act.Sector, Name: act.Class + "." + act.Name, Version: act.Version}
+			cert = e.Peer.Certificate
+			break
+		}
+	}
+	if cert == nil {
+		return action, nil, hint(exitf(ExitNotFound, "scamp: no action named echo is announced at %s", addr), advice)
+	}
+	a.say("judging %s, whose certificate is %s", action, cert.Fingerprint)
+	return action, cert, nil
+}
+
+// verify compares a certificate with the one that is wanted.
+func verify(addr string, id scamp.Identity, der []byte) error {
+	pin := &scamp.PinError{Address: addr, Got: discovery.Fingerprint(der)}
+	same := false
+	switch {
+	case id.Certificate != nil:
+		pin.Want = id.Certificate.Fingerprint
+		same = string(der) == string(id.Certificate.DER)
+	case id.SHA256 != "":
+		pin.Want = "sha256:" + id.SHA256
+		same = fmt.Sprintf("%x", sha256.Sum256(der)) == strings.ToLower(id.SHA256)
+	default:
+		pin.Want = id.Fingerprint
+		same = strings.ReplaceAll(pin.Got, ":", "") == id.Fingerprint
+	}
+	if same {
+		return nil
+	}
+	return pin
+}
