@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/scampbus/scamp-go/packet"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
@@ -30,6 +32,7 @@ type direction struct {
 	buf  []byte
 	next uint64
 	msgs map[uint64]*audited
+	over bool // something was wrong: nothing counts from there on
 }
 
 // audited is one message of a direction.
@@ -68,45 +71,46 @@ var auditedPipe = network{"audited pipe", func(t testing.TB) (side, side) {
 	return audit(t, "client", a), audit(t, "server", b)
 }}
 
-func (a *auditor) feed(d *direction, p []byte, packet func(kind string, no uint64, body []byte) string) {
+func (a *auditor) feed(d *direction, p []byte, take func(kind string, no uint64, body []byte) string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	d.buf = append(d.buf, p...)
-	for !a.bad {
+	for !d.over {
 		line, rest, ok := bytes.Cut(d.buf, []byte("\r\n"))
 		if !ok {
 			return
 		}
-		fields := bytes.Split(line, []byte(" "))
-		if len(fields) != 3 || len(line)+2 > 40 {
-			a.fail("line %q", line)
+		kind, no, size, why := parseLine(string(line))
+		if why == "" && len(rest) < size+5 {
 			return
 		}
-		no, err1 := strconv.ParseUint(string(fields[1]), 10, 63)
-		size, err2 := strconv.Atoi(string(fields[2]))
-		if err1 != nil || err2 != nil || strconv.FormatUint(no, 10) != string(fields[1]) || strconv.Itoa(size) != string(fields[2]) || size > 131072 {
-			a.fail("line %q", line)
-			return
+		if why == "" && string(rest[size:size+5]) != "END\r\n" {
+			why = fmt.Sprintf("trailer %q", rest[size:size+5])
 		}
-		if len(rest) < size+5 {
-			return
+		if why == "" {
+			why = take(kind, no, rest[:size])
+			d.buf = rest[size+5:]
 		}
-		body, end := rest[:size], rest[size:size+5]
-		if string(end) != "END\r\n" {
-			a.fail("end %q of %q", end, line)
-			return
+		if why != "" {
+			d.over = true
+			if d == &a.out {
+				a.t.Errorf("%s wrote %q: %s", a.name, line, why)
+			}
 		}
-		if why := packet(string(fields[0]), no, body); why != "" {
-			a.fail("%s: %s", line, why)
-			return
-		}
-		d.buf = rest[size+5:]
 	}
 }
 
-func (a *auditor) fail(format string, args ...any) {
-	a.bad = true
-	a.t.Errorf("%s wrote: "+format, append([]any{a.name}, args...)...)
+func parseLine(line string) (kind string, no uint64, size int, why string) {
+	fields := strings.Split(line, " ")
+	if len(fields) != 3 || len(line)+2 > 40 {
+		return "", 0, 0, "want three fields in at most 40 octets"
+	}
+	no, err1 := strconv.ParseUint(fields[1], 10, 63)
+	n, err2 := strconv.ParseUint(fields[2], 10, 32)
+	if err1 != nil || err2 != nil || fmt.Sprintf("%d %d", no, n) != fields[1]+" "+fields[2] || n > 131072 {
+		return "", 0, 0, "want numbers within their limits"
+	}
+	return fields[0], no, int(n), ""
 }
 
 // sent checks a packet that the end writes.
@@ -181,9 +185,9 @@ func (a *auditor) received(kind string, no uint64, body []byte) string {
 	switch m := a.in.msgs[no]; kind {
 	case "HEADER":
 		a.in.msgs[no] = &audited{}
-		if _, after, ok := bytes.Cut(body, []byte(`"win":`)); ok && a.win == 0 {
-			digits, _, _ := bytes.Cut(after, []byte(","))
-			a.win, _ = strconv.ParseInt(string(bytes.TrimRight(digits, "}")), 10, 64)
+		var h packet.Header
+		if packet.NewHeaderReader(packet.Limits{}).Parse(body, &h) == nil && a.win == 0 {
+			a.win = h.Ext.Win
 		}
 	case "DATA":
 		if m != nil {
@@ -195,7 +199,8 @@ func (a *auditor) received(kind string, no uint64, body []byte) string {
 		}
 	case "ACK":
 		if o := a.out.msgs[no]; o != nil {
-			o.acked, _ = strconv.ParseInt(string(body), 10, 64)
+			n, _ := strconv.ParseInt(string(body), 10, 64)
+			o.acked = max(o.acked, min(n, o.octets))
 		}
 	}
 	return ""

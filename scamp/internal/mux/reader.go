@@ -32,6 +32,7 @@ type reader struct {
 	open  map[uint64]*flow // messages whose end has not come
 	fresh []*Inbound       // not yet given to Accept
 	lazy  []*flow          // acknowledged when the reader would wait
+	flows []flow           // made together, not yet used
 	ext   bool             // the peer has sent ext
 
 	stamp atomic.Int64 // when octets last arrived, on the clock of Conn.Now
@@ -158,13 +159,15 @@ func (r *reader) opened(p packet.Packet) error {
 		r.c.count.Add(OpenMessagesExceeded)
 		return broken(p, fmt.Sprintf("want at most %d messages open at once", most))
 	}
-	m := &Inbound{c: r.c, flow: &flow{no: p.MsgNo}}
+	m := &Inbound{c: r.c}
 	m.cond.L = &m.mu
 	if err := r.hr.Parse(p.Body, &m.Header); err != nil {
 		r.c.count.Add(HeaderMalformed)
 		return fmt.Errorf("mux: packet HEADER %d: %w", p.MsgNo, err)
 	}
 	r.next++
+	m.flow = r.flow()
+	m.flow.no = p.MsgNo
 	m.HeaderSize = len(p.Body)
 	m.moved = r.stamp.Load()
 	m.dumb = ignoresWindow(&m.Header)
@@ -177,6 +180,17 @@ func (r *reader) opened(p packet.Packet) error {
 	r.c.openIn.Store(int64(len(r.open)))
 	r.fresh = append(r.fresh, m)
 	return nil
+}
+
+// flow returns a new flow. They are made some at a time, which costs less; more than
+// some would let one message that stays open hold too much.
+func (r *reader) flow() *flow {
+	if len(r.flows) == 0 {
+		r.flows = make([]flow, 8)
+	}
+	f := &r.flows[0]
+	r.flows = r.flows[1:]
+	return f
 }
 
 // ignoresWindow says whether the sender of a header is one of those known to send
