@@ -24,7 +24,6 @@ type auditor struct {
 	out direction // written by the end
 	in  direction // read by it
 	win int64     // what the peer has announced, 0 before
-	bad bool
 }
 
 // A direction is one stream of packets as far as it has come.

@@ -25,8 +25,18 @@
 //	   +-------------------------+--------------------------> ended
 //
 // A connection has two goroutines: Run's, which reads, and the writer. Whoever
-// queues something writes it at once if it can be written without waiting (pump);
-// the writer goroutine does what is left over.
+// queues something writes it at once if it can be written without waiting (pump),
+// together with what others have queued; one goroutine does so at a time, and
+// wakes the writer goroutine for what it leaves. So nothing waits in a queue that
+// could be sent but for the time of one batch.
+//
+// Where something waits for something:
+//
+//	Outbound.Write   for its octets to be taken: window, turn, link      woken by pump, Abort, the end
+//	Inbound.Read     for octets or an end                                woken by the reader
+//	wide queue       for credit of the connection                        looked at by pump; an ACK wakes the writer
+//	ready, heads     for room in the link                                the writer drains it, then pumps
+//	writer           for the network, and for a signal                   closed connection, stall
 //
 // What always holds:
 //
@@ -38,12 +48,15 @@
 //  4. ACK counts of a message strictly rise, are never 0 and never exceed what was
 //     taken; a count that was overtaken is never sent.
 //  5. Before a reader of a body waits, all it took has been acknowledged or queued
-//     to be; a complete message of at most half a MinWindow is never acknowledged.
+//     to be; once a message of at most half a MinWindow is complete, no ACK of it
+//     is sent any more.
 //  6. No empty DATA is sent, no TXERR without text, and exactly one EOF or TXERR
 //     ends each message that was started, unless the connection ends first.
-//  7. ACK, PONG and HEADER overtake DATA; each stream sends one chunk a round.
-//  8. No lock is held across a read or a write of the network.
-//  9. A message that was not started when its sender gave up leaves no trace.
-//
-// 10. Every message ends once, at the latest when the connection does.
+//  7. ACK, PONG and HEADER overtake DATA; streams that are ready send one chunk
+//     each in turn, and are not starved by what overtakes them.
+//  8. No lock is held across a read or a write of the network or a callback, save
+//     Prepare, which must not block.
+//  9. A request that was not started when its sender gave up leaves no trace.
+//  10. Every message ends once, at the latest when the connection does, and that
+//     the connection ended is never taken for the end of a body.
 package mux
