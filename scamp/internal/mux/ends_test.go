@@ -280,7 +280,11 @@ func TestSmallMessageOvertakes(t *testing.T) {
 	onAll(t, func(t *testing.T, n network) {
 		c, _ := connect(t, n, mux.Options{}, echo)
 		transfer := make(chan error, 1)
-		go func() { transfer <- c.echoStream(1, 12<<20) }() // ends with the transfer
+		size := 24 << 20
+		if race {
+			size = 3 << 20
+		}
+		go func() { transfer <- c.echoStream(1, size) }() // ends with the transfer
 		during := 0
 		for {
 			if _, err := c.echo(octets(64)); err != nil {
