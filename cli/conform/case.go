@@ -136,15 +136,24 @@ type Peers struct{ JS, Go, Perl Verdict }
 // With returns the names of those that got verdict v, "go, perl"; empty for none.
 func (p Peers) With(v Verdict) string {
 	var names []string
+	p.each(func(name string, got Verdict) {
+		if got == v {
+			names = append(names, name)
+		}
+	})
+	return strings.Join(names, ", ")
+}
+
+// each calls f for each implementation that was measured.
+func (p Peers) each(f func(name string, got Verdict)) {
 	for _, one := range []struct {
 		name string
 		got  Verdict
 	}{{"js", p.JS}, {"go", p.Go}, {"perl", p.Perl}} {
-		if one.got == v {
-			names = append(names, one.name)
+		if one.got != 0 {
+			f(one.name, one.got)
 		}
 	}
-	return strings.Join(names, ", ")
 }
 
 // A Result is what became of a case. Text from the service is in visible form: control

@@ -110,9 +110,10 @@ func emptyData(p *Probe) Result {
 	before := p.run.watch.times[ruleAck]
 	p.Send(r.Head() + r.Data(""))
 	p.Quiet()
-	if p.run.watch.times[ruleAck] > before || len(p.acks[r.No]) > 0 {
+	p.Send(r.Data(text(7)) + r.EOF())
+	problem := p.ExpectEcho(r, text(7))
+	if p.run.watch.times[ruleAck] > before {
 		return p.Miss("an ACK for nothing: %s", strings.Join(p.got.list(), " "))
 	}
-	p.Send(r.Data(text(7)) + r.EOF())
-	return p.passUnless("no ACK came for it, and the body came back", p.ExpectEcho(r, text(7)), p.StillUsable())
+	return p.passUnless("no ACK came for it, and the body came back", problem, p.StillUsable())
 }

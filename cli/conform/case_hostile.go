@@ -153,7 +153,7 @@ func survives(id string, s Section, title, why string, attack func(*Probe) (prob
 			if problem := attack(p); problem != "" {
 				return p.Miss("%s", problem)
 			}
-			p.settle(func() int { return p.run.watch.packets })
+			p.StillUsable() // or not: when this is over, so is the flood
 			return p.Pass("others were served; " + p.state())
 		},
 	}

@@ -18,7 +18,13 @@ func lineCases() []Case {
 				if !p.Quiet() {
 					return p.Miss("%s after %s", p.state(), strings.Join(p.got.list(), " "))
 				}
-				return p.passUnless("nothing came, and the connection is usable", p.StillUsable())
+				if problem := p.StillUsable(); problem != "" {
+					return p.Miss("%s", problem)
+				}
+				if len(p.messages) > 1 || p.pings+len(p.pongs) > 0 {
+					return p.Miss("something came: %s", strings.Join(p.got.list(), " "))
+				}
+				return p.Pass("nothing came, and the connection is usable")
 			},
 		},
 		accepted(Case{

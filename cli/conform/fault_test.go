@@ -29,10 +29,13 @@ var faults = []struct {
 
 	{"greets", "2.1-a 4.7-z"},
 	{"looks for END", "2.1-b 2.3-i"},
-	{"takes any line and ignores what is not open", "2.1-c 2.1-d 2.1-e 2.1-f 2.1-g 2.1-h 2.1-i 2.1-j 2.1-k 2.1-l 2.1-m 2.1-n 2.1-o 2.1-p 2.1-r 2.3-d 2.3-e 2.4-p"},
+	{"takes any line", "2.1-c 2.1-d 2.1-e 2.1-f 2.1-g 2.1-h 2.1-i 2.1-j 2.1-k 2.1-l 2.1-m 2.1-n 2.1-o 2.1-p"},
+	{"takes any line", "2.1-r 2.3-d"},
+	{"takes any line and ignores what is not open", "2.3-e 2.4-p"},
 	{"takes any trailer", "2.3-f 2.3-g"},
 	{"takes a bare LF after END", "2.3-h"},
-	{"takes any length", "2.2-b 2.2-d 2.2-r"},
+	{"takes any length", "2.2-b 2.2-d"},
+	{"takes any length", "2.2-r"},
 	{"takes short packets only", "2.2-a 2.2-c"},
 	{"wants a packet a read", "2.3-a 2.3-c"},
 	{"takes one request a read", "2.3-b"},
@@ -49,7 +52,9 @@ var faults = []struct {
 	{"takes headers in one form", "3.6-a 3.2-a 3.2-b 3.2-c 3.2-d 3.2-e 3.2-f 3.2-g 3.2-h 3.2-i 3.2-j 3.2-k 3.2-l 3.2-m 3.2-n 3.2-o 3.2-p 3.2-q 3.7-a 3.7-b"},
 
 	{"takes any number", "2.4-a 2.4-b 2.4-c 2.4-d"},
-	{"ignores what is not open", "2.4-e 2.4-f 2.4-g 2.4-h 2.4-i 2.4-j"},
+	{"ignores what is not open", "2.4-e 2.4-f"},
+	{"ignores what is not open", "2.4-g 2.4-h"},
+	{"ignores what is not open", "2.4-i 2.4-j"},
 	{"has one message at a time", "2.4-k"},
 	{"skips numbers", "2.4-z"},
 	{"sends DATA after EOF", "2.4-y"},
@@ -62,12 +67,17 @@ var faults = []struct {
 	{"oversteps its window", "4.3-c 4.3-z"},
 	{"serves in the reader", "4.3-b 4.7-d"},
 
-	{"acknowledges at the end only", "4.4-a 4.4-b 3.5-e 5.2-d"},
+	{"acknowledges at the end only", "4.4-a 4.4-b"},
+	{"acknowledges at the end only", "3.5-e 5.2-d"},
 	{"acknowledges everything", "4.4-c"},
 	{"acknowledges twice", "4.4-z"},
 	{"closes on an equal ACK", "4.4-d"},
 	{"wants ACKs for open messages", "4.4-e 4.4-f"},
-	{"takes any ACK", "4.4-g 4.4-h 4.4-i 4.4-j 4.4-k 4.4-l 4.4-m 4.4-n 4.4-o 4.4-p"},
+	{"takes any ACK", "4.4-g 4.4-h"},
+	{"takes any ACK", "4.4-i 4.4-j"},
+	{"takes any ACK", "4.4-k 4.4-l"},
+	{"takes any ACK", "4.4-m 4.4-n"},
+	{"takes any ACK", "4.4-o 4.4-p"},
 
 	{"takes an EOF with a body", "2.4-n"},
 	{"waits for ACKs before EOF", "4.1-c"},
@@ -76,14 +86,16 @@ var faults = []struct {
 	{"sends EOF with a body", "2.4-w"},
 	{"sends TXERR without text", "4.1-z 5.2-c"},
 
-	{"ignores PING", "4.7-a 4.7-b 4.7-c 4.7-d"},
+	{"ignores PING", "4.7-a 4.7-b"},
+	{"ignores PING", "4.7-c 4.7-d"},
 	{"answers PING with the wrong number", "4.7-a 4.7-b 4.7-c 4.7-d"},
 	{"closes on PONG", "4.7-e"},
 
-	{"answers everything", "3.5-a 3.5-b 3.5-c 3.5-d"},
+	{"answers everything and serves in the reader", "3.5-a 3.5-b 3.5-c 3.5-d"},
 	{"does not drain", "3.5-e 5.2-d"},
 	{"closes on cancel", "3.5-f"},
-	{"numbers replies itself", "3.4-a 3.4-b 3.4-c 3.4-d 3.4-e"},
+	{"numbers replies itself", "3.4-a 3.4-b 3.4-c 3.4-d"},
+	{"numbers replies itself", "3.4-e"},
 	{"sends request ids as numbers", "3.4-b"},
 	{"replies twice", "5.1-z"},
 
@@ -123,13 +135,13 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 	cards := make([]*conform.Card, len(faults))
 	var runs sync.WaitGroup
-	places := make(chan struct{}, 16) // most of a run is waiting
+	places := make(chan struct{}, 32) // most of a run is waiting
 	for i, tt := range faults {
 		runs.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
 			toy := newToy(t, pair, strings.Split(tt.fault, " and ")...)
-			cards[i] = judge(t, toy, 1500*time.Millisecond, conform.Select(conform.Cases(), nil, strings.Fields(tt.found)))
+			cards[i] = judge(t, toy, 5*time.Second, conform.Select(conform.Cases(), nil, strings.Fields(tt.found)))
 		})
 	}
 	runs.Wait()

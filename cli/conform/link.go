@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,7 +15,8 @@ import (
 // own, reads.
 type link struct {
 	*session
-	timeout time.Duration // for each thing waited for
+	timeout time.Duration   // for each thing waited for
+	done    <-chan struct{} // closed when nobody wants to wait any more
 	tls     *tls.Conn
 	box     *mailbox
 	reading sync.WaitGroup
@@ -26,8 +28,8 @@ type link struct {
 	writeErr error
 }
 
-func newLink(c *tls.Conn, w *watch, timeout time.Duration, sent, got *log) *link {
-	l := &link{session: newSession(w), timeout: timeout, tls: c, box: newMailbox(), sent: sent, got: got}
+func newLink(ctx context.Context, c *tls.Conn, r *run, sent, got *log) *link {
+	l := &link{session: newSession(r.watch), timeout: r.Timeout, done: ctx.Done(), tls: c, box: newMailbox(), sent: sent, got: got}
 	l.reading.Go(func() { l.box.fill(c) }) // ends when the connection does
 	return l
 }
@@ -64,7 +66,7 @@ func (l *link) await(cond func() bool) bool {
 func (l *link) awaitFor(most time.Duration, cond func() bool) bool {
 	deadline := time.Now().Add(most)
 	for !cond() && l.err == nil {
-		p, err := l.box.take(deadline)
+		p, err := l.box.take(deadline, l.done)
 		switch {
 		case errors.Is(err, errWaited):
 			return cond()

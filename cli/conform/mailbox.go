@@ -14,16 +14,20 @@ import (
 type mailbox struct {
 	mu      sync.Mutex // protects what follows
 	packets []packet.Packet
-	held    int   // octets of their bodies
+	total   int   // octets of all packets that ever came, as memory counts them
 	err     error // why no more will come
 
 	wake chan struct{} // one place: something was added
 }
 
-// maxHeld bounds the octets that wait for a case. No case asks for as much.
-const maxHeld = 64 << 20
+// maxTotal bounds the octets that a connection brings, since cases keep what came. No
+// case asks for as much.
+const (
+	maxTotal   = 64 << 20
+	packetCost = 128 // octets that a packet without a body takes
+)
 
-var errTooMuch = errors.New("conform: the service sent more than 64 MiB that nobody asked for")
+var errTooMuch = errors.New("conform: the service sent more than 64 MiB, which nobody asked for")
 
 func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
 
@@ -45,14 +49,14 @@ func (m *mailbox) fill(r io.Reader) {
 func (m *mailbox) add(p packet.Packet, err error) (over bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err == nil && m.held+len(p.Body) > maxHeld {
+	m.total += packetCost + len(p.Body)
+	if err == nil && m.total > maxTotal {
 		err = errTooMuch
 	}
 	if err != nil {
 		m.err = err
 	} else {
 		m.packets = append(m.packets, p)
-		m.held += len(p.Body)
 	}
 	select {
 	case m.wake <- struct{}{}:
@@ -61,9 +65,9 @@ func (m *mailbox) add(p packet.Packet, err error) (over bool) {
 	return err != nil
 }
 
-// take returns the next packet. Without one it waits until deadline and returns
-// errWaited, or returns why no more will come.
-func (m *mailbox) take(deadline time.Time) (packet.Packet, error) {
+// take returns the next packet. Without one it waits until deadline, or until done is
+// closed, and returns errWaited, or returns why no more will come.
+func (m *mailbox) take(deadline time.Time, done <-chan struct{}) (packet.Packet, error) {
 	var expired <-chan time.Time
 	for {
 		p, ok, err := m.first()
@@ -79,6 +83,8 @@ func (m *mailbox) take(deadline time.Time) (packet.Packet, error) {
 		case <-m.wake:
 		case <-expired:
 			return packet.Packet{}, errWaited
+		case <-done:
+			return packet.Packet{}, errWaited
 		}
 	}
 }
@@ -92,7 +98,7 @@ func (m *mailbox) first() (p packet.Packet, ok bool, err error) {
 		return p, false, m.err
 	}
 	p = m.packets[0]
+	m.packets[0] = packet.Packet{} // gives its body back
 	m.packets = m.packets[1:]
-	m.held -= len(p.Body)
 	return p, true, nil
 }

@@ -30,7 +30,7 @@ func (p *Probe) Dial(change func(*tls.Config)) error {
 	if err != nil {
 		return err
 	}
-	p.link = newLink(c, p.run.watch, p.run.Timeout, &p.sent, &p.got)
+	p.link = newLink(p.ctx, c, p.run, &p.sent, &p.got)
 	return nil
 }
 

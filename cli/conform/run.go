@@ -64,10 +64,14 @@ type run struct {
 // witnessLife is how long the witness may be idle; services close at 120 s.
 const witnessLife = 60 * time.Second
 
+// ErrNoEcho says that the action did not return the body of a request, so that nothing
+// can be judged.
+var ErrNoEcho = errors.New("it does not echo")
+
 // Run tries cases on a service, one after the other, those marked Last at the end. It
 // returns an error, and no card, if nothing can be judged: the service cannot be
-// reached, shows another certificate than Verify wants, or does not echo. When ctx
-// ends it returns what it has.
+// reached, shows another certificate than Verify wants, or ErrNoEcho. When ctx ends it
+// returns what it has.
 func Run(ctx context.Context, opts Options, cases []Case) (*Card, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 5 * time.Second
@@ -89,6 +93,9 @@ func Run(ctx context.Context, opts Options, cases []Case) (*Card, error) {
 				continue
 			}
 			result := r.one(ctx, c, card)
+			if ctx.Err() != nil {
+				break // it was not waited for what the case waits for
+			}
 			card.Results = append(card.Results, result)
 			if opts.Each != nil {
 				opts.Each(result)
@@ -166,14 +173,14 @@ func (r *run) try(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.witness = newLink(c, r.watch, r.Timeout, new(log), new(log))
+		r.witness = newLink(ctx, c, r, new(log), new(log))
 	}
 	r.used = time.Now()
 	p := Probe{run: r, link: r.witness}
 	q := p.Request()
 	p.Send(q.All(`"hello"`))
 	if problem := p.ExpectEcho(q, `"hello"`); problem != "" {
-		return fmt.Errorf("it got %s; want an action that returns the body of a request unchanged", problem)
+		return fmt.Errorf("%w: a request got %s", ErrNoEcho, problem)
 	}
 	return nil
 }

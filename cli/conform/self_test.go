@@ -50,7 +50,8 @@ func serveOurs(t *testing.T) (addr string, cert *discovery.Certificate) {
 
 var echo = conform.Action{Name: "Sample.echo"}
 
-// TestConformance judges a service of ours by every case.
+// TestConformance judges a service of ours by every case. The names of its parts begin
+// with the line of the checklist.
 func TestConformance(t *testing.T) {
 	t.Parallel() // it mostly waits
 	addr, cert := serveOurs(t)
@@ -67,7 +68,7 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range card.Results {
-		t.Run(r.Case.ID, func(t *testing.T) {
+		t.Run(r.Case.Item+" "+r.Case.ID+" "+r.Case.Title, func(t *testing.T) {
 			if r.Missed(true) {
 				t.Errorf("%s (%s): %v\nsent: %q\nwant: %s\ncame: %s\n%q", r.Case.ID, r.Case.Title, r.Verdict, r.Sent, r.Case.Want, r.Came, r.Got)
 			} else {

@@ -65,6 +65,7 @@ type session struct {
 	// What the service sent.
 	messages []*Message          // in the order of their HEADERs
 	open     map[uint64]*Message // those without an end
+	replies  map[string]*Message // canonical id → the first reply with it
 	acks     map[uint64][]uint64 // message of ours → counts
 	pongs    []uint64            // numbers
 	pings    int
@@ -84,7 +85,7 @@ type session struct {
 func newSession(w *watch) *session {
 	return &session{
 		watch: w, headers: packet.NewHeaderReader(packet.Limits{}),
-		open: make(map[uint64]*Message), acks: make(map[uint64][]uint64),
+		open: make(map[uint64]*Message), replies: make(map[string]*Message), acks: make(map[uint64][]uint64),
 		nextID: 1, octets: make(map[uint64]uint64), acked: make(map[uint64]uint64),
 		asked: make(map[string]int), window: packet.MinWindow,
 	}
@@ -176,7 +177,7 @@ func (s *session) header(p packet.Packet) {
 	s.isCancel = s.isCancel || m.Header.Ext.Cancel
 	switch h := &m.Header; h.Type {
 	case packet.TypeReply, packet.TypeNone:
-		s.answers(p, h.ID)
+		s.answers(p, m)
 	case packet.TypeSubscribeDone:
 	default:
 		s.watch.note(ruleKinds, p)
@@ -186,15 +187,22 @@ func (s *session) header(p packet.Packet) {
 // maxHeaderSent is the longest HEADER that may be sent (PROTOCOL 2.2).
 const maxHeaderSent = 32768
 
-// answers takes the request off the list that a reply belongs to.
-func (s *session) answers(p packet.Packet, id packet.RequestID) {
-	for _, asked := range []string{canonical(id), otherForm(id)} {
-		if s.asked[asked] > 0 {
-			s.asked[asked]--
-			return
+// answers notes a reply under its id, in both forms, and takes the request off the list
+// that it belongs to.
+func (s *session) answers(p packet.Packet, m *Message) {
+	asked := false
+	for _, id := range []string{canonical(m.Header.ID), otherForm(m.Header.ID)} {
+		if s.replies[id] == nil {
+			s.replies[id] = m
+		}
+		if !asked && s.asked[id] > 0 {
+			s.asked[id]--
+			asked = true
 		}
 	}
-	s.watch.note(ruleOneReply, p)
+	if !asked {
+		s.watch.note(ruleOneReply, p)
+	}
 }
 
 // canonical is an id as JSON that is the same for all spellings of a string.
@@ -202,7 +210,7 @@ func canonical(id packet.RequestID) string { return canonicalJSON(id.String()) }
 
 func canonicalJSON(id string) string {
 	var text string
-	if json.Unmarshal([]byte(id), &text) == nil && strings.HasPrefix(id, `"`) {
+	if strings.HasPrefix(id, `"`) && json.Unmarshal([]byte(id), &text) == nil {
 		return strconv.Quote(text)
 	}
 	return id
@@ -277,18 +285,8 @@ func (s *session) lastAck(no uint64) uint64 {
 	return 0
 }
 
-// reply returns the reply to a request id, given as JSON; nil while there is none.
-func (s *session) reply(id string) *Message {
-	for _, m := range s.messages {
-		if t := m.Header.Type; t != packet.TypeReply && t != packet.TypeNone {
-			continue
-		}
-		if got := m.Header.ID; canonical(got) == canonicalJSON(id) || otherForm(got) == id {
-			return m
-		}
-	}
-	return nil
-}
+// reply returns the first reply to a request id, given as JSON; nil while there is none.
+func (s *session) reply(id string) *Message { return s.replies[canonicalJSON(id)] }
 
 // hasNull tells whether a header has a member that is null. It reads no strings but
 // to pass over them, which is enough for JSON that was parsed before.
