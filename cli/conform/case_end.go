@@ -53,7 +53,7 @@ func endCases() []Case {
 				if problem := p.StillUsable(); problem != "" {
 					return p.Miss("%s", problem)
 				}
-				p.link.sent.add("(TLS close_notify and FIN)")
+				p.note("(TLS close_notify and FIN)")
 				p.tls.CloseWrite()
 				if c, ok := p.tls.NetConn().(interface{ CloseWrite() error }); ok {
 					c.CloseWrite()

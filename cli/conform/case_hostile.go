@@ -186,7 +186,7 @@ func (p *Probe) further() (problem string) {
 // raw makes TCP connections that send octets, or nothing, instead of a handshake, and
 // wants a further one to be served meanwhile.
 func (p *Probe) raw(n int, octets string) (problem string) {
-	p.link.sent.add(fmt.Sprintf("%s (on %d TCP connections, without TLS)", visible(octets), n))
+	p.note(fmt.Sprintf("%s (on %d TCP connections, without TLS)", visible(octets), n))
 	var open []net.Conn
 	defer func() {
 		for _, c := range open {

@@ -60,7 +60,7 @@ func lineCases() []Case {
 				r := p.Request()
 				all := r.All(text(7))
 				p.sending(all)
-				p.link.sent.add(visible(all) + " (a pause after the first 8 octets)")
+				p.note(visible(all) + " (a pause after the first 8 octets)")
 				p.write(all[:8])
 				if !p.Quiet() {
 					return p.Miss("%s after 8 octets", p.state())

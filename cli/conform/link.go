@@ -44,7 +44,7 @@ func (l *link) close() {
 // back, so nothing is returned.
 func (l *link) send(octets string) {
 	l.sending(octets)
-	l.sent.add(visible(octets))
+	l.sent.add(func() string { return visible(octets) })
 	l.write(octets)
 }
 
@@ -81,7 +81,7 @@ func (l *link) awaitFor(most time.Duration, cond func() bool) bool {
 
 func (l *link) handle(p packet.Packet) {
 	l.watch.packets++
-	l.got.add(shown(p))
+	l.got.add(func() string { return shown(p) })
 	m := l.take(p)
 	if m == nil {
 		return
@@ -90,7 +90,7 @@ func (l *link) handle(p packet.Packet) {
 	if !l.holdAcks {
 		ack := string(packet.AppendAck(nil, m.No, uint64(len(m.Body))))
 		l.sending(ack)
-		l.sent.add(visible(ack))
+		l.sent.add(func() string { return visible(ack) })
 		l.write(ack)
 	}
 }
@@ -100,7 +100,7 @@ func (l *link) over(err error) {
 	l.err = err
 	var bad *packet.Error
 	if errors.As(err, &bad) {
-		l.watch.noteText(ruleGrammar, bad.Error())
+		l.watch.noteError(ruleGrammar, bad)
 	}
 }
 

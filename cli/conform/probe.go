@@ -47,6 +47,9 @@ func (p *Probe) hangUp() {
 // Send writes raw octets.
 func (p *Probe) Send(octets string) { p.send(octets) }
 
+// note notes what is sent, or done, in another way than by Send.
+func (p *Probe) note(what string) { p.link.sent.add(func() string { return what }) }
+
 // Await handles what comes until cond holds, the connection ends or the timeout is
 // over, and returns cond().
 func (p *Probe) Await(cond func() bool) bool { return p.await(cond) }
@@ -143,7 +146,7 @@ func (p *Probe) passUnless(came string, problems ...string) Result {
 // dribble writes octets in pieces of so many.
 func (p *Probe) dribble(octets string, piece int) {
 	p.sending(octets)
-	p.link.sent.add(fmt.Sprintf("%s (in pieces of %d)", visible(octets), piece))
+	p.note(fmt.Sprintf("%s (in pieces of %d)", visible(octets), piece))
 	for len(octets) > 0 {
 		n := min(piece, len(octets))
 		p.write(octets[:n])

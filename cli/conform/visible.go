@@ -53,9 +53,10 @@ type log struct {
 	dropped int
 }
 
-func (l *log) add(entry string) {
+// add keeps an entry. Most of a flood is only counted, so making it is put off.
+func (l *log) add(entry func() string) {
 	if len(l.entries) < maxEntries {
-		l.entries = append(l.entries, entry)
+		l.entries = append(l.entries, entry())
 		return
 	}
 	l.dropped++

@@ -2,7 +2,7 @@ package conform
 
 import (
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/scampbus/scamp-go/packet"
 )
@@ -31,7 +31,7 @@ const (
 
 // A watch collects what a service did against the rules during one run.
 type watch struct {
-	broken  [rules]log
+	broken  [rules][]string // examples
 	times   [rules]int
 	packets int // that came in all
 	largest int // octets of the largest DATA
@@ -41,13 +41,16 @@ type watch struct {
 const maxBroken = 3
 
 func (w *watch) note(r rule, p packet.Packet) {
-	w.noteText(r, shown(p))
+	w.times[r]++
+	if len(w.broken[r]) < maxBroken {
+		w.broken[r] = append(w.broken[r], shown(p))
+	}
 }
 
-func (w *watch) noteText(r rule, what string) {
+func (w *watch) noteError(r rule, err error) {
 	w.times[r]++
-	if len(w.broken[r].entries) < maxBroken && !slices.Contains(w.broken[r].entries, what) {
-		w.broken[r].add(what)
+	if len(w.broken[r]) < maxBroken {
+		w.broken[r] = append(w.broken[r], cut(err.Error(), maxText))
 	}
 }
 
@@ -61,5 +64,5 @@ func (w *watch) verdict(p *Probe, r rule) Result {
 	if w.times[r] == 0 {
 		return p.Pass(fmt.Sprintf("none among %d packets", w.packets))
 	}
-	return p.Miss("%d times, for example %s", w.times[r], w.broken[r].entries[0])
+	return p.Miss("%d times, for example %s", w.times[r], strings.Join(w.broken[r], ", "))
 }
