@@ -272,7 +272,7 @@ func connectOrLoss(t *testing.T) {
 	f.setDown(false)
 	<-time.After(2 * time.Second) // one dial a second, however many calls
 	done := inBackground(t.Context(), bus, echoReq(""))
-	w := <-f.conns
+	w := f.next()
 	w.message()
 	w.c.Close()
 	wantRan(t, "loss after the HEADER", (<-done).err, scamp.RanMaybe, scamp.ErrLost)

@@ -394,7 +394,21 @@ func (f *far) client(opts *scamp.Options) (*scamp.Client, *wire) {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { c.Close() })
-	return c, <-f.conns
+	return c, f.next()
+}
+
+// next is the next connection to arrive.
+func (f *far) next() *wire {
+	f.t.Helper()
+	select {
+	case w := <-f.conns:
+		return w
+	case err := <-f.fail:
+		f.t.Fatalf("a connection to the far service fails: %v", err)
+	case <-time.After(20 * time.Second):
+		f.t.Fatal("no connection to the far service")
+	}
+	return nil
 }
 
 // announce makes bus believe in an instance of the far service.

@@ -202,21 +202,23 @@ func (r *serving) start() bool {
 }
 
 // cut gives the request up: its context ends, and its reply is an error if it has not
-// begun, else it breaks off.
+// begun, else it breaks off. The reply is claimed first: a handler that notices the end
+// of its context must not begin one.
 func (r *serving) cut(why *RemoteError) {
 	r.p.mu.Lock()
 	r.over = true
 	r.p.mu.Unlock()
+	unanswered := r.start()
 	r.ctx.end(why)
 	r.in.Fail(why)
-	if r.start() {
+	switch {
+	case unanswered:
 		h := packet.Header{Type: packet.TypeReply, ID: r.in.Header.ID}
 		errorHeader(&h, why)
 		r.p.answer(&h, nil)
-		return
-	}
-	// Either we see that the reply was sent, or its sender sees that the context ended.
-	if r.sent.Load() {
+	case r.sent.Load():
+		// Either we see that the reply was sent, or its sender sees that the context
+		// ended.
 		r.rep.out.Abort(txerrFor(why))
 	}
 }

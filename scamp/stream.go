@@ -211,11 +211,10 @@ func (s *Stream) check(now time.Duration) (next time.Duration, ok bool) {
 		return at, ok
 	}
 	s.p.log.count("rpc_timeout")
-	heard := s.p.conn.LastRead()
-	s.giveUp(fmt.Errorf("%w: RPC timeout, no progress from the service", ErrTimeout))
-	if heard == 0 || heard < s.began {
-		s.p.retire() // nothing at all since the request was sent
+	if heard := s.p.conn.LastRead(); heard == 0 || heard < s.began {
+		s.p.retire() // nothing at all since the request was sent; first, for the caller may call again at once
 	}
+	s.giveUp(fmt.Errorf("%w: RPC timeout, no progress from the service", ErrTimeout))
 	return 0, false
 }
 
