@@ -2,6 +2,7 @@ package mux
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/scampbus/scamp-go/packet"
 )
@@ -26,6 +27,7 @@ func (c *Conn) heardExt(e packet.Ext) {
 	}
 	c.heardWin = true
 	c.peerWin = max(c.peerWin, int(min(e.Win, int64(c.limits.MaxWindow))))
+	c.flight = c.probe.flight(c.peerWin)
 	for _, o := range c.out {
 		c.scheduleLocked(o)
 	}
@@ -54,6 +56,9 @@ func (c *Conn) acknowledged(p packet.Packet) error {
 	if bad == nil && acked < count && count <= sent {
 		o.moved.Store(c.in.stamp.Load())
 		c.moveLocked(o, sent, count)
+		if c.probe.acked(o, time.Duration(c.in.stamp.Load())) {
+			c.flight = c.probe.flight(c.peerWin)
+		}
 		c.scheduleLocked(o)
 		if c.workLocked(true) {
 			c.link.signal() // the writer goroutine encrypts, the reader goes on reading
@@ -76,6 +81,57 @@ func (c *Conn) acknowledged(p packet.Packet) error {
 	return nil
 }
 
+// A probe measures how long it takes at least until octets are acknowledged. What is
+// in flight beyond what the path holds in that time makes nothing faster: it stands in
+// the buffers of the system, and every small message behind it waits.
+type probe struct {
+	o    *Outbound     // whose octets are timed, nil if none are
+	mark int64         // its count then
+	at   time.Duration // when they were sent
+	rtt  time.Duration // the least time measured, zero if none
+}
+
+const (
+	pathRate  = 1250          // octets in a microsecond that a path may carry: 10 Gbit/s
+	minFlight = 4 * MinWindow // enough for a loopback, where times are short and uneven
+)
+
+// sent starts a measurement unless one is under way.
+func (p *probe) sent(o *Outbound, now time.Duration) {
+	if p.o == nil {
+		p.o, p.mark, p.at = o, o.sent, now
+	}
+}
+
+// acked ends a measurement and says whether it made a difference.
+func (p *probe) acked(o *Outbound, now time.Duration) bool {
+	if p.o != o || o.acked < p.mark {
+		return false
+	}
+	p.o = nil
+	took := max(now-p.at, time.Microsecond)
+	if p.rtt > 0 && took >= p.rtt {
+		return false
+	}
+	p.rtt = took
+	return true
+}
+
+// ended gives up the measurement of a message that gets no more ACKs.
+func (p *probe) ended(o *Outbound) {
+	if p.o == o {
+		p.o = nil
+	}
+}
+
+// flight is how many octets of a window are worth using.
+func (p *probe) flight(window int) int {
+	if p.rtt == 0 || p.rtt >= time.Second {
+		return window
+	}
+	return min(window, max(minFlight, int(p.rtt/time.Microsecond)*pathRate))
+}
+
 // moveLocked changes what of o is in flight and the credit it takes.
 func (c *Conn) moveLocked(o *Outbound, sent, acked int64) {
 	c.credit += overdraft(sent-acked) - overdraft(o.sent-o.acked)
@@ -84,6 +140,7 @@ func (c *Conn) moveLocked(o *Outbound, sent, acked int64) {
 
 // retireLocked ends the accounting of a message that has ended.
 func (c *Conn) retireLocked(o *Outbound) {
+	c.probe.ended(o)
 	t := tail{o.sent, o.acked}
 	over := overdraft(t.sent - t.acked)
 	if over == 0 {

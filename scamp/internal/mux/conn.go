@@ -61,16 +61,19 @@ type Conn struct {
 
 	in reader // owned by Run's goroutine
 
-	lastIO atomic.Int64 // when octets were last read or written, on the clock of Now
-	unread atomic.Int64 // octets received that nobody has taken
-	excess atomic.Int64 // of these, what only a window larger than MinWindow allows
-	openIn atomic.Int64 // inbound messages whose end has not come
-	heard  atomic.Bool  // a packet has arrived
-	acks   ackList      // has its own lock
+	lastIO  atomic.Int64 // when octets were last read or written, on the clock of Now
+	unread  atomic.Int64 // octets received that nobody has taken
+	excess  atomic.Int64 // of these, what only a window larger than MinWindow allows
+	openIn  atomic.Int64 // inbound messages whose end has not come
+	heard   atomic.Bool  // a packet has arrived
+	arrived atomic.Int64 // requests and replies that have arrived
+	yields  atomic.Bool  // somebody lets others run and pumps then
+	acks    ackList      // has its own lock
 
 	mu       sync.Mutex // protects what follows
 	err      error      // why it ended, nil while it lives
 	nextOut  uint64     // number of the next HEADER (invariant 1)
+	sent     int64      // requests and replies among the HEADERs sent
 	heads    queue      // HEADER not yet sent
 	ready    queue      // something to send, and window to do it
 	wide     queue      // the same, but from the budget (PROTOCOL 3.7)
@@ -82,7 +85,9 @@ type Conn struct {
 	pings    bool            // the peer has sent PING
 	heardWin bool            // the peer has announced its window
 	peerWin  int             // window in force toward the peer
-	pong     bool            // a PONG is due
+	flight   int             // what of it is used: see probe
+	probe    probe
+	pong     bool // a PONG is due
 	pongNo   uint64
 	ping     bool // a PING is due
 	pumping  bool
@@ -111,6 +116,7 @@ func New(rw io.ReadWriter, link *Link, opts Options) *Conn {
 	}
 	c.window = max(c.window, MinWindow)
 	c.peerWin = min(c.limits.MaxInflight, MinWindow)
+	c.flight = c.peerWin
 	c.maxHeader = opts.Packet.WithDefaults().MaxHeaderSend
 	c.in.init(c, rw, opts.Packet)
 	link.start(c.limits)

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -87,7 +88,10 @@ func (c *Conn) Send(h *packet.Header, body Body, p Preparer) (*Outbound, error) 
 // Init makes o a message for SendOutbound, as Send does. An Outbound that has ended
 // may be used again.
 func (o *Outbound) Init(c *Conn, h *packet.Header, body Body, p Preparer) {
-	*o = Outbound{c: c, prepare: p, header: *h, data: body.Data, eof: !body.More, unit: body.Unit}
+	// Not in one: a value of this size made on the stack of a new goroutine grows it.
+	*o = Outbound{}
+	o.c, o.prepare, o.header = c, p, *h
+	o.data, o.eof, o.unit = body.Data, !body.More, body.Unit
 }
 
 // SendOutbound is Send for an Outbound that the caller made with Init, so that it
@@ -112,9 +116,14 @@ func (c *Conn) SendOutbound(o *Outbound) error {
 		c.mu.Unlock()
 		return err
 	}
+	others := c.othersLocked()
 	c.heads.push(o)
 	c.mu.Unlock()
-	c.pump(callerRounds)
+	if others {
+		c.pumpTogether()
+	} else {
+		c.pump(callerRounds)
+	}
 	return nil
 }
 
@@ -127,8 +136,8 @@ func (c *Conn) checkHeader(h *packet.Header) error {
 	// No octet becomes more than six in JSON, and names and numbers are short.
 	most := len(h.Action) + len(h.Envelope) + len(h.Sector) + len(h.Ticket) + len(h.IdentifyingToken) +
 		len(h.Terminal) + len(h.TypeText) + len(h.ErrorCode) + len(h.Error) + len(h.ErrorData)
-	for name, v := range h.Extra {
-		most += len(name) + len(v) + 8
+	if len(h.Extra) > 0 {
+		most += extraLen(h.Extra)
 	}
 	if _, short := h.ID.Number(); !short {
 		most += len(h.ID.String())
@@ -140,6 +149,13 @@ func (c *Conn) checkHeader(h *packet.Header) error {
 		return c.headerTooBig(size)
 	}
 	return nil
+}
+
+func extraLen(extra map[string]json.RawMessage) (n int) {
+	for name, v := range extra {
+		n += len(name) + len(v) + 8
+	}
+	return n
 }
 
 // Write sends p and returns when its octets have been taken, the message has

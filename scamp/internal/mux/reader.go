@@ -176,6 +176,9 @@ func (r *reader) opened(p packet.Packet) error {
 		r.ext = true
 		r.c.heardExt(m.Header.Ext)
 	}
+	if isCall(m.Header.Type) {
+		r.c.arrived.Add(1)
+	}
 	r.open[p.MsgNo] = m.flow
 	r.c.openIn.Store(int64(len(r.open)))
 	r.fresh = append(r.fresh, m)

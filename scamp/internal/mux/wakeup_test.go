@@ -76,3 +76,51 @@ func TestWorkThatComesDuringTheLastRound(t *testing.T) {
 		})
 	}
 }
+
+// A countedWriter counts the writes of batches.
+type countedWriter struct {
+	*mux.Link
+	writes atomic.Int64
+}
+
+func (c *countedWriter) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Link.Write(p)
+}
+
+// TestAnswersLeaveTogether: the replies to requests that came together leave in few
+// writes, though each has a goroutine of its own, and one by itself leaves at once.
+func TestAnswersLeaveTogether(t *testing.T) {
+	near, far := tcp(t)
+	defer far.Close()
+	far.SetDeadline(time.Now().Add(20 * time.Second))
+	rw := &countedWriter{Link: mux.NewLink(near)}
+	run(t, rw, rw.Link, mux.Options{Accept: func(m *mux.Inbound) { go echo(m) }}) // ends with the message
+	in := packet.NewReader(far, packet.Limits{})
+	no := uint64(0)
+	burst := func(n int) {
+		var wire string
+		for range n {
+			wire += header(no, jsRequest) + data(no, "hello") + eof(no)
+			no++
+		}
+		io.WriteString(far, wire)
+		for range 3 * n {
+			if _, err := in.Next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 20 {
+		burst(1)
+	}
+	if n := rw.writes.Swap(0); n != 20 {
+		t.Errorf("20 replies one after the other left in %d writes, want 20", n)
+	}
+	for range 20 {
+		burst(64)
+	}
+	if n := rw.writes.Load(); n > 20*64/2 {
+		t.Errorf("20 times 64 replies at once left in %d writes, want less than one for two", n)
+	}
+}

@@ -417,3 +417,42 @@ func TestStreamsAreNotStarved(t *testing.T) {
 		}
 	})
 }
+
+// TestFlightFollowsThePath: of a large window no more is used than the path can hold
+// in the time that an ACK takes; before one has come it is used whole.
+func TestFlightFollowsThePath(t *testing.T) {
+	for _, tt := range []struct {
+		rtt  time.Duration
+		want int
+	}{
+		{0, 262_144},
+		{100 * time.Microsecond, 262_144},
+		{300 * time.Microsecond, 375_000},
+		{time.Millisecond, 1 << 20},
+		{80 * time.Millisecond, 1 << 20},
+	} {
+		bubble(t, func(t *testing.T) {
+			e, w := talk(t, mux.Options{})
+			w.send(header(0, extHeader(1<<20)))
+			synctest.Wait()
+			// What has ended before its ACK measures nothing.
+			send(t, e, request(), mux.Body{Data: octets(100)})
+			o := send(t, e, request(), mux.Body{More: true})
+			go o.Write(t.Context(), octets(8<<20)) // ends with the message
+			if got := inFlight(w.packets())[1]; got != 1<<20 {
+				t.Fatalf("before the first ACK %d octets in flight, want 1 MiB", got)
+			}
+			time.Sleep(tt.rtt)
+			sent := 1 << 20
+			for acked := 0; acked < 4<<20; acked += 32768 {
+				w.send(ack(1, acked+32768))
+				sent += inFlight(w.packets())[1]
+				time.Sleep(time.Second) // ACKs that take longer change nothing
+			}
+			if got := sent - 4<<20; got != tt.want {
+				t.Errorf("with ACKs after %v %d octets in flight, want %d", tt.rtt, got, tt.want)
+			}
+			o.Abort("enough")
+		})
+	}
+}

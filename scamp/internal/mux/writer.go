@@ -3,6 +3,7 @@ package mux
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/scampbus/scamp-go/packet"
 )
@@ -40,6 +41,27 @@ func (c *Conn) write() {
 		}
 		c.touch()
 		c.pump(writerRounds)
+	}
+}
+
+// othersLocked says whether other goroutines are likely to send a message soon:
+// calls are under way beside the one that a message is about to be sent for. Those
+// who made them answer replies with the next request, and handlers requests.
+func (c *Conn) othersLocked() bool {
+	calls := c.sent + int64(c.heads.n) - c.arrived.Load()
+	return calls > 0 || calls < -1
+}
+
+// isCall says whether a message is one of the two that make a call.
+func isCall(t packet.Type) bool { return t <= packet.TypeReply }
+
+// pumpTogether is pump for a message that others are likely to follow: one of those
+// who send lets all that can run run first, and then writes for all.
+func (c *Conn) pumpTogether() {
+	if c.yields.CompareAndSwap(false, true) {
+		runtime.Gosched()
+		c.yields.Store(false) // from here on somebody else has to
+		c.pump(callerRounds)
 	}
 }
 
@@ -101,7 +123,7 @@ func (c *Conn) workLocked(bulk bool) bool {
 	case c.heads.n > 0 || c.pong || c.ping || !c.acks.empty():
 		return true
 	}
-	return bulk && (c.ready.n > 0 || c.wide.n > 0 && c.credit < c.peerWin)
+	return bulk && (c.ready.n > 0 || c.wide.n > 0 && c.credit < c.flight)
 }
 
 // fillLocked appends the packets to send next: PONG and ACKs, then HEADERs with
@@ -122,7 +144,7 @@ func (c *Conn) fillLocked(b []byte, bulk bool) []byte {
 	// One chunk in any case, or a flood of messages would starve the streams.
 	for once := true; bulk && (once || len(b) < batchSize); once = false {
 		o := c.ready.pop()
-		if o == nil && c.credit < c.peerWin {
+		if o == nil && c.credit < c.flight {
 			o = c.wide.pop()
 		}
 		if o == nil {
@@ -161,6 +183,9 @@ func (c *Conn) appendHeaderLocked(b []byte, o *Outbound, bulk bool) []byte {
 	b = append(b, packet.Trailer...)
 	o.no, o.started = c.nextOut, true
 	c.nextOut++
+	if isCall(o.header.Type) {
+		c.sent++
+	}
 	if o.eof && c.atOnceLocked(o, bulk) {
 		for len(o.data) > 0 {
 			b = c.appendChunkLocked(b, o, min(len(o.data), c.limits.ChunkSize))
@@ -203,11 +228,11 @@ func (c *Conn) scheduleLocked(o *Outbound) {
 		c.ready.push(o)
 	case len(o.data) == 0:
 		// Write or CloseSend come back.
-	case inflight < min(c.peerWin, MinWindow):
+	case inflight < min(c.flight, MinWindow):
 		c.ready.push(o)
-	case inflight < c.peerWin:
+	case inflight < c.flight:
 		c.wide.push(o)
-		if c.credit >= c.peerWin {
+		if c.credit >= c.flight {
 			c.count.Add(WindowWaits)
 		}
 	default:
@@ -218,9 +243,9 @@ func (c *Conn) scheduleLocked(o *Outbound) {
 // roomLocked is how many octets of o may be sent now (PROTOCOL 3.7, 4.3).
 func (c *Conn) roomLocked(o *Outbound) int {
 	inflight := int(o.sent - o.acked)
-	room := c.peerWin - inflight
+	room := c.flight - inflight
 	// What lies beyond MinWindow comes from the budget of the connection.
-	budget := max(MinWindow-inflight, 0) + max(c.peerWin-c.credit, 0)
+	budget := max(MinWindow-inflight, 0) + max(c.flight-c.credit, 0)
 	return max(min(room, budget), 0)
 }
 
@@ -245,6 +270,7 @@ func (c *Conn) appendChunkLocked(b []byte, o *Outbound, n int) []byte {
 	o.packets++
 	o.pushed = c.Now()
 	c.moveLocked(o, o.sent+int64(n), o.acked)
+	c.probe.sent(o, o.pushed)
 	if len(o.data) == 0 {
 		o.data = nil
 		o.wakeLocked()
