@@ -330,6 +330,8 @@ func clientWire(t testing.TB, c net.Conn, cfg *tls.Config) *wire {
 // A far is a service made of wires: connections to it arrive on conns.
 type far struct {
 	t     testing.TB
+	n     *scamptest.Network
+	l     net.Listener
 	pair  *scamp.KeyPair
 	cfg   *tls.Config
 	conns chan *wire // room for the connections of one test
@@ -341,7 +343,12 @@ type far struct {
 }
 
 func newFar(t testing.TB) *far {
-	f := &far{t: t, pair: sample(t), conns: make(chan *wire, 100), fail: make(chan error, 100)}
+	f := &far{t: t, n: scamptest.New(t), pair: sample(t), conns: make(chan *wire, 100), fail: make(chan error, 100)}
+	var err error
+	if f.l, err = f.n.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.l.Close() })
 	f.cfg = &tls.Config{Certificates: []tls.Certificate{f.pair.TLS()}, ClientAuth: tls.RequestClientCert}
 	return f
 }
@@ -350,23 +357,33 @@ func newFar(t testing.TB) *far {
 func (f *far) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	f.mu.Lock()
 	f.dials++
-	down := f.down
+	down, cfg := f.down, f.cfg
 	f.mu.Unlock()
 	if down {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("connection refused")}
 	}
-	here, there := net.Pipe()
-	f.t.Cleanup(func() { here.Close(); there.Close() })
-	go func() { // ends with the handshake: the client closes the pipe if that fails
-		c := tls.Server(there, f.cfg)
+	go func() { // ends with the handshake, or the listener
+		raw, err := f.l.Accept()
+		if err != nil {
+			return
+		}
+		c := tls.Server(raw, cfg)
 		if err := c.Handshake(); err != nil {
-			there.Close()
+			raw.Close()
 			f.fail <- err
 			return
 		}
 		f.conns <- newWire(f.t, c)
 	}()
-	return here, nil
+	return f.n.Dial(ctx, network, f.l.Addr().String())
+}
+
+// show makes the far service show another certificate from now on.
+func (f *far) show(pair tls.Certificate) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cfg = f.cfg.Clone()
+	f.cfg.Certificates = []tls.Certificate{pair}
 }
 
 func (f *far) dialed() int {

@@ -160,13 +160,18 @@ func handshake(ctx context.Context, conn net.Conn, t *tls.Config) (*tls.Conn, er
 	return c, nil
 }
 
-// tlsAdvice says what would cure a handshake that failed, if we know.
+// tlsAdvice says what would cure a handshake that failed, if we know. What the other
+// side says has no exported type, so its text must do.
 func tlsAdvice(err error) string {
-	var alert tls.AlertError
-	if errors.As(err, &alert) && alert == 40 || err != nil && strings.Contains(err.Error(), "no cipher suite supported") {
-		return "if the service has no ECDHE, set tls.legacy_rsa = 1"
+	var remote *net.OpError
+	alert := ""
+	if errors.As(err, &remote) && remote.Op == "remote error" {
+		alert = remote.Err.Error()
 	}
-	if errors.As(err, &alert) && alert == 70 {
+	switch {
+	case alert == "tls: handshake failure", strings.Contains(err.Error(), "no cipher suite supported"):
+		return "if the service has no ECDHE, set tls.legacy_rsa = 1"
+	case alert == "tls: protocol version not supported", strings.Contains(err.Error(), "unsupported protocol version"):
 		return "the service and tls.min_version have no TLS version in common"
 	}
 	return ""

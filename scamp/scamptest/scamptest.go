@@ -259,9 +259,9 @@ func (n *Network) Dial(ctx context.Context, network, addr string) (net.Conn, err
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: address(addr), Err: fmt.Errorf("connection refused")}
 	}
-	here, there := net.Pipe()
-	mine := &conn{Conn: here, n: n, local: from, remote: addr, to: addr}
-	theirs := &conn{Conn: there, n: n, local: addr, remote: from, to: addr}
+	here, there := pipe()
+	mine := &conn{end: here, n: n, local: from, remote: addr, to: addr}
+	theirs := &conn{end: there, n: n, local: addr, remote: from, to: addr}
 	n.mu.Lock()
 	n.conns[mine], n.conns[theirs] = struct{}{}, struct{}{}
 	n.mu.Unlock()
@@ -330,7 +330,7 @@ func (l *listener) Addr() net.Addr { return address(l.addr) }
 
 // A conn is one end of a pipe with addresses.
 type conn struct {
-	net.Conn
+	*end
 	n             *Network
 	local, remote string
 	to            string // the listener's address
@@ -343,7 +343,7 @@ func (c *conn) Close() error {
 	c.n.mu.Lock()
 	delete(c.n.conns, c)
 	c.n.mu.Unlock()
-	return c.Conn.Close()
+	return c.end.Close()
 }
 
 type address string

@@ -1,0 +1,152 @@
+package scamptest
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// pipeBuffer is how many octets wait in one direction before a writer does, as in the
+// buffers of a kernel. Without any, two sides that write at once would wait for ever.
+const pipeBuffer = 64 << 10
+
+// pipe returns both ends of a connection in memory. It behaves as TCP does: writes wait
+// only when the buffer is full, a side that has closed for writing can still read, and
+// what was written before a Close can be read.
+func pipe() (a, b *end) {
+	there, back := newStream(), newStream()
+	return &end{in: back, out: there}, &end{in: there, out: back}
+}
+
+// An end is one end of a pipe.
+type end struct{ in, out *stream }
+
+func (e *end) Read(p []byte) (int, error)  { return e.in.read(p) }
+func (e *end) Write(p []byte) (int, error) { return e.out.write(p) }
+
+// CloseWrite ends the stream to the other side, which reads io.EOF then.
+func (e *end) CloseWrite() error {
+	e.out.change(func(s *stream) { s.ended = true })
+	return nil
+}
+
+// Close ends both directions.
+func (e *end) Close() error {
+	e.out.change(func(s *stream) { s.ended = true; s.writes.stop() })
+	e.in.change(func(s *stream) { s.gone = true; s.reads.stop() })
+	return nil
+}
+
+func (e *end) SetReadDeadline(t time.Time) error {
+	e.in.change(func(s *stream) { s.reads.set(s, t) })
+	return nil
+}
+
+func (e *end) SetWriteDeadline(t time.Time) error {
+	e.out.change(func(s *stream) { s.writes.set(s, t) })
+	return nil
+}
+
+func (e *end) SetDeadline(t time.Time) error {
+	e.SetReadDeadline(t)
+	return e.SetWriteDeadline(t)
+}
+
+// A stream is one direction of a pipe.
+type stream struct {
+	mu            sync.Mutex // protects all below
+	cond          sync.Cond  // something has changed
+	data          []byte
+	ended         bool // by its writer
+	gone          bool // its reader is
+	reads, writes deadline
+}
+
+func newStream() *stream {
+	s := new(stream)
+	s.cond.L = &s.mu
+	return s
+}
+
+func (s *stream) change(f func(*stream)) {
+	s.mu.Lock()
+	f(s)
+	s.mu.Unlock()
+	s.cond.Broadcast()
+}
+
+func (s *stream) read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.data) == 0 || s.gone || s.reads.over {
+		switch {
+		case s.gone:
+			return 0, net.ErrClosed
+		case s.reads.over:
+			return 0, os.ErrDeadlineExceeded
+		case s.ended:
+			return 0, io.EOF
+		}
+		s.cond.Wait()
+	}
+	n := copy(p, s.data)
+	s.data = append(s.data[:0], s.data[n:]...)
+	s.cond.Broadcast()
+	return n, nil
+}
+
+func (s *stream) write(p []byte) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(p) > 0 {
+		switch {
+		case s.ended:
+			return n, net.ErrClosed
+		case s.gone:
+			return n, io.ErrClosedPipe
+		case s.writes.over:
+			return n, os.ErrDeadlineExceeded
+		}
+		room := min(pipeBuffer-len(s.data), len(p))
+		if room <= 0 {
+			s.cond.Wait()
+			continue
+		}
+		s.data = append(s.data, p[:room]...)
+		p = p[room:]
+		n += room
+		s.cond.Broadcast()
+	}
+	return n, nil
+}
+
+// A deadline ends the waits of one side of a stream, whose lock protects it.
+type deadline struct {
+	timer *time.Timer
+	over  bool
+}
+
+func (d *deadline) set(s *stream, t time.Time) {
+	d.stop()
+	d.over = false
+	switch wait := time.Until(t); {
+	case t.IsZero():
+	case wait <= 0:
+		d.over = true
+	default:
+		var timer *time.Timer
+		timer = time.AfterFunc(wait, func() { // stopped by the next set, or Close
+			s.change(func(*stream) { d.over = d.over || d.timer == timer })
+		})
+		d.timer = timer
+	}
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+}
