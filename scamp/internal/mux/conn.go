@@ -91,6 +91,8 @@ type Conn struct {
 	pongNo   uint64
 	ping     bool // a PING is due
 	pumping  bool
+	round    time.Duration // when the batch being made was begun, on the clock of Now
+	ended    *Outbound     // those whose Then is to be told, linked
 	closing  bool          // no message is begun any more
 	silent   bool          // nothing is sent any more: goodbye was said
 	drained  chan struct{} // closed when nothing waits to be sent; nil if nobody waits for that
@@ -185,9 +187,12 @@ func (c *Conn) fail(err error) {
 	clear(c.tails)
 	for c.ready.pop() != nil || c.wide.pop() != nil {
 	}
+	ended := c.ended
+	c.ended = nil
 	c.mu.Unlock()
 	close(c.done)
 	c.link.Close()
+	tellAll(ended)
 }
 
 // PeerCancels says whether the peer takes cancel messages (PROTOCOL 3.7).
@@ -219,9 +224,6 @@ func (c *Conn) LastIO() time.Duration { return time.Duration(c.lastIO.Load()) }
 
 // LastRead is when octets last arrived, on the clock of Now.
 func (c *Conn) LastRead() time.Duration { return time.Duration(c.in.stamp.Load()) }
-
-// touch notes that octets moved.
-func (c *Conn) touch() { c.lastIO.Store(int64(c.Now())) }
 
 // odd reports something that was ignored. No lock is held.
 func (c *Conn) odd(counter Counter, why string) {

@@ -173,6 +173,35 @@ func (m *Inbound) Bytes(limit int) (body []byte, err error) {
 	}
 }
 
+// A Held is a body whose octets are still where they arrived.
+type Held struct{ k *chunk }
+
+// Hold returns the whole body of a complete message without copying it, if it is in
+// one piece and at most limit octets long. It counts as taken. The octets are valid
+// until Release.
+func (m *Inbound) Hold(limit int) (body []byte, h Held, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.head
+	if !m.ended || m.err != nil || m.discard || m.unread > limit || k != m.tail {
+		return nil, Held{}, false
+	}
+	if k == nil {
+		return nil, Held{}, true
+	}
+	m.popLocked()
+	body = k.buf[k.r:k.w:k.w]
+	m.tookLocked(len(body))
+	return body, Held{k}, true
+}
+
+// Release gives the octets back. The zero Held holds none.
+func (h Held) Release() {
+	if h.k != nil {
+		putChunk(h.k)
+	}
+}
+
 // Discard throws the rest of the body away, also what has yet to come, and
 // acknowledges it, so that the sender can finish (PROTOCOL 3.5).
 func (m *Inbound) Discard() { m.Fail(errDiscarded) }

@@ -62,6 +62,8 @@ type Outbound struct {
 	pushed    time.Duration // when the last of them was, on the Conn's clock
 	acks      int           // ACKs received
 
+	then       Ender // told when the message has ended, nil if nobody asked
+	thenNext   *Outbound
 	in         *queue // where it stands, nil if in none
 	prev, next *Outbound
 }
@@ -307,6 +309,31 @@ func (o *Outbound) Wait(ctx context.Context, text string) error {
 	return o.err
 }
 
+// An Ender is told when a message has ended.
+type Ender interface{ Ended() }
+
+// Then has e told once the message has ended, by the goroutine that ended it and
+// holding no lock. It is false if the message has ended already: then e is not told.
+func (o *Outbound) Then(e Ender) bool {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	if o.ended {
+		return false
+	}
+	o.then = e
+	return true
+}
+
+// tellAll tells those who asked that their messages have ended.
+func tellAll(o *Outbound) {
+	for o != nil {
+		next := o.thenNext
+		o.thenNext = nil
+		o.then.Ended() // may use o again
+		o = next
+	}
+}
+
 // Started says whether the HEADER was handed to TLS: from then on the peer may
 // have acted on the message.
 func (o *Outbound) Started() bool {
@@ -341,6 +368,9 @@ func (o *Outbound) finishLocked(err error) {
 	}
 	o.ended, o.err, o.data = true, err, nil
 	o.wakeLocked()
+	if o.then != nil {
+		o.thenNext, o.c.ended = o.c.ended, o
+	}
 }
 
 func (o *Outbound) wakeLocked() {

@@ -39,7 +39,7 @@ func (c *Conn) write() {
 			c.fail(err)
 			return
 		}
-		c.touch()
+		c.lastIO.Store(int64(c.Now()))
 		c.pump(writerRounds)
 	}
 }
@@ -86,18 +86,24 @@ func (c *Conn) pump(rounds int) {
 		if batch == nil {
 			batch = getBuffer()
 		}
+		c.round = c.Now()
 		batch.b = c.fillLocked(batch.b[:0], waiting < bulkQueue)
-		if len(batch.b) == 0 {
+		ended := c.ended
+		c.ended = nil
+		if len(batch.b) == 0 && ended == nil {
 			continue
 		}
 		c.mu.Unlock()
-		c.link.cork()
-		_, err := c.rw.Write(batch.b)
-		waiting = c.link.flush()
-		c.touch()
-		if err != nil {
-			c.fail(err)
+		if len(batch.b) > 0 {
+			c.link.cork()
+			_, err := c.rw.Write(batch.b)
+			waiting = c.link.flush()
+			c.lastIO.Store(int64(c.round))
+			if err != nil {
+				c.fail(err)
+			}
 		}
+		tellAll(ended)
 		c.mu.Lock()
 	}
 	c.pumping = false
@@ -118,7 +124,11 @@ func (c *Conn) pump(rounds int) {
 // workLocked says whether fillLocked would find something to send.
 func (c *Conn) workLocked(bulk bool) bool {
 	switch {
-	case c.err != nil || c.silent:
+	case c.err != nil:
+		return false
+	case c.ended != nil:
+		return true
+	case c.silent:
 		return false
 	case c.heads.n > 0 || c.pong || c.ping || !c.acks.empty():
 		return true
@@ -129,6 +139,9 @@ func (c *Conn) workLocked(bulk bool) bool {
 // fillLocked appends the packets to send next: PONG and ACKs, then HEADERs with
 // the bodies that go with them, then one chunk for each stream in turn (invariant 7).
 func (c *Conn) fillLocked(b []byte, bulk bool) []byte {
+	if c.silent {
+		return b
+	}
 	if c.pong {
 		c.pong = false
 		b = packet.Packet{Kind: packet.KindPONG, MsgNo: c.pongNo}.AppendTo(b)
@@ -268,7 +281,7 @@ func (c *Conn) appendChunkLocked(b []byte, o *Outbound, n int) []byte {
 	b = append(b, packet.Trailer...)
 	o.data = o.data[n:]
 	o.packets++
-	o.pushed = c.Now()
+	o.pushed = c.round
 	c.moveLocked(o, o.sent+int64(n), o.acked)
 	c.probe.sent(o, o.pushed)
 	if len(o.data) == 0 {
