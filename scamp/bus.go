@@ -135,6 +135,7 @@ func (b *Bus) Close() error {
 		c.Close()
 	}
 	b.work.Wait()
+	b.serving.stop()
 	b.dir.Close()
 	return nil
 }

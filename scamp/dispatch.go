@@ -21,6 +21,8 @@ type dispatcher struct {
 	running int
 	waiting int     // requests in the queues of all connections
 	peers   []*peer // connections with a queue that may run more
+	idle    []*worker
+	stopped bool // no worker rests any more
 }
 
 // An intake is where the requests to one service come in. It is the server of its
@@ -71,7 +73,7 @@ func (s *intake) takeLocked(p *peer, r *serving) (why, counter string) {
 	case s.running < s.limits.MaxConcurrency && p.start(r):
 		s.running++
 		s.inHand++
-		go s.run(r) // ends when no request waits for its place
+		s.assignLocked(r)
 		return "", ""
 	case s.waiting >= s.limits.MaxQueue:
 		return "too many requests are waiting", "queue_full"
@@ -99,19 +101,73 @@ func (d *dispatcher) offerLocked(p *peer) {
 	}
 }
 
-// run serves requests, one after the other, as long as some wait.
-func (d *dispatcher) run(r *serving) {
+// A worker is a goroutine that runs handlers. Those that have nothing to do wait for
+// more: a new goroutine would have to grow its stack again for every request.
+type worker struct {
+	next chan *serving // capacity 1: whoever took it from idle never waits; closed by stop
+}
+
+// assignLocked has a request run that has its place already.
+func (d *dispatcher) assignLocked(r *serving) {
+	if n := len(d.idle); n > 0 {
+		w := d.idle[n-1]
+		d.idle[n-1] = nil
+		d.idle = d.idle[:n-1]
+		w.next <- r
+		return
+	}
+	go d.work(&worker{next: make(chan *serving, 1)}, r) // ends when enough are idle, or with the bus
+}
+
+// work serves requests, one after the other.
+func (d *dispatcher) work(w *worker, r *serving) {
 	defer func() {
-		if r != nil { // the handler has ended its goroutine (runtime.Goexit)
-			r.abandoned()
-			if r = d.next(r); r != nil {
-				go d.run(r) // as takeLocked does
-			}
+		if r != nil && r.abandoned() { // the handler has ended its goroutine (runtime.Goexit)
+			d.goOn(r)
 		}
 	}()
 	for r != nil {
-		r.serve()
-		r = d.next(r)
+		if r.serve() {
+			r = d.next(r)
+		} else {
+			r = nil // Ended goes on with it
+		}
+		if r == nil {
+			r = d.rest(w)
+		}
+	}
+}
+
+// rest waits for the next request; it returns nil when the worker is to end.
+func (d *dispatcher) rest(w *worker) *serving {
+	d.mu.Lock()
+	if d.stopped || len(d.idle) >= d.limits.Mux.MaxHandlers {
+		d.mu.Unlock()
+		return nil
+	}
+	d.idle = append(d.idle, w)
+	d.mu.Unlock()
+	return <-w.next
+}
+
+// stop lets the workers end: those that rest now, the others when their handlers have
+// returned.
+func (d *dispatcher) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+	for _, w := range d.idle {
+		close(w.next)
+	}
+	d.idle = nil
+}
+
+// goOn gives the place of a request whose worker has left it to one that waits.
+func (d *dispatcher) goOn(done *serving) {
+	if r := d.next(done); r != nil {
+		d.mu.Lock()
+		d.assignLocked(r)
+		d.mu.Unlock()
 	}
 }
 

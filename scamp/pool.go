@@ -114,10 +114,16 @@ func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error
 		return nil, false, fmt.Errorf("%w: %s: %d dials to it are under way; want at most %d", ErrNoDial, key.addr, pl.dials[key.addr], pl.limits.MaxDials)
 	}
 	pl.dials[key.addr]++
-	e = &entry{ready: make(chan struct{})}
+	return pl.begin(key, id), false, nil
+}
+
+// begin dials a target. It is apart from entry so that finding a connection, which
+// every call does, allocates nothing.
+func (pl *pool) begin(key target, id Identity) *entry {
+	e := &entry{ready: make(chan struct{})}
 	pl.entries[key] = e
 	pl.work.Go(func() { pl.connect(key, e, id) }) // ends when the dial or the connection does
-	return e, false, nil
+	return e
 }
 
 // dialPause is how long after a dial that failed the same target is left alone.

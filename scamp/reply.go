@@ -172,27 +172,28 @@ func (w *ReplyWriter) header() packet.Header {
 	return packet.Header{Type: packet.TypeReply, ID: w.r.in.Header.ID, Envelope: w.Envelope, Extra: w.Extra}
 }
 
-// finish ends the reply when the handler has returned err, and waits until it is
-// written. Octets that wait for the caller's window go on waiting here; the peer's
-// sweep ends that when nothing moves.
-func (w *ReplyWriter) finish(err error) {
+// finish ends the reply when the handler has returned err. It says whether the reply
+// is written; if not, the serving is told when it is. Octets that wait for the caller's
+// window go on waiting then; the peer's sweep ends that when nothing moves.
+func (w *ReplyWriter) finish(err error) (written bool) {
 	if err == nil {
 		err = w.failure
 	}
-	if w.begun {
-		if err != nil {
-			w.out.Abort(txerrFor(err))
-			return
-		}
+	switch {
+	case w.begun && !w.r.sent.Load():
+		return true // it could not be sent
+	case w.begun && err != nil:
+		w.out.Abort(txerrFor(err))
+		return !w.out.Then(w.r)
+	case w.begun:
 		w.out.CloseSend()
-		w.out.Wait(&w.r.ctx, callerStuck)
-		return
+		return !w.out.Then(w.r)
 	}
 	if err == nil {
 		err = w.check()
 	}
 	if !w.r.start() {
-		return // the sweep or a cancel has answered already
+		return true // the sweep or a cancel has answered already
 	}
 	h := w.header()
 	body := mux.Body{Data: w.data}
@@ -201,12 +202,9 @@ func (w *ReplyWriter) finish(err error) {
 		errorHeader(&h, err)
 		body.Data = nil
 	}
-	if w.send(&h, body) == nil {
-		w.out.Wait(&w.r.ctx, callerStuck)
-	}
+	w.send(&h, body)
+	return !w.r.sent.Load() || !w.out.Then(w.r)
 }
-
-const callerStuck = "service gave up: the caller takes nothing"
 
 // txerrFor is the text of a TXERR: never empty, never "0" (PROTOCOL 4.1).
 func txerrFor(err error) string {

@@ -43,6 +43,7 @@ type serving struct {
 	ctx    requestContext
 	due    time.Duration // when the caller's time is over, on the clock of p.conn; zero if never
 	body   bytes.Reader  // over req.Data
+	held   mux.Held      // what req.Data lies in, until the reply is written: it may be the reply
 	sent   atomic.Bool   // rep.out was handed to the connection
 
 	// Protected by p.mu.
@@ -112,26 +113,43 @@ func (p *peer) removeLocked(r *serving) {
 	}
 }
 
-// serve runs the handler and ends the reply. A request whose caller has left before
-// its turn came runs no handler.
-func (r *serving) serve() {
-	defer r.ctx.end(errHandlerDone)
+// serve runs the handler and ends the reply. It says whether that is done; if not, the
+// last octet of the reply still waits, and Ended is called when it is written. A request
+// whose caller has left before its turn came runs no handler.
+func (r *serving) serve() (done bool) {
 	if why := r.pointless(); why != "" {
 		if r.start() {
 			turnAway(r.p, r.in, why)
 		}
-		return
+		r.ctx.end(errHandlerDone)
+		return true
 	}
 	r.prepare()
 	err := r.call()
 	if why := r.ctx.why(); err != nil && why != nil {
 		err = why
 	}
-	if r.brokenOff() && !r.rep.begun {
+	if !r.rep.begun && r.brokenOff() {
 		err = errBodyBroken // also if the handler never looked (PROTOCOL 5.1)
 	}
-	r.rep.finish(err)
+	return r.finish(err)
+}
+
+// finish ends the reply of a handler that has returned err.
+func (r *serving) finish(err error) (done bool) {
+	done = r.rep.finish(err)
+	r.ctx.end(errHandlerDone)
 	r.in.Discard()
+	if done {
+		r.held.Release()
+	}
+	return done
+}
+
+// Ended is called when the last octet of the reply is written after all.
+func (r *serving) Ended() {
+	r.held.Release()
+	r.s.goOn(r)
 }
 
 // pointless says why no handler needs to run, and is empty if one does.
@@ -146,7 +164,10 @@ func (r *serving) pointless() string {
 }
 
 // brokenOff says whether the request ended before its end.
-func (r *serving) brokenOff() bool { return errors.Is(bodyError(r.in.Broken()), errBodyBroken) }
+func (r *serving) brokenOff() bool {
+	err := r.in.Broken()
+	return err != nil && errors.Is(bodyError(err), errBodyBroken)
+}
 
 // prepare makes the request that the handler gets.
 func (r *serving) prepare() {
@@ -159,11 +180,16 @@ func (r *serving) prepare() {
 		ClientID: h.ClientID, Extra: h.Extra, Body: requestBody{r.in},
 		Caller: r.p.cert, Remote: r.p.addr, in: r.in, limit: r.p.limits.MaxBody,
 	}
-	if r.in.Complete() && r.in.Unread() <= r.p.limits.MaxBody {
-		if data, err := r.in.Bytes(r.p.limits.MaxBody); err == nil {
-			r.body.Reset(data)
-			r.req.Data, r.req.Body = data, &r.body
-		}
+	data, held, ok := r.in.Hold(r.p.limits.MaxBody)
+	if !ok && r.in.Complete() && r.in.Unread() <= r.p.limits.MaxBody {
+		var err error
+		data, err = r.in.Bytes(r.p.limits.MaxBody) // in more pieces than one
+		ok = err == nil
+	}
+	if ok {
+		r.held = held
+		r.body.Reset(data)
+		r.req.Data, r.req.Body = data, &r.body
 	}
 }
 
@@ -180,12 +206,10 @@ func (r *serving) call() (err error) {
 }
 
 // abandoned answers a request whose handler ended its goroutine instead of returning.
-func (r *serving) abandoned() {
+func (r *serving) abandoned() (done bool) {
 	r.s.log.slog.Error("handler ended its goroutine", "action", r.action.name)
 	r.s.log.count("handler_panicked")
-	r.rep.finish(errFailed)
-	r.in.Discard()
-	r.ctx.end(errHandlerDone)
+	return r.finish(errFailed)
 }
 
 // start says that the reply begins now. It is false when the reply was given in the

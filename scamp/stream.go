@@ -40,6 +40,7 @@ type Stream struct {
 	in      *mux.Inbound
 	err     error         // why the call failed, a *CallError
 	decided bool          // done is closed
+	reply   Reply         // what Reply returns
 	stop    func() bool   // ends the watch on ctx; nil if nobody watches yet
 	owing   bool          // when last looked at, we had octets of the reply that nobody had read
 	owed    time.Duration // until when that may have been so

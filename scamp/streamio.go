@@ -78,7 +78,10 @@ func (s *Stream) Reply() (*Reply, error) {
 	if !in.Complete() {
 		s.watch()
 	}
-	return &Reply{Envelope: in.Header.Envelope, Extra: in.Header.Extra, Instance: s.what.name(), Body: s, s: s}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reply = Reply{Envelope: in.Header.Envelope, Extra: in.Header.Extra, Instance: s.what.name(), Body: s, s: s}
+	return &s.reply, nil
 }
 
 // judge says whether the header of a reply means that the call failed (PROTOCOL 5.2,
