@@ -228,6 +228,9 @@ func (r *reader) data(p packet.Packet) error {
 	}
 	f.received += int64(len(p.Body))
 	if m := f.m.Load(); m != nil && m.add(p.Body, r.stamp.Load()) {
+		if r.c.opts.Full != nil && r.c.Unread() > int64(r.c.limits.MaxBuffered) {
+			r.c.opts.Full()
+		}
 		return nil
 	}
 	f.consumed.Add(int64(len(p.Body)))
