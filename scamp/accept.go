@@ -53,9 +53,6 @@ func (s *Service) listen() (*inboundSide, error) {
 		side.listeners, failed = s.bus.listenInRange()
 	}
 	if len(side.listeners) == 0 {
-		if len(failed) == 0 {
-			failed = append(failed, errNoAddress)
-		}
 		return nil, fmt.Errorf("scamp: service %s: %w", clean(s.name), errors.Join(failed...))
 	}
 	for _, err := range failed {
@@ -63,8 +60,6 @@ func (s *Service) listen() (*inboundSide, error) {
 	}
 	return side, nil
 }
-
-var errNoAddress = errors.New("no address to listen on: set bus.address (or service.address) in the configuration, for example bus.address = 127.0.0.1")
 
 // addresses are those to announce.
 func (d *inboundSide) addresses(advertise string) []string {

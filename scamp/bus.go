@@ -275,8 +275,13 @@ func (b *Bus) listenInRange() (listeners []net.Listener, failed []error) {
 		}
 		listeners = append(listeners, l)
 	}
+	if len(ifaces) == 0 {
+		failed = append(failed, errNoAddress)
+	}
 	return listeners, failed
 }
+
+var errNoAddress = errors.New("no address to listen on: set bus.address (or service.address) in the configuration, for example bus.address = 127.0.0.1")
 
 func (b *Bus) bind(host string) (net.Listener, error) {
 	var err error

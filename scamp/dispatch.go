@@ -68,8 +68,8 @@ func (s *intake) takeLocked(p *peer, r *serving) (why, counter string) {
 	switch {
 	case s.refuse != "":
 		return s.refuse, ""
-	case p.conn.Unread()+p.headers.Load() > int64(s.limits.Mux.MaxBuffered):
-		return "too much of this connection is waiting to be read", "buffered_refused"
+	case p.full():
+		return tooMuchUnread, "buffered_refused"
 	case s.running < s.limits.MaxConcurrency && p.start(r):
 		s.running++
 		s.inHand++
@@ -219,6 +219,37 @@ func (s *intake) doneLocked(n int) {
 		close(s.idle)
 		s.idle = nil
 	}
+}
+
+// shed refuses requests that wait on a connection, newest first, while too much of it
+// is unread (PROTOCOL 4.5). The reader's goroutine runs it.
+func (s *intake) shed(p *peer) {
+	for p.headers.Load() > 0 { // something waits
+		s.mu.Lock()
+		p.mu.Lock()
+		var r *serving
+		if n := len(p.queue); n > 0 && p.full() {
+			r = p.dequeueLocked(n - 1)
+			s.waiting--
+		}
+		p.mu.Unlock()
+		if r != nil {
+			s.doneLocked(1)
+		}
+		s.mu.Unlock()
+		if r == nil {
+			return
+		}
+		s.log.count("buffered_refused")
+		turnAway(p, r.in, tooMuchUnread)
+	}
+}
+
+const tooMuchUnread = "too much of this connection is waiting to be read"
+
+// full says whether more of the connection is unread than new requests may find.
+func (p *peer) full() bool {
+	return p.conn.Unread()+p.headers.Load() > int64(p.limits.Mux.MaxBuffered)
 }
 
 // unqueue takes all requests that wait on a connection out of its queue.

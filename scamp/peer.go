@@ -46,10 +46,12 @@ type peer struct {
 	armed     time.Duration // when timer fires, on the clock of conn
 }
 
-// A server takes the requests that arrive. admit must not block.
+// A server takes the requests that arrive. The reader's goroutine calls it: nothing
+// here may block.
 type server interface {
 	admit(p *peer, m *mux.Inbound)
 	cancel(p *peer, id packet.RequestID)
+	shed(p *peer)
 }
 
 func newPeer(limits *Limits, log *logger) *peer {
@@ -290,6 +292,9 @@ func (p *peer) connect(c io.ReadWriter, link *mux.Link, cfg *Config, idle time.D
 		Idle: idle, Heartbeat: cfg.Heartbeat, PingAny: cfg.Heartbeat > 0,
 	}
 	def(&opts.Heartbeat, heartbeat)
+	if p.server != nil {
+		opts.Full = func() { p.server.shed(p) }
+	}
 	p.conn = mux.New(c, link, opts)
 	p.addr = link.RemoteAddr()
 }

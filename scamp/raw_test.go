@@ -30,6 +30,7 @@ type wire struct {
 
 	acks  atomic.Bool   // acknowledge all octets as they arrive
 	mute  atomic.Bool   // do not answer PING
+	stay  atomic.Bool   // do not close when the other end does
 	more  chan struct{} // capacity 1: what follows has changed
 	mu    sync.Mutex
 	got   []packet.Packet
@@ -91,7 +92,9 @@ func (w *wire) read() {
 		default:
 		}
 		if err != nil {
-			w.c.Close() // as all peers do
+			if !w.stay.Load() {
+				w.c.Close() // as all peers do
+			}
 			return
 		}
 	}

@@ -102,7 +102,7 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 	side.close(closeWait)
 	// What still ran has lost its connection, and its context has ended.
 	if !within(abandonTime, idle) {
-		return fmt.Errorf("scamp: service %s: %d handlers have not returned %v after their context ended", clean(s.name), s.intake.left(), abandonTime)
+		return fmt.Errorf("scamp: service %s: requests in hand %v after their connections ended: %d: want handlers that return when their context ends", clean(s.name), abandonTime, s.intake.left())
 	}
 	return nil
 }

@@ -1,0 +1,213 @@
+package scamp_test
+
+import (
+	"context"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// TestConformanceDrain has what PROTOCOL 17 and 12.5 say about stopping.
+func TestConformanceDrain(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"87_order_and_times", orderAndTimes},
+		{"87_handlers_that_take_too_long", handlersTakeTooLong},
+		{"87_a_handler_that_never_returns", handlerNeverReturns},
+		{"87_what_waits_is_served", queueIsServed},
+		{"87_peers_that_do_not_close_or_acknowledge", deafPeers},
+	} {
+		t.Run(tt.name, func(t *testing.T) { synctest.Test(t, tt.run) })
+	}
+}
+
+// A drained is a service whose stop takes the default times, and whose handlers wait
+// until they are released.
+type drained struct {
+	*scamp.Service
+	n       *scamptest.Network
+	stop    func() error
+	release chan struct{}
+	ran     atomic.Int32
+}
+
+func newDrained(t *testing.T, limits scamp.Limits) *drained {
+	t.Helper()
+	d := &drained{n: scamptest.New(t), release: make(chan struct{})}
+	pair := d.n.KeyPair()
+	d.n.Allow(pair, "main:ALL")
+	svc, err := d.n.Bus(&scamp.Options{Limits: limits}).NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Service = svc
+	svc.Handle("Sample.work", func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+		d.ran.Add(1)
+		select {
+		case <-d.release:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		_, err := io.Copy(rep, req.Body)
+		return err
+	}, &scamp.ActionOptions{Timeout: time.Hour})
+	svc.Handle("Sample.stuck", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+		<-d.release
+		return nil
+	}, nil)
+	d.stop = serve(t, svc)
+	return d
+}
+
+// stopping stops the service and says when, after now, Serve returned, and what.
+func (d *drained) stopping() <-chan stopped {
+	began, done := time.Now(), make(chan stopped, 1)
+	go func() { // ends with Serve
+		err := d.stop()
+		done <- stopped{err, time.Since(began)}
+	}()
+	synctest.Wait()
+	return done
+}
+
+type stopped struct {
+	err   error
+	after time.Duration
+}
+
+func orderAndTimes(t *testing.T) {
+	d := newDrained(t, scamp.Limits{})
+	other := d.n.Bus(nil)
+	w := callWire(t, d.n, d.Addr())
+	w.send(msg(0, ask("Sample.work", 1), "in hand"))
+	synctest.Wait()
+	done := d.stopping()
+
+	// t = 0: withdrawn, and served on.
+	if found := other.Directory().Find(discovery.Query{Action: "Sample.work"}); len(found) != 0 {
+		t.Errorf("after the stop began others find %d instances, want none", len(found))
+	}
+	<-time.After(4900 * time.Millisecond)
+	w.send(msg(1, ask("Sample.work", 2), "in the grace time"))
+	late := callWire(t, d.n, d.Addr())
+	late.send(msg(0, ask("Sample.work", 3), "on a new connection"))
+	synctest.Wait()
+	if n := d.ran.Load(); n != 3 {
+		t.Errorf("%d handlers ran after 4.9 s of grace, want 3", n)
+	}
+	// t = 5 s: nothing new is taken.
+	<-time.After(200 * time.Millisecond)
+	if c, err := d.n.Dial(t.Context(), "tcp", d.Addr()); err == nil {
+		c.Close()
+		t.Error("a connection is accepted after the grace time")
+	}
+	w.send(msg(2, ask("Sample.work", 4), "too late"))
+	if m := w.message(); m.header.ErrorCode != "transport" || m.header.Error != "shutting down" || !m.header.DispatchFailure() || m.header.ID.String() != "4" {
+		t.Errorf("request after the grace time: %s, want transport with dispatch_failure", m.json)
+	}
+	// What is in hand finishes.
+	<-time.After(10 * time.Second)
+	close(d.release)
+	for range 2 {
+		if m := w.message(); m.body != "in hand" && m.body != "in the grace time" || m.header.ErrorCode != "" {
+			t.Errorf("reply after the stop began: %s with %q, want what was in hand", m.json, m.body)
+		}
+	}
+	if m := late.message(); m.body != "on a new connection" {
+		t.Errorf("reply after the stop began: %s with %q, want what was in hand", m.json, m.body)
+	}
+	// Then each connection says goodbye.
+	if w.over(); w.err != io.EOF {
+		t.Errorf("end of the connection: %v, want a clean end of TLS", w.err)
+	}
+	if s := <-done; s.err != nil || s.after != 15100*time.Millisecond {
+		t.Errorf("Serve: %v after %v, want nil after 15.1s", s.err, s.after)
+	}
+}
+
+func handlersTakeTooLong(t *testing.T) {
+	d := newDrained(t, scamp.Limits{})
+	w := callWire(t, d.n, d.Addr())
+	w.send(msg(0, ask("Sample.work", 1), ""))
+	synctest.Wait()
+	done := d.stopping()
+	<-time.After(34900 * time.Millisecond)
+	if got := w.arrived(); got != "" {
+		t.Errorf("before the drain time is over: %q, want nothing", got)
+	}
+	w.over()
+	if s := <-done; s.err != nil || s.after < 35*time.Second || s.after > 36*time.Second {
+		t.Errorf("Serve: %v after %v, want nil after 35 to 36 s", s.err, s.after)
+	}
+}
+
+func handlerNeverReturns(t *testing.T) {
+	d := newDrained(t, scamp.Limits{})
+	defer close(d.release)
+	w := callWire(t, d.n, d.Addr())
+	w.send(msg(0, ask("Sample.stuck", 1), ""))
+	synctest.Wait()
+	s := <-d.stopping()
+	if s.err == nil || !strings.Contains(s.err.Error(), "requests in hand 1s after their connections ended: 1") || s.after > 38*time.Second {
+		t.Errorf("Serve: %v after %v, want an error that says so, soon after 36 s", s.err, s.after)
+	}
+}
+
+func queueIsServed(t *testing.T) {
+	d := newDrained(t, scamp.Limits{MaxConcurrency: 1})
+	w := callWire(t, d.n, d.Addr())
+	for i := range 10 {
+		w.send(msg(i, ask("Sample.work", i+1), "x"))
+	}
+	synctest.Wait()
+	done := d.stopping()
+	<-time.After(6 * time.Second)
+	close(d.release)
+	for range 10 {
+		if m := w.message(); m.body != "x" {
+			t.Errorf("request that waited when the stop began: %s, want it served", m.json)
+		}
+	}
+	if s := <-done; s.err != nil || d.ran.Load() != 10 {
+		t.Errorf("Serve: %v, %d handlers ran, want nil and 10", s.err, d.ran.Load())
+	}
+
+	// What still waits when the drain time is over is told so.
+	d = newDrained(t, scamp.Limits{MaxConcurrency: 1})
+	w = callWire(t, d.n, d.Addr())
+	w.send(msg(0, ask("Sample.work", 1), ""), msg(1, ask("Sample.work", 2), ""))
+	synctest.Wait()
+	done = d.stopping()
+	<-time.After(35 * time.Second)
+	if m := w.message(); m.header.ID.String() != "2" || !m.header.DispatchFailure() {
+		t.Errorf("request that never had its turn: %s, want id 2 with dispatch_failure", m.json)
+	}
+	if s := <-done; s.err != nil {
+		t.Errorf("Serve: %v, want nil", s.err)
+	}
+}
+
+func deafPeers(t *testing.T) {
+	d := newDrained(t, scamp.Limits{})
+	w := callWire(t, d.n, d.Addr())
+	w.stay.Store(true)
+	w.send(msg(0, ask("Sample.work", 1), strings.Repeat("x", 65536)))
+	synctest.Wait()
+	close(d.release) // a reply of a whole window, which nobody acknowledges
+	if m := w.message(); len(m.body) != 65536 {
+		t.Fatalf("reply: %s with %d octets, want 65536", m.json, len(m.body))
+	}
+	s := <-d.stopping()
+	if s.err != nil || s.after != 6*time.Second {
+		t.Errorf("Serve with a peer that neither acknowledges nor closes: %v after %v, want nil after 6s", s.err, s.after)
+	}
+}
