@@ -154,6 +154,11 @@ func (r *serving) Ended() {
 
 // pointless says why no handler needs to run, and is empty if one does.
 func (r *serving) pointless() string {
+	select {
+	case <-r.p.conn.Done():
+		return "the connection has ended"
+	default:
+	}
 	if r.due > 0 && r.due <= r.p.conn.Now() {
 		return "the caller's time was over before its turn came"
 	}
