@@ -325,42 +325,41 @@ type prepareFunc func(*packet.Header) bool
 
 func (f prepareFunc) Prepare(h *packet.Header) bool { return f(h) }
 
-// TestWhole: a complete body in one piece is lent without a copy, once.
-func TestWhole(t *testing.T) {
+// TestHoldRefuses what is not complete, not in one piece or not well, and keeps what
+// it lent whatever becomes of the message.
+func TestHoldRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var s shelf
 		e, w := talk(t, mux.Options{Accept: s.accept})
 		w.send(header(0, jsRequest) + data(0, "all ") + data(0, "of it"))
 		m := s.message(t)
-		if b, ok := m.Whole(); ok {
-			t.Errorf("Whole of a message that goes on: %q", b)
+		if b, _, ok := m.Hold(100); ok {
+			t.Errorf("Hold of a message that goes on: %q", b)
 		}
-		w.send(eof(0) + header(1, jsRequest) + stream(1, 40_000, 16384) + eof(1) + header(2, jsRequest) + eof(2) +
-			header(3, jsRequest) + data(3, "part") + txerr(3, "no") + header(4, jsRequest) + data(4, "read") + eof(4))
+		w.send(eof(0) + header(1, jsRequest) + stream(1, 40_000, 16384) + eof(1) +
+			header(2, jsRequest) + data(2, "part") + txerr(2, "no") + header(3, jsRequest) + data(3, "gone") + eof(3))
 		all := s.messages()
-		all[4].Read(make([]byte, 1))
-		b, ok := m.Whole()
-		if !ok || string(b) != "all of it" || m.Unread() != 0 {
-			t.Errorf("Whole: %q, %v; %d octets unread", b, ok, m.Unread())
-		}
-		for i, m := range all {
-			if b, ok := m.Whole(); ok {
-				t.Errorf("Whole of message %d, which is in pieces, empty, cut or begun: %q", i, b)
+		all[3].Discard()
+		for i, m := range all[1:] {
+			if b, _, ok := m.Hold(1 << 20); ok {
+				t.Errorf("Hold of message %d, which is in pieces, cut or discarded: %q", i+1, b)
 			}
 		}
-		if n, err := m.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-			t.Errorf("Read after Whole: %d, %v; want the end", n, err)
+		b, held, ok := m.Hold(100)
+		if !ok || string(b) != "all of it" {
+			t.Errorf("Hold: %q, %v", b, ok)
 		}
-		m.Discard()
-		m.Fail(io.ErrClosedPipe)
+		if n, err := m.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("Read after Hold: %d, %v; want the end", n, err)
+		}
+		for _, m := range all {
+			m.Discard()
+			m.Fail(io.ErrClosedPipe)
+		}
 		if string(b) != "all of it" {
 			t.Errorf("after Discard the octets are %q", b)
 		}
-		m.Release()
-		m.Release()
-		for _, m := range all {
-			m.Discard()
-		}
+		held.Release()
 		nothingOpen(t, e)
 	})
 }

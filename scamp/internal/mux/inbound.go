@@ -47,7 +47,6 @@ type Inbound struct {
 	mu         sync.Mutex // protects what follows
 	cond       sync.Cond  // there is something to read, or the end
 	head, tail *chunk
-	held       *chunk // lent by Whole
 	unread     int    // octets that have arrived and were not taken
 	ended      bool   // nothing comes after the chunks
 	err        error  // why it ended; nil is EOF
@@ -212,31 +211,6 @@ func (m *Inbound) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropLocked(err)
-}
-
-// Whole returns the whole body without a copy, if it has arrived completely, lies in
-// one piece and nothing was read of it. It is taken with that. The octets are valid
-// until Release, which Discard and Fail do not do.
-func (m *Inbound) Whole() (body []byte, ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	k := m.head
-	if !m.ended || m.err != nil || k == nil || k != m.tail || int64(k.w-k.r) != m.flow.received {
-		return nil, false
-	}
-	m.held = m.popLocked()
-	m.tookLocked(m.unread)
-	return k.buf[k.r:k.w:k.w], true
-}
-
-// Release gives back what Whole has returned, if anything.
-func (m *Inbound) Release() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.held != nil {
-		putChunk(m.held)
-		m.held = nil
-	}
 }
 
 // add takes the body of a DATA packet. It is false when the octets are thrown

@@ -93,12 +93,12 @@ func (c *Conn) pump(rounds int) {
 		if len(batch.b) == 0 && ended == nil {
 			continue
 		}
+		c.lastIO.Store(int64(c.round)) // before the lock opens: what is written makes us busy
 		c.mu.Unlock()
 		if len(batch.b) > 0 {
 			c.link.cork()
 			_, err := c.rw.Write(batch.b)
 			waiting = c.link.flush()
-			c.lastIO.Store(int64(c.round))
 			if err != nil {
 				c.fail(err)
 			}
