@@ -47,12 +47,12 @@ type Inbound struct {
 	mu         sync.Mutex // protects what follows
 	cond       sync.Cond  // there is something to read, or the end
 	head, tail *chunk
-	unread     int    // octets that have arrived and were not taken
-	ended      bool   // nothing comes after the chunks
-	err        error  // why it ended; nil is EOF
-	discard    bool   // everything is thrown away as it arrives
-	acking     int64  // octets taken when an ACK was last asked for
-	moved      int64  // when a packet last arrived, on the clock of Conn.Now
+	unread     int   // octets that have arrived and were not taken
+	ended      bool  // nothing comes after the chunks
+	err        error // why it ended; nil is EOF
+	discard    bool  // everything is thrown away as it arrives
+	acking     int64 // octets taken when an ACK was last asked for
+	moved      int64 // when a packet last arrived, on the clock of Conn.Now
 }
 
 // Conn is the connection the message came on.
