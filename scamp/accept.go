@@ -85,7 +85,7 @@ func (d *inboundSide) acceptOn(l net.Listener) {
 	pause := 5 * time.Millisecond
 	for d.room() {
 		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if err != nil && (errors.Is(err, net.ErrClosed) || d.isStopped()) {
 			return
 		}
 		if err != nil {
@@ -102,6 +102,15 @@ func (d *inboundSide) acceptOn(l net.Listener) {
 			continue
 		}
 		d.work.Go(func() { d.serve(h) }) // ends with the connection
+	}
+}
+
+func (d *inboundSide) isStopped() bool {
+	select {
+	case <-d.stopped:
+		return true
+	default:
+		return false
 	}
 }
 

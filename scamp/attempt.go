@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/packet"
@@ -15,6 +16,7 @@ type attempt struct {
 	route   discovery.Route
 	number  int       // 1 or 2
 	balance *balancer // nil where nobody chooses among instances
+	start   time.Time // when the call began: finding, connecting and a first attempt count
 }
 
 // action is the action as tools write it.
@@ -56,9 +58,13 @@ const maxConnects = 3
 // It waits for the reply's header unless the caller writes the body. A connection that
 // ended before it took the request is replaced: nothing of the request was sent.
 func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Identity, streamed bool) (*Stream, *Reply, error) {
+	if ctx.Err() != nil {
+		req.closeBody()
+		return nil, nil, what.failure(ctxError(ctx), RanNo)
+	}
 	data, body, err := req.source()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, what.failure(err, RanNo)
 	}
 	trace := traceFrom(ctx)
 	var s *Stream
@@ -98,6 +104,13 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 
 // connected returns a connection to the instance of what, and remembers how that went.
 func (pl *pool) connected(ctx context.Context, what attempt, id Identity, trace *Trace) (*peer, error) {
+	if n := what.route.Timeout; n > 0 {
+		if _, has := ctx.Deadline(); !has && n+5*time.Second < pl.limits.DialTimeout {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, what.start.Add(n+5*time.Second)) // connecting counts (PROTOCOL 4.9)
+			defer cancel()
+		}
+	}
 	p, info, err := pl.get(ctx, what.route.Address, id)
 	if err != nil {
 		if what.balance != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {

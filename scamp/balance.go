@@ -79,6 +79,10 @@ func (b *balancer) healthy(routes []discovery.Route, avoid *discovery.Instance) 
 			b.forgetLocked(r.Instance)
 			m = nil
 		}
+		if m != nil && m.failures == 0 && now.After(m.until) {
+			b.forgetLocked(r.Instance) // it refused once, a moment ago
+			m = nil
+		}
 		if m == nil || now.After(m.until) {
 			good = append(good, r)
 		}
@@ -98,10 +102,13 @@ func (b *balancer) failed(r discovery.Route) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := b.markLocked(r)
+	if m.failures > 0 && time.Now().Before(m.until) {
+		return // the same dial, or one too soon: many calls may have waited for it
+	}
 	pause := time.Second << min(m.failures, 16)
 	pause = min(pause, b.limits.MaxBackoff)
 	m.failures++
-	jitter := time.Duration(b.rand(int(pause/4) + 1))
+	jitter := time.Duration(b.rand(int(pause/4/time.Millisecond)+1)) * time.Millisecond
 	m.until = time.Now().Add(pause - pause/8 + jitter)
 }
 

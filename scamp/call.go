@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -46,7 +47,7 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		return nil, nil, err
 	}
 	trace := traceFrom(ctx)
-	what := attempt{balance: b.balance}
+	what := attempt{balance: b.balance, start: time.Now()}
 	var failure error
 	for {
 		what.number++

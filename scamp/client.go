@@ -3,6 +3,7 @@ package scamp
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -83,7 +84,7 @@ func (c *Client) attempt(req *Request) (attempt, error) {
 	def(&q.Version, 1)
 	// Rule: whoever dials has decided whom to give a ticket to.
 	offer := &discovery.Offer{Sector: q.Sector, Action: q.Action, Version: q.Version, Rule: true}
-	return attempt{route: discovery.Route{Peer: c.peer, Offer: offer}, number: 1}, nil
+	return attempt{route: discovery.Route{Peer: c.peer, Offer: offer}, number: 1, start: time.Now()}, nil
 }
 
 // Stats returns the counters of the client's connection by the name that THREATS gives

@@ -2,6 +2,7 @@ package scamp
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -259,6 +260,10 @@ func (s *intake) unqueue(p *peer) []*serving {
 	p.mu.Lock()
 	waiting := p.queue
 	p.queue = nil
+	if p.queued { // else a connection that is gone would stand in line until a place is free
+		p.queued = false
+		s.peers = slices.DeleteFunc(s.peers, func(q *peer) bool { return q == p })
+	}
 	p.headers.Store(0)
 	p.mu.Unlock()
 	s.waiting -= len(waiting)

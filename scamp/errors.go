@@ -182,6 +182,11 @@ func errorHeader(h *packet.Header, err error) {
 	if h.Error == "" {
 		h.Error = "Unknown error"
 	}
+	if h.DispatchFailure() {
+		// The error of a call that the handler made says that nothing ran there. Here a
+		// handler did: whoever passed it on would have it run again.
+		h.ErrorData = nil
+	}
 	h.ErrorCode, h.Error = cut(h.ErrorCode, maxErrorCode), cut(h.Error, maxErrorText)
 	if len(h.ErrorData) > maxErrorData {
 		h.ErrorData = nil

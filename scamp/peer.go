@@ -68,6 +68,7 @@ func (p *peer) run() error {
 	}
 	calls, requests := p.listLocked()
 	p.mu.Unlock()
+	p.logEnd(err)
 	for _, s := range calls {
 		s.lost(err)
 	}
@@ -75,6 +76,15 @@ func (p *peer) run() error {
 		r.ctx.end(fmt.Errorf("%w: %w", ErrLost, err))
 	}
 	return err
+}
+
+// logEnd tells why the connection ended, if the other end did what it must not.
+func (p *peer) logEnd(err error) {
+	var broken *mux.ProtocolError
+	var malformed *packet.Error
+	if errors.As(err, &broken) || errors.As(err, &malformed) || errors.Is(err, mux.ErrWriteStalled) || errors.Is(err, mux.ErrSilent) {
+		p.log.warn("connection_ended", "connection ended", "peer", p.addr.String(), "error", err)
+	}
 }
 
 func (p *peer) listLocked() (calls []*Stream, requests []*serving) {

@@ -23,7 +23,8 @@ type Stream struct {
 	p        *peer
 	ctx      context.Context
 	what     attempt
-	began    time.Duration // on the clock of p.conn
+	began    time.Duration // when it was handed to the connection, on the clock of p.conn
+	asked    time.Duration // when the caller asked, which may be before the connection was
 	total    time.Duration // N + 5 s until the reply's header; zero if none
 	progress time.Duration // rpc.timeout; zero if the caller's deadline bounds it all
 
@@ -54,6 +55,7 @@ var errNotTaken = fmt.Errorf("%w before it took the request", ErrLost)
 // nothing of the request was sent, and its body is as it was.
 func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what attempt) (*Stream, error) {
 	s := &Stream{p: p, ctx: ctx, what: what, done: make(chan struct{}), began: p.conn.Now()}
+	s.asked = s.began - time.Since(what.start)
 	if _, ok := ctx.Deadline(); ok {
 		// An explicit deadline of the caller is a total, and the only one.
 	} else if n := what.route.Timeout; n > 0 {
@@ -121,7 +123,7 @@ func (s *Stream) remaining() (milliseconds int64, ok bool) {
 	if at, has := s.ctx.Deadline(); has {
 		left, ok = time.Until(at), true
 	} else if s.total > 0 {
-		left, ok = s.began+s.total-s.p.conn.Now(), true
+		left, ok = s.asked+s.total-s.p.conn.Now(), true
 	}
 	return max(int64(left/time.Millisecond), 1), ok
 }
@@ -227,9 +229,13 @@ func (s *Stream) expiry(now time.Duration) (at time.Duration, ok bool) {
 	case s.in != nil:
 		return s.stallLocked(now)
 	case s.total > 0:
-		return s.began + s.total, true
+		return s.asked + s.total, true
 	}
-	return max(s.began, s.out.Progress()) + s.progress, s.progress > 0
+	since := s.asked
+	if moved := s.out.Progress(); moved > 0 {
+		since = moved
+	}
+	return since + s.progress, s.progress > 0
 }
 
 // owingLooks is how often within rpc.timeout a reply is looked at whose octets the

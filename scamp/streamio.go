@@ -106,10 +106,11 @@ func (s *Stream) judge(in *mux.Inbound) error {
 
 // replyError is the error a reply's header carries, nil if none (PROTOCOL 5.2).
 func replyError(h *packet.Header) *RemoteError {
-	if h.ErrorCode == "" && h.Error == "" {
+	code, text, failed := h.Failure()
+	if !failed {
 		return nil
 	}
-	return &RemoteError{Code: h.ErrorCode, Text: h.Error, Data: h.ErrorData}
+	return &RemoteError{Code: code, Text: text, Data: h.ErrorData}
 }
 
 // Read reads the reply's body; it waits for the reply first. At the end it returns
