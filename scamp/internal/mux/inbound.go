@@ -20,6 +20,8 @@ func (e *TXERR) Error() string { return "the sender gave up: " + e.Text }
 var (
 	// ErrTooBig is returned by Bytes for a body longer than its limit.
 	ErrTooBig = errors.New("mux: body too big")
+	// ErrHeld is returned by Collect for a body that it was not to hold.
+	ErrHeld = errors.New("mux: too much is held")
 
 	errDiscarded = errors.New("mux: the body was discarded")
 )
@@ -146,6 +148,12 @@ func (m *Inbound) WriteTo(w io.Writer) (total int64, err error) {
 // Bytes reads the rest of the body into one slice that belongs to the caller. A
 // body of more than limit octets is discarded, and the error is ErrTooBig.
 func (m *Inbound) Bytes(limit int) (body []byte, err error) {
+	return m.Collect(limit, func(int) bool { return true })
+}
+
+// Collect is Bytes that asks take before it holds n more octets; take must not block.
+// When it says no the body is discarded, and the error is ErrHeld.
+func (m *Inbound) Collect(limit int, take func(n int) bool) (body []byte, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
@@ -159,6 +167,10 @@ func (m *Inbound) Bytes(limit int) (body []byte, err error) {
 		if len(body)+n > limit {
 			m.dropLocked(ErrTooBig)
 			return nil, ErrTooBig
+		}
+		if !take(n) {
+			m.dropLocked(ErrHeld)
+			return nil, ErrHeld
 		}
 		if body == nil && m.ended {
 			body = make([]byte, 0, n) // all of it is there
