@@ -152,7 +152,7 @@ func (d *inboundSide) serve(h *shake) {
 		h.Close()
 		return
 	}
-	p := newPeer(&d.s.bus.limits, d.s.bus.log)
+	p := newPeer(&d.s.bus.limits, d.s.bus.log, d.s.bus.hold)
 	p.server = d.s.intake
 	if shown := c.ConnectionState().PeerCertificates; len(shown) > 0 {
 		p.cert, _ = discovery.ParseCertificate(shown[0].Raw)

@@ -97,13 +97,14 @@ func (b *balancer) healthy(routes []discovery.Route, avoid *discovery.Instance) 
 }
 
 // failed marks an instance that no connection could be made to: 1, 2, 4 s and so on,
-// with jitter, so that those who share the news do not all come back at once.
+// with jitter, so that those who share the news do not all come back at once. A dial
+// that many waited for counts once.
 func (b *balancer) failed(r discovery.Route) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := b.markLocked(r)
 	if m.failures > 0 && time.Now().Before(m.until) {
-		return // the same dial, or one too soon: many calls may have waited for it
+		return
 	}
 	pause := time.Second << min(m.failures, 16)
 	pause = min(pause, b.limits.MaxBackoff)

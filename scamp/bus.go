@@ -49,6 +49,7 @@ type Bus struct {
 	limits  Limits
 	log     *logger
 	dir     *discovery.Directory
+	hold    *hold
 	pool    *pool
 	balance *balancer
 	serving *dispatcher
@@ -86,7 +87,8 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.log = newLogger(b.opts.Log, &b.limits)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.dir = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: b.limits.Discovery, Now: b.opts.Now, Log: b.opts.Log})
-	b.pool = newPool(cfg, &b.limits, b.log, &b.opts, b.opts.KeyPair)
+	b.hold = newHold(&b.limits)
+	b.pool = newPool(cfg, &b.limits, b.log, b.hold, &b.opts, b.opts.KeyPair)
 	b.balance = newBalancer(&b.limits, b.pool, b.opts.Rand)
 	b.serving = &dispatcher{limits: &b.limits, log: b.log}
 	b.carriers = b.opts.Carriers

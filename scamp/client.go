@@ -37,7 +37,7 @@ func (b *Bus) Dial(ctx context.Context, addr string, peer Identity) (*Client, er
 func dialClient(ctx context.Context, cfg *Config, addr string, peer Identity, opts *Options) (*Client, error) {
 	limits := opts.limits(cfg)
 	c := &Client{peer: &discovery.Peer{Address: addr}, id: peer, sector: cfg.DefaultSector}
-	c.pool = newPool(cfg, &limits, newLogger(opts.Log, &limits), opts, opts.KeyPair)
+	c.pool = newPool(cfg, &limits, newLogger(opts.Log, &limits), newHold(&limits), opts, opts.KeyPair)
 	if _, _, err := c.pool.get(ctx, addr, peer); err != nil {
 		c.pool.close()
 		return nil, fmt.Errorf("scamp: dial %s: %w", clean(addr), err)

@@ -64,8 +64,9 @@ type Request struct {
 	Caller *discovery.Certificate // the client certificate the caller showed; nil if it is anonymous
 	Remote net.Addr               // where the request came from
 
-	in    *mux.Inbound
-	limit int // MaxBody of the service
+	in      *mux.Inbound
+	collect *collector
+	limit   int // MaxBody of the service
 }
 
 // RouteOptions narrow the choice of an instance.
@@ -80,8 +81,10 @@ func (r *Request) Bytes() ([]byte, error) {
 	if r.Data != nil || r.in == nil {
 		return r.Data, nil
 	}
-	b, err := r.in.Bytes(r.limit)
+	b, err := r.in.Collect(r.limit, r.collect.take)
 	switch {
+	case errors.Is(err, mux.ErrHeld):
+		return nil, &RemoteError{Code: CodeTransport, Text: "the service holds too many bodies already"}
 	case errors.Is(err, mux.ErrTooBig):
 		return nil, &RemoteError{Code: CodeRequestTooBig, Text: fmt.Sprintf("the body is longer than %d octets", r.limit)}
 	case err != nil:

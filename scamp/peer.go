@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,8 @@ type peer struct {
 	cert   *discovery.Certificate // what the other end showed; nil if nothing
 	server server                 // nil on the connecting side
 	log    *logger
+	hold   *hold      // counts collected bodies
+	from   netip.Addr // of addr
 
 	load    atomic.Int32 // calls that wait for their reply to end
 	headers atomic.Int64 // octets of the headers of requests in queue
@@ -54,8 +57,8 @@ type server interface {
 	shed(p *peer)
 }
 
-func newPeer(limits *Limits, log *logger) *peer {
-	return &peer{limits: limits, log: log, pending: make(map[uint64]*Stream), running: make(map[packet.RequestID]*serving)}
+func newPeer(limits *Limits, log *logger, hold *hold) *peer {
+	return &peer{hold: hold, limits: limits, log: log, pending: make(map[uint64]*Stream), running: make(map[packet.RequestID]*serving)}
 }
 
 // run serves the connection until it ends, and returns why it did.
@@ -307,4 +310,5 @@ func (p *peer) connect(c io.ReadWriter, link *mux.Link, cfg *Config, idle time.D
 	}
 	p.conn = mux.New(c, link, opts)
 	p.addr = link.RemoteAddr()
+	p.from = remoteAddr(link)
 }

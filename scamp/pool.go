@@ -22,6 +22,7 @@ type pool struct {
 	cfg    *Config
 	limits *Limits
 	log    *logger
+	hold   *hold
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	own    *KeyPair // client certificate; nil for none
 
@@ -53,8 +54,8 @@ type entry struct {
 	again time.Time // not dialed before, if err is set
 }
 
-func newPool(cfg *Config, limits *Limits, log *logger, opts *Options, own *KeyPair) *pool {
-	pl := &pool{cfg: cfg, limits: limits, log: log, dial: opts.Dial, own: own,
+func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options, own *KeyPair) *pool {
+	pl := &pool{hold: hold, cfg: cfg, limits: limits, log: log, dial: opts.Dial, own: own,
 		entries: make(map[target]*entry), peers: make(map[*peer]struct{}), dials: make(map[string]int)}
 	if pl.dial == nil {
 		pl.dial = new(net.Dialer).DialContext
@@ -198,7 +199,7 @@ func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, erro
 	if err != nil {
 		return nil, none, dialError(addr, "TLS", err, pl)
 	}
-	p := newPeer(pl.limits, pl.log)
+	p := newPeer(pl.limits, pl.log, pl.hold)
 	state := c.ConnectionState()
 	if len(state.PeerCertificates) > 0 {
 		p.cert, _ = discovery.ParseCertificate(state.PeerCertificates[0].Raw)

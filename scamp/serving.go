@@ -44,6 +44,7 @@ type serving struct {
 	due    time.Duration // when the caller's time is over, on the clock of p.conn; zero if never
 	body   bytes.Reader  // over req.Data
 	held   mux.Held      // what req.Data lies in, until the reply is written: it may be the reply
+	whole  collector     // what was collected of the body
 	sent   atomic.Bool   // rep.out was handed to the connection
 
 	// Protected by p.mu.
@@ -141,14 +142,21 @@ func (r *serving) finish(err error) (done bool) {
 	r.ctx.end(errHandlerDone)
 	r.in.Discard()
 	if done {
-		r.held.Release()
+		r.letGo()
 	}
 	return done
 }
 
+// letGo gives the request's body back: the reply may have been made of it.
+func (r *serving) letGo() {
+	r.held.Release()
+	r.held = mux.Held{}
+	r.whole.release()
+}
+
 // Ended is called when the last octet of the reply is written after all.
 func (r *serving) Ended() {
-	r.held.Release()
+	r.letGo()
 	r.s.goOn(r)
 }
 
@@ -178,17 +186,18 @@ func (r *serving) brokenOff() bool {
 func (r *serving) prepare() {
 	h := &r.in.Header
 	r.ctx.serving = r
+	r.whole.p = r.p
 	r.rep.r = r
 	r.req = Request{
 		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
 		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: h.Terminal,
 		ClientID: h.ClientID, Extra: h.Extra, Body: requestBody{r.in},
-		Caller: r.p.cert, Remote: r.p.addr, in: r.in, limit: r.p.limits.MaxBody,
+		Caller: r.p.cert, Remote: r.p.addr, in: r.in, limit: r.p.limits.MaxBody, collect: &r.whole,
 	}
 	data, held, ok := r.in.Hold(r.p.limits.MaxBody)
-	if !ok && r.in.Complete() && r.in.Unread() <= r.p.limits.MaxBody {
+	if n := r.in.Unread(); !ok && r.in.Complete() && n <= r.p.limits.MaxBody && r.whole.take(n) {
 		var err error
-		data, err = r.in.Bytes(r.p.limits.MaxBody) // in more pieces than one
+		data, err = r.in.Bytes(n) // in more pieces than one
 		ok = err == nil
 	}
 	if ok {

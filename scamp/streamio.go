@@ -197,7 +197,13 @@ func (s *Stream) bytes(limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := in.Bytes(limit)
+	whole := collector{p: s.p}
+	defer whole.release()
+	b, err := in.Collect(limit, whole.take)
+	if errors.Is(err, mux.ErrHeld) {
+		s.release(true)
+		return nil, s.what.failure(errors.New("reply body: too much is held already; read Body as a stream, or raise flow.max_held"), RanYes)
+	}
 	if errors.Is(err, mux.ErrTooBig) {
 		s.release(true)
 		return nil, s.what.failure(fmt.Errorf("reply body: longer than %d octets; read Body as a stream, or raise flow.max_body", limit), RanYes)

@@ -26,6 +26,10 @@ import (
 
 // A Network is one segment that buses and services share. Safe for concurrent use.
 type Network struct {
+	// Limits are those of buses that are made from now on without options of their
+	// own, also the buses of services. Set it before they are made.
+	Limits scamp.Limits
+
 	t       testing.TB
 	segment *discovery.Loopback
 
@@ -53,7 +57,7 @@ func (n *Network) Segment() *discovery.Loopback { return n.segment }
 // are set win over those of the network.
 func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	n.t.Helper()
-	var o scamp.Options
+	o := scamp.Options{Limits: n.Limits}
 	if opts != nil {
 		o = *opts
 	}
