@@ -107,12 +107,31 @@ func ParseConfig(text []byte, file string) (*Config, error) {
 	if len(text) > maxConfigFile {
 		return nil, fmt.Errorf("scamp: %s: more than %d octets: want a configuration file", file, maxConfigFile)
 	}
+	if line, is := foreignLine(text); is != "" {
+		return nil, fmt.Errorf("scamp: %s:%d: this is %s: want a configuration file, with lines KEY = VALUE", file, line, is)
+	}
 	c := &Config{File: file, values: make(map[string]configValue)}
 	c.readLines(text)
 	if err := c.readSettings(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// foreignLine finds the first line that shows the text to be another file of a bus,
+// given by mistake, and says which. A private key must not be read line by line, since
+// what is wrong with the lines is told.
+func foreignLine(text []byte) (line int, is string) {
+	for raw := range bytes.Lines(text) {
+		line++
+		switch raw = bytes.TrimSpace(raw); {
+		case bytes.HasPrefix(raw, []byte("-----BEGIN ")):
+			return line, "a PEM file, such as a key or a certificate"
+		case string(raw) == "%%%":
+			return line, "a discovery cache file"
+		}
+	}
+	return 0, ""
 }
 
 // readLines fills values by the grammar of PROTOCOL 13.1.
@@ -130,11 +149,15 @@ func (c *Config) readLines(text []byte) {
 		switch first, repeated := c.values[key]; {
 		case !found:
 			// Its first word alone: what follows may be a secret.
-			c.warn(line, "no '=' after %s: want KEY = VALUE", quoteText(strings.Fields(key)[0]))
+			if word := strings.Fields(key)[0]; likeKey(word) {
+				c.warn(line, "no '=' after %q: want KEY = VALUE", word)
+			} else {
+				c.warn(line, "line %d is no KEY = VALUE", line)
+			}
 		case key == "":
 			c.warn(line, "no key before '=': want KEY = VALUE")
 		case repeated:
-			c.warn(line, "key %s repeated: the first one, in line %d, holds", quoteText(key), first.line)
+			c.warn(line, "key %s repeated: the first one, in line %d, holds", quoteKey(key), first.line)
 		default:
 			c.values[key] = configValue{value, line}
 			if why := unknownKey(key); why != "" {
@@ -199,6 +222,31 @@ func quoteText(text string) string {
 		return fmt.Sprintf("%q...", text[:most])
 	}
 	return fmt.Sprintf("%q", text)
+}
+
+// quoteKey renders what stands before a '=' for a message, if it is the name of a key.
+// Otherwise it may be the end of something secret in base64, and stays untold.
+func quoteKey(key string) string {
+	if !likeKey(key) {
+		return "(not shown: no name)"
+	}
+	return fmt.Sprintf("%q", key)
+}
+
+// likeKey says whether a word could be the name of a key, and not a piece of base64:
+// that has no dots, and is long or soon has both cases and digits.
+func likeKey(word string) bool {
+	const letters, digits = "abcdefghijklmnopqrstuvwxyz", "0123456789"
+	if len(word) > 64 || strings.Trim(strings.ToLower(word), letters+digits+"._-") != "" {
+		return false
+	}
+	kinds := 0
+	for _, kind := range []string{letters, strings.ToUpper(letters), digits} {
+		if strings.ContainsAny(word, kind) {
+			kinds++
+		}
+	}
+	return strings.Contains(word, ".") || len(word) < 16 && kinds < 3
 }
 
 // Lookup returns the value of a key as it stands in the file, also of keys that

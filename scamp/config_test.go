@@ -344,6 +344,25 @@ func TestConfigAliases(t *testing.T) {
 	}
 }
 
+// TestConfigForeignFile: another file given by mistake is refused with one error, which
+// quotes none of it.
+func TestConfigForeignFile(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"a private key", string(fixtures.Bytes("sample.key")), "soa.conf:1: this is a PEM file"},
+		{"a certificate", "\r\n" + string(fixtures.Bytes("sample.crt")), "soa.conf:2: this is a PEM file"},
+		{"a configuration with a key in it", "a.b = c\n -----BEGIN PRIVATE KEY-----\nMIIE\n", "soa.conf:2: this is a PEM file"},
+		{"a cache file", "\n%%%\n[3]\n\nx\n", "soa.conf:2: this is a discovery cache file"},
+	} {
+		c, err := scamp.ParseConfig([]byte(tt.text), "soa.conf")
+		if c != nil || err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "MII") {
+			t.Errorf("%s: %v, %v: want no configuration and one line with %q", tt.name, c, err, tt.want)
+		}
+	}
+	if c, err := scamp.ParseConfig([]byte("# -----BEGIN and\n# %%%\na.b = %%%"), "soa.conf"); err != nil {
+		t.Errorf("such text in a comment or a value: %v, %v: want it read", c, err)
+	}
+}
+
 func TestConfigWarns(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"bus.adress = x", `key "bus.adress" is unknown: did you mean bus.address?`},
@@ -356,7 +375,13 @@ func TestConfigWarns(t *testing.T) {
 		{".key = x", `key ".key" is unknown`},
 		{"beepish.client_timeout = 120", "beepish.client_timeout is not below"},
 		{"\nbeepish.server_timeout = 90", "soa.conf:2: beepish.client_timeout is not below"},
-		{"a\x1b[2Jb", `"a\x1b[2Jb"`},
+		{"a\x1b[2Jb", "soa.conf:1: line 1 is no KEY = VALUE"}, // no name of a key is quoted
+		{"hush+", "line 1 is no KEY = VALUE"},
+		{"hush/hush==", "key (not shown: no name) is unknown"},
+		{"hush+=1\nhush+=2", "key (not shown: no name) repeated: the first one, in line 1, holds"},
+		{"MIIEvgIBADANBgkqhush", "line 1 is no KEY = VALUE"},
+		{"miievgibadanbgkqhkighushg", "line 1 is no KEY = VALUE"},
+		{"MIIEvgIBADANBgkqhushQ==", "key (not shown: no name) is unknown"},
 		{"circular.secret hush", `no '=' after "circular.secret": want KEY = VALUE`},
 		{"beepish.client_timeout = 119", ""},
 		{"web/front.soa_key = a\nweb/front.soa_cert = b\nx.key = a\nx.cert = b", ""},

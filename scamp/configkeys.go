@@ -98,12 +98,12 @@ func unknownKey(key string) string {
 		return ""
 	}
 	if hasOne(strings.HasPrefix, key, nobodysKeys) {
-		return fmt.Sprintf("key %s: no implementation reads it", quoteText(key))
+		return fmt.Sprintf("key %s: no implementation reads it", quoteKey(key))
 	}
 	if near := nearestKey(key); near != "" {
-		return fmt.Sprintf("key %s is unknown: did you mean %s?", quoteText(key), near)
+		return fmt.Sprintf("key %s is unknown: did you mean %s?", quoteKey(key), near)
 	}
-	return fmt.Sprintf("key %s is unknown", quoteText(key))
+	return fmt.Sprintf("key %s is unknown", quoteKey(key))
 }
 
 func settingFor(key string) *setting {
