@@ -151,7 +151,7 @@ func advice(err error) string {
 	case errors.Is(err, ErrPin):
 		return "the instance was restarted with another key, or somebody else took its port; compare with scamp list services --all"
 	case errors.Is(err, ErrNoDial):
-		return "the instance is announced but does not answer; scamp list services shows when it was last heard"
+		return "the instance is announced but does not answer; scamp show IDENT tells when it announced itself"
 	}
 	return ""
 }
