@@ -16,9 +16,9 @@ import (
 	"github.com/scampbus/scamp-go/scamp"
 )
 
-// TestConformanceCallerTime has the lines of PROTOCOL 17 about the time of a requester,
+// TestConformanceTime has the lines of PROTOCOL 17 about the time of a requester,
 // all of it synthetic.
-func TestConformanceCallerTime(t *testing.T) {
+func TestConformanceTime(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		run  func(*testing.T)
