@@ -71,34 +71,36 @@ type Conn struct {
 	yields  atomic.Bool  // somebody lets others run and pumps then
 	acks    ackList      // has its own lock
 
-	mu       sync.Mutex // protects what follows
-	err      error      // why it ended, nil while it lives
-	nextOut  uint64     // number of the next HEADER (invariant 1)
-	sent     int64      // requests and replies among the HEADERs sent
-	heads    queue      // HEADER not yet sent
-	ready    queue      // something to send, and window to do it
-	wide     queue      // the same, but from the budget (PROTOCOL 3.7)
-	out      map[uint64]*Outbound
-	tails    map[uint64]tail // ended, but part of the budget until acknowledged
-	credit   int             // octets in flight beyond MinWindow each, over all messages
-	peerExt  bool            // the peer has sent ext
-	cancel   bool            // the peer takes cancel messages
-	pings    bool            // the peer has sent PING
-	heardWin bool            // the peer has announced its window
-	peerWin  int             // window in force toward the peer
-	flight   int             // what of it is used: see probe
-	probe    probe
-	pong     bool // a PONG is due
-	pongNo   uint64
-	ping     bool // a PING is due
-	pumping  bool
-	round    time.Duration // when the batch being made was begun, on the clock of Now
-	ended    *Outbound     // those whose Then is to be told, linked
-	closing  bool          // no message is begun any more
-	silent   bool          // nothing is sent any more: goodbye was said
-	drained  chan struct{} // closed when nothing waits to be sent; nil if nobody waits for that
-	alive    *time.Timer
-	liveness liveness
+	mu        sync.Mutex // protects what follows
+	err       error      // why it ended, nil while it lives
+	nextOut   uint64     // number of the next HEADER (invariant 1)
+	sent      int64      // requests and replies among the HEADERs sent
+	heads     queue      // HEADER not yet sent
+	ready     queue      // something to send, and window to do it
+	wide      queue      // the same, but from the budget (PROTOCOL 3.7)
+	out       map[uint64]*Outbound
+	tails     map[uint64]tail // ended, but part of the budget until acknowledged
+	credit    int             // octets in flight beyond MinWindow each, over all messages
+	peerExt   bool            // the peer has sent ext
+	cancel    bool            // the peer takes cancel messages
+	pings     bool            // the peer has sent PING
+	heardWin  bool            // the peer has announced its window
+	peerWin   int             // window in force toward the peer
+	flight    int             // what of it is used: see probe
+	probe     probe
+	pong      bool // a PONG is due
+	pongNo    uint64
+	ping      bool // a PING is due
+	pumping   bool
+	gathering []*Outbound // those that gather tiny writes
+	gather    *time.Timer
+	round     time.Duration // when the batch being made was begun, on the clock of Now
+	ended     *Outbound     // those whose Then is to be told, linked
+	closing   bool          // no message is begun any more
+	silent    bool          // nothing is sent any more: goodbye was said
+	drained   chan struct{} // closed when nothing waits to be sent; nil if nobody waits for that
+	alive     *time.Timer
+	liveness  liveness
 }
 
 // New returns a Conn over rw, which reads and writes through link: TLS made over
@@ -177,6 +179,10 @@ func (c *Conn) fail(err error) {
 	if c.alive != nil {
 		c.alive.Stop()
 	}
+	if c.gather != nil {
+		c.gather.Stop()
+	}
+	c.gathering = nil
 	why := lost(err)
 	for o := c.heads.pop(); o != nil; o = c.heads.pop() {
 		o.finishLocked(why)

@@ -20,7 +20,8 @@ type flow struct {
 	// Owned by the reader's goroutine.
 	received int64 // octets that have arrived
 	empties  int32 // empty DATA packets
-	lazy     bool  // in reader.lazy
+	tiny     tinyMeter
+	lazy     bool // in reader.lazy
 
 	queued bool // under ackList.mu
 }

@@ -61,6 +61,9 @@ type Outbound struct {
 	packets   int           // DATA packets sent
 	pushed    time.Duration // when the last of them was, on the Conn's clock
 	acks      int           // ACKs received
+	small     []byte        // tiny writes that go together, not yet octets to send
+	spent     int           // tiny packets sent of themselves beyond one each gatherTime
+	paid      time.Duration // until when that is accounted, on the Conn's clock
 
 	then       Ender // told when the message has ended, nil if nobody asked
 	thenNext   *Outbound
@@ -162,6 +165,8 @@ func extraLen(extra map[string]json.RawMessage) (n int) {
 
 // Write sends p and returns when its octets have been taken, the message has
 // ended, or ctx has: then it says how many were taken, and p is the caller's again.
+// Tiny writes that follow one another closely are gathered: then it returns at once, and
+// what goes wrong with them the next Write or CloseSend tells.
 func (o *Outbound) Write(ctx context.Context, p []byte) (int, error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
@@ -175,8 +180,13 @@ func (o *Outbound) Write(ctx context.Context, p []byte) (int, error) {
 	if o.ended || o.aborted || o.eof {
 		return 0, o.endErrLocked()
 	}
-	if len(p) == 0 {
-		return 0, nil
+	if len(p) == 0 || len(p) < gatherOctets && o.gatherLocked(p) {
+		return len(p), nil
+	}
+	first := len(o.small)
+	if first > 0 {
+		p = append(o.small, p...) // those that were gathered go first
+		o.small = nil
 	}
 	before := o.sent
 	o.data = p
@@ -193,7 +203,7 @@ func (o *Outbound) Write(ctx context.Context, p []byte) (int, error) {
 	case err == nil:
 		err = o.endErrLocked()
 	}
-	return n, err
+	return max(n-first, 0), err
 }
 
 // takenLocked waits until no octets wait any more, the message has ended or ctx has.
@@ -244,6 +254,7 @@ func (o *Outbound) CloseSend() error {
 		return o.endErrLocked()
 	}
 	o.eof = true
+	o.ungatherLocked()
 	c.scheduleLocked(o)
 	c.mu.Unlock()
 	c.pump(callerRounds)
@@ -261,7 +272,7 @@ func (o *Outbound) Abort(text string) {
 		c.mu.Unlock()
 		return
 	}
-	o.aborted, o.abortText, o.data = true, abortText(text), nil
+	o.aborted, o.abortText, o.data, o.small = true, abortText(text), nil, nil
 	switch {
 	case o.started:
 		c.scheduleLocked(o)
@@ -366,7 +377,7 @@ func (o *Outbound) finishLocked(err error) {
 	if o.ended {
 		return
 	}
-	o.ended, o.err, o.data = true, err, nil
+	o.ended, o.err, o.data, o.small = true, err, nil, nil
 	o.wakeLocked()
 	if o.then != nil {
 		o.thenNext, o.c.ended = o.c.ended, o

@@ -38,7 +38,6 @@ type reader struct {
 	stamp atomic.Int64 // when octets last arrived, on the clock of Conn.Now
 
 	pings pingMeter
-	tiny  tinyMeter
 }
 
 // source notes when octets arrive.
@@ -222,7 +221,7 @@ func (r *reader) data(p packet.Packet) error {
 		}
 		return nil
 	}
-	if r.tiny.flood(len(p.Body), time.Duration(r.stamp.Load()), r.c.limits.MaxTinyData) {
+	if f.tiny.flood(len(p.Body), time.Duration(r.stamp.Load()), r.c.limits.MaxTinyData) {
 		r.c.count.Add(TinyData)
 		return broken(p, "want no flood of tiny ones")
 	}
