@@ -59,6 +59,7 @@ func numbersRise(t *testing.T) {
 				t.Fatal(err)
 			}
 			if i%4 == 0 {
+				synctest.Wait() // it is started
 				o.Abort("changed my mind")
 			}
 		}
