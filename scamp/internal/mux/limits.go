@@ -7,7 +7,7 @@ import "time"
 // fixtures/limits.json records.
 type Limits struct {
 	ChunkSize        int           // octets of one DATA packet sent, at most 131072; zero means 16384
-	MaxInflight      int           // unacknowledged octets per message sent to a peer without ext; zero means 65536
+	MaxInflight      int           // unacknowledged octets per message sent to a peer without ext, at most 65536; zero means that
 	MaxWindow        int           // window announced to and used toward peers that know ext, octets; zero means 1 MiB
 	MaxUnreadMessage int           // unread octets of one message of a peer known to ignore the window; zero means 1 MiB
 	MaxBuffered      int           // unread octets of the connection before new requests are refused; zero means 8 MiB
