@@ -27,20 +27,26 @@ func (o *Outbound) gatherLocked(p []byte) bool {
 			o.spent++
 			return false
 		}
-		c.gathering = append(c.gathering, o)
-		if len(c.gathering) == 1 {
-			if c.gather == nil {
-				c.gather = time.AfterFunc(gatherTime, c.gathered) // stopped by fail
-			} else {
-				c.gather.Reset(gatherTime)
-			}
-		}
+		c.gatherSoonLocked(o)
 	}
 	if len(o.small)+len(p) > gatherMost {
 		return false
 	}
 	o.small = append(o.small, p...)
 	return true
+}
+
+// gatherSoonLocked has what o has gathered sent in a while.
+func (c *Conn) gatherSoonLocked(o *Outbound) {
+	c.gathering = append(c.gathering, o)
+	switch {
+	case len(c.gathering) > 1:
+		// The timer runs already.
+	case c.gather == nil:
+		c.gather = time.AfterFunc(gatherTime, c.gathered) // stopped by fail
+	default:
+		c.gather.Reset(gatherTime)
+	}
 }
 
 // ungatherLocked makes what was gathered the octets to send next.

@@ -75,3 +75,43 @@ func TestTinyWritesLeaveSoon(t *testing.T) {
 		o.Abort("enough")
 	})
 }
+
+// What was gathered has been reported as written: it is not lost when a Write after it
+// gives up, and leaves soon also if no other Write follows.
+func TestGatheredOctetsSurviveAWriteThatGivesUp(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			e, w := talk(t, mux.Options{NoExt: true})
+			o := send(t, e, request(), mux.Body{More: true})
+			var want bytes.Buffer
+			write := func(ctx context.Context, p []byte) {
+				n, err := o.Write(ctx, p)
+				if (err == nil) != (n == len(p)) {
+					t.Errorf("Write of %d octets: %d, %v", len(p), n, err)
+				}
+				want.Write(p[:n])
+			}
+			for i := range 500 {
+				write(t.Context(), []byte{byte(i)})
+			}
+			write(t.Context(), octets(65536-500)) // the window is full
+			write(t.Context(), []byte("gathered"))
+			short, stop := context.WithTimeout(t.Context(), time.Nanosecond)
+			defer stop()
+			write(short, bytes.Repeat([]byte("x"), 5000))
+			w.send(ack(0, 65536))
+			if again {
+				write(t.Context(), bytes.Repeat([]byte("y"), 5000))
+			}
+			time.Sleep(time.Second)
+			var got []byte
+			for _, p := range kindsOnly(w.packets(), packet.KindData) {
+				got = append(got, p.Body...)
+			}
+			if err := diff(got, want.Bytes()); err != nil {
+				t.Errorf("written again: %v: %v", again, err)
+			}
+			o.Abort("enough")
+		})
+	}
+}

@@ -197,6 +197,10 @@ func (o *Outbound) Write(ctx context.Context, p []byte) (int, error) {
 	err := o.takenLocked(ctx)
 	o.data = nil
 	n := int(o.sent - before)
+	if n < first && !o.ended && !o.aborted {
+		o.small = p[n:first:first] // they were reported as written already
+		c.gatherSoonLocked(o)
+	}
 	switch {
 	case n == len(p):
 		err = nil
