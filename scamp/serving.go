@@ -195,10 +195,12 @@ func (r *serving) prepare() {
 		Caller: r.p.cert, Remote: r.p.addr, in: r.in, limit: r.p.limits.MaxBody, collect: &r.whole,
 	}
 	data, held, ok := r.in.Hold(r.p.limits.MaxBody)
-	if n := r.in.Unread(); !ok && r.in.Complete() && n <= r.p.limits.MaxBody && r.whole.take(n) {
-		var err error
-		data, err = r.in.Bytes(n) // in more pieces than one
-		ok = err == nil
+	if !ok && r.in.Complete() { // in more pieces than one; no more of them come
+		if n := r.in.Unread(); n <= r.p.limits.MaxBody && r.whole.take(n) {
+			var err error
+			data, err = r.in.Bytes(n)
+			ok = err == nil
+		}
 	}
 	if ok {
 		r.held = held
