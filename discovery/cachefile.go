@@ -44,6 +44,7 @@ type CacheWriter struct {
 	judged  map[*Announcement]bool // whether it may be written; those of the last look
 	wrote   time.Time              // when, or when the file was touched
 	failing bool                   // the last write failed
+	lock    *fileLock              // keeps other writers away; nil until Claim
 
 	mu    sync.Mutex // protects state
 	state CacheWriterState
@@ -62,6 +63,8 @@ type CacheWriterState struct {
 const (
 	mergeTime   = 100 * time.Millisecond // changes within it are written together
 	collectTime = 10 * time.Second       // before the first write, when the old file is good
+	firstTime   = 5 * time.Second        // before the first write, when there is nothing to tell: one interval
+	lookTime    = time.Second            // between looks whether the file is still the one we wrote
 	retryTime   = time.Second            // after a write that failed
 )
 
@@ -86,20 +89,60 @@ func (w *CacheWriter) State() CacheWriterState {
 	return w.state
 }
 
+// Claim makes sure that the file can be written, and that nobody else writes it until
+// Run ends. Run begins with it; a daemon may call it before, to say that it is ready
+// only when it is. It is for the goroutine of Run. The error says why the file may not
+// be written where it is to be: a directory that others can write must be sticky, and
+// the file ours (THREATS C8); or why it cannot be; or that there is a writer already.
+func (w *CacheWriter) Claim() error {
+	if w.lock != nil {
+		return nil
+	}
+	err := checkPlace(w.path)
+	if err == nil {
+		err = tryPlace(w.path)
+	}
+	if err == nil {
+		dir, name := filepath.Split(w.path)
+		w.lock, err = lockFile(filepath.Join(dir, "."+name+".lock"))
+	}
+	if err != nil {
+		return fmt.Errorf("discovery: cache file %s: %w", w.path, err)
+	}
+	return nil
+}
+
+// tryPlace says why no file can be made beside path, or returns nil.
+func tryPlace(path string) error {
+	dir, name := filepath.Split(path)
+	f, err := os.CreateTemp(cmp.Or(dir, "."), "."+name+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("cannot write in %s: %w", filepath.Dir(path), err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // Run keeps the file in step with the directory until ctx ends, and returns why
-// ctx ended. It returns at once, with an error, when the file may not be written
-// where it is to be: a directory that others can write must be sticky, and the
-// file ours (THREATS C8). Later failures are counted, logged and tried again.
+// ctx ended. It returns at once with the error of Claim. Later failures are counted,
+// logged and tried again. A file that somebody else removes or changes is written
+// again within a second or so.
 //
 // When the file that is there is still good, Run collects announcements for ten
 // seconds before it writes for the first time, so that a restart of the daemon
-// removes nobody. What is in that file cannot be replaced by anything older.
+// removes nobody. What is in that file cannot be replaced by anything older. When it
+// is not, the first file waits until there is something to tell, for five seconds at
+// most: readers take an empty file for the truth, and listen themselves without one.
 func (w *CacheWriter) Run(ctx context.Context) error {
-	if err := checkPlace(w.path); err != nil {
-		return fmt.Errorf("discovery: cache file %s: %w", w.path, err)
+	if err := w.Claim(); err != nil {
+		return err
 	}
+	defer w.release()
 	w.removeStrays()
-	if w.adopt() && !pause(ctx, collectTime, nil) {
+	if w.adopt() {
+		if !pause(ctx, collectTime, nil) {
+			return ctx.Err()
+		}
+	} else if !w.collect(ctx) {
 		return ctx.Err()
 	}
 	for ctx.Err() == nil {
@@ -108,7 +151,7 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 		if err := w.step(); err != nil {
 			changed = nil
 		}
-		if !pause(ctx, w.rest(), changed) {
+		if !w.wait(ctx, changed) {
 			return ctx.Err()
 		}
 		select {
@@ -122,6 +165,49 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+func (w *CacheWriter) release() {
+	w.lock.Unlock()
+	w.lock = nil
+}
+
+// collect waits until the first file has something to tell; it returns false when ctx
+// ended.
+func (w *CacheWriter) collect(ctx context.Context) bool {
+	end := time.Now().Add(firstTime)
+	for {
+		x := w.d.index.Load()
+		if _, records := w.render(); records > 0 {
+			return ctx.Err() == nil
+		}
+		rest := time.Until(end)
+		if rest <= 0 {
+			return ctx.Err() == nil
+		}
+		// Others follow the first one closely.
+		if !pause(ctx, rest, x.superseded) || !pause(ctx, min(mergeTime, max(time.Until(end), 0)), nil) {
+			return false
+		}
+	}
+}
+
+// wait waits until there is something to do for the file: until changed, or a sign of
+// life is due, or it is not ours any more. It returns false when ctx ended.
+func (w *CacheWriter) wait(ctx context.Context, changed <-chan struct{}) bool {
+	for {
+		if !pause(ctx, min(w.rest(), lookTime), changed) {
+			return false
+		}
+		select {
+		case <-changed:
+			return true
+		default:
+		}
+		if w.failing || w.rest() == 0 || !w.ours() {
+			return true
+		}
+	}
 }
 
 // pause waits for a time, or until woken; it returns false when ctx ended.
@@ -186,9 +272,14 @@ func (d *Directory) remember(records []*Announcement) {
 // step writes the file if its content is to change, or gives a sign of life.
 func (w *CacheWriter) step() error {
 	text, records := w.render()
+	ours := w.ours()
+	if !ours && !w.failing && w.written != nil {
+		w.d.counters.add(countCacheForeign, 1)
+		w.report.say(slog.LevelWarn, countCacheForeign, "cache file was removed or changed by somebody else: it is written again", "path", w.path)
+	}
 	var err error
 	switch {
-	case !bytes.Equal(text, w.written) || w.written == nil || !w.ours():
+	case !bytes.Equal(text, w.written) || w.written == nil || !ours:
 		err = w.write(text)
 	case w.rest() == 0:
 		err = w.touch()

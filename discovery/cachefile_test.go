@@ -87,7 +87,10 @@ func TestCacheWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "discovery")
 	synctest.Test(t, func(t *testing.T) {
 		w := newDaemon(t, path, discovery.CacheWriterOptions{})
-		w.want("nothing is announced", "")
+		time.Sleep(5*time.Second - 1)
+		w.want("nothing is announced yet", "no file")
+		time.Sleep(2)
+		w.want("nothing is announced for an interval", "")
 		if text, err := os.ReadFile(path); string(text) != "\n" {
 			t.Errorf("an empty cache: %q, %v: want one line feed, because 0 octets are a broken file", text, err)
 		}
@@ -154,8 +157,8 @@ func TestCacheWriterSignOfLife(t *testing.T) {
 				t.Errorf("after %v the file is %v old: want at most 60 s", time.Since(epoch), age)
 			}
 		}
-		if s := w.writer.State(); s.Writes != 2 {
-			t.Errorf("%d writes in five minutes without a change: want 2", s.Writes)
+		if s := w.writer.State(); s.Writes != 1 {
+			t.Errorf("%d writes in five minutes without a change: want 1", s.Writes)
 		}
 	})
 }
@@ -261,6 +264,84 @@ func TestCacheWriterKeepsOthersWhole(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		w.want("after all of them", "a b c")
+	})
+}
+
+// TestCacheWriterFirstFile: the first file waits for something to tell, over a stale
+// file too, since readers listen themselves meanwhile.
+func TestCacheWriterFirstFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery")
+	synctest.Test(t, func(t *testing.T) {
+		if err := os.WriteFile(path, []byte("\n%%%\nold\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		old := time.Now().Add(-10 * time.Minute)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+		w := newDaemon(t, path, discovery.CacheWriterOptions{})
+		time.Sleep(2 * time.Second)
+		if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(old) {
+			t.Errorf("nothing heard for 2 s: %v, %v: want the stale file untouched", info.ModTime(), err)
+		}
+		w.add(service{ident: "a"})
+		w.add(service{ident: "b"})
+		time.Sleep(101 * time.Millisecond)
+		w.want("101 ms after the first announcements", "a b")
+	})
+}
+
+// TestCacheWriterRepairs: what somebody else does to the file is made good within
+// two seconds, and told once each time.
+func TestCacheWriterRepairs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery")
+	synctest.Test(t, func(t *testing.T) {
+		w := newDaemon(t, path, discovery.CacheWriterOptions{})
+		w.add(service{ident: "a"})
+		for i, spoil := range []func() error{
+			func() error { return os.Remove(path) },
+			func() error { return os.WriteFile(path, []byte("garbage"), 0o644) },
+			func() error { return os.Truncate(path, 0) },
+		} {
+			time.Sleep(2 * time.Second)
+			w.want("before", "a")
+			if err := spoil(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			w.want("after", "a")
+			if n := strings.Count(w.log.String(), "by somebody else"); n != i+1 {
+				t.Errorf("spoiled %d times: %d lines about it in %q", i+1, n, w.log)
+			}
+			w.add(service{ident: "a", at: time.Now()})
+		}
+		if n := w.d.Stats().Counters["cache_foreign"]; n != 3 {
+			t.Errorf("cache_foreign is %d: want 3", n)
+		}
+	})
+}
+
+// TestCacheWriterIsAlone: a file has one writer at a time, and the next one can begin
+// when it ended.
+func TestCacheWriterIsAlone(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "discovery")
+	synctest.Test(t, func(t *testing.T) {
+		w := newDaemon(t, path, discovery.CacheWriterOptions{})
+		second := discovery.NewCacheWriter(path, w.d, nil)
+		if err := second.Claim(); err == nil || !strings.Contains(err.Error(), "another cache daemon") {
+			t.Errorf("a second writer: %v: want it refused, and why", err)
+		}
+		if err := discovery.NewCacheWriter(filepath.Join(dir, "other"), w.d, nil).Claim(); err != nil {
+			t.Errorf("a writer of another file beside it: %v", err)
+		}
+		w.stop()
+		if _, err := os.Stat(filepath.Join(dir, ".discovery.lock")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after the first one ended its lock is there: %v", err)
+		}
+		if err := second.Claim(); err != nil {
+			t.Errorf("after the first one ended: %v", err)
+		}
 	})
 }
 
@@ -401,7 +482,10 @@ func TestCacheWriterRemovesStrays(t *testing.T) {
 	for _, name := range []string{".discovery.ABC.tmp", ".discovery.tmp", ".other.ABC.tmp", "discovery.ABC.tmp"} {
 		os.WriteFile(filepath.Join(dir, name), nil, 0o600)
 	}
-	synctest.Test(t, func(t *testing.T) { newDaemon(t, filepath.Join(dir, "discovery"), discovery.CacheWriterOptions{}) })
+	synctest.Test(t, func(t *testing.T) {
+		newDaemon(t, filepath.Join(dir, "discovery"), discovery.CacheWriterOptions{})
+		time.Sleep(6 * time.Second)
+	})
 	var left []string
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {

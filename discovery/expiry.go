@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"container/heap"
+	"sync"
 	"time"
 )
 
@@ -118,7 +119,7 @@ func (d *Directory) expire() {
 	}
 	d.queue.armed, d.queue.hold = 0, 0
 	d.stalledLocked(time.Now())
-	voices := d.voicesLocked()
+	voices := sync.OnceValue(d.voicesLocked) // looks at everybody: only when somebody seems to end
 	for len(d.queue.list) > 0 {
 		in, now := d.queue.list[0], d.clock.now()
 		due := d.dueLocked(in)
@@ -131,7 +132,7 @@ func (d *Directory) expire() {
 			continue
 		}
 		if in.heard && in.view.state != Suspect {
-			if wait := d.unableLocked(voices.without(in)); wait > 0 {
+			if wait := d.unableLocked(voices().without(in)); wait > 0 {
 				d.queue.hold = d.clock.now() + wait
 				return
 			}

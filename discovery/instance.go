@@ -21,6 +21,7 @@ type instance struct {
 	seen    time.Duration // last sight by datagram or in the file
 
 	sums  [][32]byte      // keys of Directory.sums that mean this instance, oldest first
+	text  [32]byte        // the one of the text that was held first; others cannot push it out
 	moves []time.Duration // when its address changed lately
 	alarm time.Duration   // when that was reported
 
@@ -40,7 +41,9 @@ type sighting struct {
 }
 
 // maxSums is how many packets of one instance are known by their sum: that of
-// each interface of its host, as datagram and as text.
+// each interface of its host, as datagram and as text. Anybody can compress or wrap
+// the same octets in many ways, so the first text stays known: a repetition of it
+// never needs a signature check that a flood has used up (THREATS D20).
 const maxSums = 16
 
 // An address that changes more than maxMoves times within moveTime means that
@@ -81,8 +84,12 @@ func (d *Directory) rememberSumsLocked(in *instance, packet sums, held bool) {
 		d.sums[sum] = sighting{in: in, held: held}
 	}
 	for len(in.sums) > maxSums {
-		delete(d.sums, in.sums[0])
-		in.sums = slices.Delete(in.sums, 0, 1)
+		i := 0
+		if in.sums[0] == in.text {
+			i = 1 // the oldest but that one
+		}
+		delete(d.sums, in.sums[i])
+		in.sums = slices.Delete(in.sums, i, i+1)
 	}
 }
 
@@ -91,5 +98,5 @@ func (d *Directory) dropSumsLocked(in *instance) {
 	for _, sum := range in.sums {
 		delete(d.sums, sum)
 	}
-	in.sums = nil
+	in.sums, in.text = nil, [32]byte{}
 }

@@ -19,3 +19,9 @@ func LoadParsed(d *Directory, records []*Announcement) { d.loadFile(records) }
 
 // Parallel runs on all cores.
 var Parallel = parallel
+
+// Observe tells the directory that an observer runs (1) or ends (-1).
+func Observe(d *Directory, n int) { d.observe(n) }
+
+// Beat is a sign of life of that observer.
+func Beat(d *Directory) { d.beat(false) }

@@ -150,3 +150,51 @@ func TestResourceStrangers(t *testing.T) {
 		}
 	})
 }
+
+// TestResourceExpiryTimer: the timer of 3,000 services that all repeat themselves
+// fires hundreds of times a second. While an observer runs, that costs no
+// more than without one: nobody ends, so nobody has to be compared with all others.
+func TestResourceExpiryTimer(t *testing.T) {
+	services := manyServices()[:3000]
+	packets := make([][]byte, len(services))
+	for i, a := range services {
+		packets[i] = a.Packet()
+	}
+	bus := func(observers int) (spent time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDirectory(t, &discovery.DirectoryOptions{Limits: discovery.Limits{MaxIdents: len(packets), MaxKnown: 2 * len(packets), VerifyRate: 2 * len(packets)}})
+			hear := func(i int) {
+				if err := d.Receive(discovery.Datagram{Data: packets[i%len(packets)]}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range packets {
+				hear(i)
+				time.Sleep(5 * time.Second / time.Duration(len(packets)))
+			}
+			if observers > 0 {
+				discovery.Observe(d, observers)
+				defer discovery.Observe(d, -observers)
+			}
+			start := processTime()
+			for i := range 4 * len(packets) { // 20 s
+				hear(i)
+				if i%1000 == 0 {
+					discovery.Beat(d)
+				}
+				time.Sleep(5 * time.Second / time.Duration(len(packets)))
+			}
+			spent = processTime() - start
+			if n := len(d.Find(discovery.Query{Action: "Common.ping"})); n != len(packets) {
+				t.Errorf("%d of %d services are left: want all", n, len(packets))
+			}
+			d.Close()
+		})
+		return spent
+	}
+	without, with := bus(0), bus(1)
+	t.Logf("20 s of a bus of %d services: %v without an observer, %v with one", len(packets), without, with)
+	if with > 2*without {
+		t.Errorf("20 s of a bus of %d services cost %v with an observer and %v without: want at most twice", len(packets), with, without)
+	}
+}

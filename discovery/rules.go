@@ -97,7 +97,10 @@ func (r *AuthorizedReader) Run(ctx context.Context) error {
 func (r *AuthorizedReader) load() error {
 	id, err := r.file.stat()
 	if err == nil && id == r.file.last {
-		return r.State().Err
+		r.mu.Lock()
+		r.state.Err = nil // it was away and is back
+		r.mu.Unlock()
+		return nil
 	}
 	var rules *Authorized
 	if err == nil {

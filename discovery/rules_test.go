@@ -106,6 +106,30 @@ func TestAuthorizedReaderKeeps(t *testing.T) {
 	}
 }
 
+// TestAuthorizedReaderComesBack: a file that was away and is the same again is in
+// order, though there is nothing to load.
+func TestAuthorizedReaderComesBack(t *testing.T) {
+	f := newRuleFile(t)
+	f.put(mustCertificate("sample").Fingerprint + " Sample\n")
+	f.load("there", "a", true)
+	for range 2 {
+		if err := os.Rename(f.path, f.path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		f.load("away", "a", false)
+		if err := os.Rename(f.path+".away", f.path); err != nil {
+			t.Fatal(err)
+		}
+		f.load("back, the same", "a", true)
+	}
+	if f.loads != 1 {
+		t.Errorf("OnLoad was called %d times: want once", f.loads)
+	}
+	if n := f.d.Stats().Counters["authz_reload_failed"]; n != 2 {
+		t.Errorf("authz_reload_failed is %d: want one for each time it was away", n)
+	}
+}
+
 // TestAuthorizedReaderRequiresSHA256 is PROTOCOL 18: key bus.require_sha256.
 func TestAuthorizedReaderRequiresSHA256(t *testing.T) {
 	f := newRuleFile(t)

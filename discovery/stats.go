@@ -47,6 +47,7 @@ const (
 	countCacheUnusable = "cache_unusable"           // missing, empty or unreadable
 	countCacheStale    = "cache_stale"              // older than CacheMaxAge
 	countWritesMerged  = "cache_writes_merged"      // changes that went into one write
+	countCacheForeign  = "cache_foreign"            // the file we write was removed or changed by others
 	countWriteFailed   = "cache_write_failed"       // the old file stayed
 	countLogSuppressed = "log_suppressed"           // lines not written
 )

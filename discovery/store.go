@@ -60,6 +60,9 @@ func (d *Directory) store(a *Announcement, from origin) error {
 	}
 	d.moveLocked(in, p)
 	d.chargeLocked(in, true)
+	if n := from.sums.n; n > 0 && in.text == ([32]byte{}) {
+		in.text = from.sums.sum[n-1]
+	}
 	d.rememberSumsLocked(in, from.sums, true)
 	d.queueLocked(in)
 	return nil

@@ -1,0 +1,55 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// A fileLock is held by one process at a time. It ends with its process at the latest.
+type fileLock struct{ f *os.File }
+
+// lockFile takes the lock at path, or says that somebody has it. Where others can write,
+// the file must be ours, as the one it protects.
+func lockFile(path string) (*fileLock, error) {
+	for {
+		if err := checkPlace(path); err != nil {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			f.Close()
+			return nil, errors.New("another cache daemon writes it (it holds " + path + "): want one for each file")
+		case err != nil:
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		// Whoever had it before removed the file: only the one that is there counts.
+		held, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if there, err := os.Lstat(path); err == nil && os.SameFile(held, there) {
+			return &fileLock{f}, nil
+		}
+		f.Close()
+	}
+}
+
+// Unlock gives the lock back and removes its file.
+func (l *fileLock) Unlock() {
+	held, err := l.f.Stat()
+	if there, lerr := os.Lstat(l.f.Name()); err == nil && lerr == nil && os.SameFile(held, there) {
+		_ = os.Remove(l.f.Name()) // an unlocked file that stays harms nobody
+	}
+	l.f.Close()
+}
