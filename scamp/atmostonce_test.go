@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
@@ -49,5 +50,25 @@ func TestEndedContextSendsNothing(t *testing.T) {
 	}
 	if got := ran.Load(); got != 1 {
 		t.Errorf("the handler ran %d times, want once, before the context ended", got)
+	}
+}
+
+// The caller's own deadline is the context's error, whoever notices it first.
+func TestOwnDeadlineIsTheContexts(t *testing.T) {
+	n := scamptest.New(t)
+	n.Serve("front", func(s *scamp.Service) {
+		s.Handle("Front.wait", func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, nil)
+	})
+	bus := n.Bus(nil)
+	for range 30 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		_, err := bus.Call(ctx, &scamp.Request{Action: "Front.wait"})
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, scamp.ErrTimeout) {
+			t.Fatalf("call with a deadline of 20 ms: %v, want ErrTimeout and context.DeadlineExceeded", err)
+		}
 	}
 }

@@ -66,17 +66,22 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 	if err != nil {
 		return nil, nil, what.failure(err, RanNo)
 	}
+	// The original Go implementation numbers its replies as requests are completed, and
+	// takes one that was aborted for a complete one: what is known whole goes out as one
+	// unit, and anything else has a connection of its own (PROTOCOL 3.4).
+	unit := what.route.GoDialect && !streamed && body == nil && len(data) <= mux.MinWindow
+	alone := what.route.GoDialect && !unit
 	trace := traceFrom(ctx)
 	var s *Stream
 	for tries := 1; ; tries++ {
-		p, err := pl.connected(ctx, what, id, trace)
+		p, err := pl.connected(ctx, what, id, alone, trace)
 		if err != nil {
 			closeBody(body)
 			return nil, nil, err
 		}
 		var h packet.Header
 		req.header(&h, what.route)
-		s, err = p.open(ctx, &h, mux.Body{Data: data, More: streamed || body != nil}, what)
+		s, err = p.open(ctx, &h, mux.Body{Data: data, More: streamed || body != nil, Unit: unit}, what)
 		if err == nil {
 			break
 		}
@@ -103,7 +108,7 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 }
 
 // connected returns a connection to the instance of what, and remembers how that went.
-func (pl *pool) connected(ctx context.Context, what attempt, id Identity, trace *Trace) (*peer, error) {
+func (pl *pool) connected(ctx context.Context, what attempt, id Identity, alone bool, trace *Trace) (*peer, error) {
 	if n := what.route.Timeout; n > 0 {
 		if _, has := ctx.Deadline(); !has && n+5*time.Second < pl.limits.DialTimeout {
 			var cancel context.CancelFunc
@@ -111,7 +116,7 @@ func (pl *pool) connected(ctx context.Context, what attempt, id Identity, trace 
 			defer cancel()
 		}
 	}
-	p, info, err := pl.get(ctx, what.route.Address, id)
+	p, info, err := pl.get(ctx, what.route.Address, id, alone)
 	if err != nil {
 		if what.balance != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
 			what.balance.failed(what.route)

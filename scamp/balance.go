@@ -168,5 +168,5 @@ func (b *balancer) forgetLocked(k discovery.Instance) {
 }
 
 func targetOf(r discovery.Route) target {
-	return target{r.Address, pin{pinCertificate, r.Certificate.SHA256}}
+	return target{addr: r.Address, pin: pin{pinCertificate, r.Certificate.SHA256}}
 }

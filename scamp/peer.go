@@ -26,6 +26,7 @@ type peer struct {
 	cert   *discovery.Certificate // what the other end showed; nil if nothing
 	server server                 // nil on the connecting side
 	log    *logger
+	alone  bool       // for one call, and then closed (PROTOCOL 3.4)
 	hold   *hold      // counts collected bodies
 	from   netip.Addr // of addr
 
@@ -150,7 +151,7 @@ func (p *peer) leave(s *Stream) bool {
 	}
 	s.prev, s.next = nil, nil
 	p.load.Add(-1)
-	if p.retired > 0 && p.calls == nil {
+	if (p.retired > 0 || p.alone) && p.calls == nil {
 		p.armLocked(p.conn.Now())
 	}
 	return true

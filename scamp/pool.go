@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -30,6 +31,8 @@ type pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // dials and connections
 
+	loners atomic.Uint64 // connections of one call that were ever begun
+
 	mu      sync.Mutex // protects what follows
 	closed  bool
 	entries map[target]*entry
@@ -39,8 +42,9 @@ type pool struct {
 
 // A target is what a connection is made to.
 type target struct {
-	addr string // host:port
-	pin  pin
+	addr  string // host:port
+	pin   pin
+	alone uint64 // a number of its own for a connection that serves one call; zero for the others
 }
 
 // An entry is the connection to a target, the dial that will become one, or one that
@@ -65,13 +69,18 @@ func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options
 }
 
 // get returns a connection to the target, made if there is none. Whoever waits for a
-// dial may leave; the dial goes on for the others.
-func (pl *pool) get(ctx context.Context, addr string, id Identity) (*peer, ConnectInfo, error) {
+// dial may leave; the dial goes on for the others. A connection that is to be alone
+// serves one call and is closed behind it.
+func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (*peer, ConnectInfo, error) {
 	pin, err := id.pin()
 	if err != nil {
 		return nil, ConnectInfo{}, err
 	}
-	e, reused, err := pl.entry(target{addr, pin}, id)
+	key := target{addr: addr, pin: pin}
+	if alone {
+		key.alone = pl.loners.Add(1)
+	}
+	e, reused, err := pl.entry(key, id)
 	if err != nil {
 		return nil, ConnectInfo{}, err
 	}
@@ -139,6 +148,9 @@ func (pl *pool) connect(key target, e *entry, id Identity) {
 		delete(pl.dials, key.addr)
 	}
 	e.took = time.Since(began)
+	if p != nil {
+		p.alone = key.alone > 0
+	}
 	e.peer, e.state, e.err = p, state, err
 	if err != nil {
 		e.again = time.Now().Add(dialPause)

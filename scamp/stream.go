@@ -179,9 +179,19 @@ func (s *Stream) lost(err error) {
 // giveUp ends a call whose caller no longer waits: what is unfinished is cut, and a
 // peer that knows cancel is told (PROTOCOL 4.9, 3.7).
 func (s *Stream) giveUp(why error) {
-	s.out.Abort("cancelled by the caller") // nothing happens after its EOF
+	s.abort("cancelled by the caller") // nothing happens after its EOF
 	s.fail(why, s.ran())
 	s.release(true)
+}
+
+// abort cuts a request that has not ended. A peer that would take it for complete then
+// loses the connection instead, which serves nobody else.
+func (s *Stream) abort(text string) {
+	if ended, _ := s.out.Ended(); s.p.alone && !ended && s.out.Started() {
+		s.p.conn.Close()
+		return
+	}
+	s.out.Abort(text)
 }
 
 // release takes the call out of the peer's tables, once; cancel says whether the
@@ -197,7 +207,7 @@ func (s *Stream) release(cancel bool) {
 		return
 	}
 	if ended, err := s.out.Ended(); !ended {
-		s.out.Abort("the reply has ended")
+		s.abort("the reply has ended")
 	} else if err == nil && cancel && s.id != 0 && s.p.conn.PeerCancels() && (in == nil || !in.Complete()) {
 		s.p.sendCancel(s.id)
 	}

@@ -1,9 +1,11 @@
 package scamp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/scampbus/scamp-go/packet"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
@@ -53,7 +55,7 @@ func (s *Stream) Abort(text string) {
 	if text == "" || text == "0" {
 		text = "aborted by the caller"
 	}
-	s.out.Abort(text)
+	s.abort(text)
 }
 
 // Reply waits for the header of the reply. An error reply is an error here, as is one
@@ -84,12 +86,20 @@ func (s *Stream) Reply() (*Reply, error) {
 	return &s.reply, nil
 }
 
+// deadlineRace is how long before the caller's own deadline the service may end a
+// handler for it: the time that is left travels in whole milliseconds.
+const deadlineRace = 20 * time.Millisecond
+
 // judge says whether the header of a reply means that the call failed (PROTOCOL 5.2,
 // 5.5).
 func (s *Stream) judge(in *mux.Inbound) error {
 	h := &in.Header
 	if err := replyError(h); err != nil {
 		if !h.DispatchFailure() {
+			if at, ok := s.ctx.Deadline(); ok && errors.Is(err, ErrTimeout) && time.Until(at) < deadlineRace {
+				// The service knows our deadline and was a moment faster to say so.
+				return s.what.failure(fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineExceeded), RanYes)
+			}
 			return s.what.failure(err, RanYes)
 		}
 		s.what.refused(err.Code)

@@ -41,7 +41,7 @@ func (p *peer) sweep() {
 		later(r.check(now))
 	}
 	p.mu.Lock()
-	over := p.retired > 0 && (p.calls == nil || now >= p.retired)
+	over := p.retired > 0 && (p.calls == nil || now >= p.retired) || p.alone && p.calls == nil
 	later(p.retired, p.retired > 0)
 	if next >= 0 && !over {
 		p.armLocked(next)
