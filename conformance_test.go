@@ -273,25 +273,3 @@ func TestPointsCatches(t *testing.T) {
 		})
 	}
 }
-
-// TestNamedTestsExist checks that the tests which README.md names as holding a promise
-// are there.
-func TestNamedTestsExist(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	there := map[string]bool{}
-	if err := eachTest(os.DirFS("."), func(_ string, f *ast.FuncDecl) { there[f.Name.Name] = true }); err != nil {
-		t.Fatal(err)
-	}
-	named := regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*)`").FindAllStringSubmatch(string(text), -1)
-	if len(named) == 0 {
-		t.Error("README.md names no test, want one for each promise")
-	}
-	for _, m := range named {
-		if !there[m[1]] {
-			t.Errorf("README.md names %s, which does not exist", m[1])
-		}
-	}
-}
