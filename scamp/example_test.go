@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"strings"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/fixtures"
@@ -73,8 +74,11 @@ func ExampleCallError() {
 	})
 	defer stop()
 
+	// A bus that has just been opened waits a moment for what it may not have heard yet.
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
 	for _, action := range []string{"Account.close", "Account.burn"} {
-		_, err := bus.Call(context.Background(), &scamp.Request{Action: action})
+		_, err := bus.Call(ctx, &scamp.Request{Action: action})
 		var failed *scamp.CallError
 		var answer *scamp.RemoteError
 		switch {
