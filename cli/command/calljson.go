@@ -47,7 +47,7 @@ func (c *callJSON) take(reply *scamp.Reply, envelope string) error {
 		c.Envelope = reply.Envelope
 	}
 	switch {
-	case json.Valid(body):
+	case utf8.Valid(body) && json.Valid(body):
 		c.Body = body
 	case utf8.Valid(body):
 		text := string(body)

@@ -38,3 +38,6 @@ func ShowBody(stdout io.Writer, body string) error {
 	a := &app{stdout: stdout}
 	return a.copyBody(&scamp.Reply{Body: io.NopCloser(strings.NewReader(body))}, &wayTaken{a: a})
 }
+
+// EscapeJSON is what every line of JSON goes through.
+var EscapeJSON = escapeJSON

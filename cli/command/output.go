@@ -140,6 +140,8 @@ func escapeJSON(text []byte) []byte {
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)
 		switch {
+		case r == utf8.RuneError && n == 1: // an octet that is no UTF-8
+			line = append(line, `\ufffd`...)
 		case r == '\n' || unicode.IsPrint(r):
 			line = append(line, text[:n]...)
 		case r > 0xffff:

@@ -130,3 +130,18 @@ func TestLogLinesAreWhole(t *testing.T) {
 		}
 	}
 }
+
+func TestEscapeJSONIsAlwaysJSON(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"{\"a\":\"größe\"}", "{\"a\":\"größe\"}"},
+		{"{\"a\":\"\u009b2J\"}", `{"a":"\u009b2J"}`},
+		{"{\"a\":\"\x9b2J\"}", `{"a":"\ufffd2J"}`},
+		{"{\"a\":\"\xf0\x9f\"}", `{"a":"\ufffd\ufffd"}`},
+		{"{\"a\":\"\U000e0001\"}", `{"a":"\udb40\udc01"}`},
+	} {
+		got := command.EscapeJSON([]byte(tt.in))
+		if string(got) != tt.want || !json.Valid(got) || !utf8.Valid(got) {
+			t.Errorf("line %q: %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
