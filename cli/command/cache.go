@@ -91,6 +91,11 @@ func (a *app) cache(ctx context.Context, cfg *scamp.Config) error {
 	writer := discovery.NewCacheWriter(path, dir, &discovery.CacheWriterOptions{Loose: cfg.LooseCache, NamedOnly: cfg.PublishKnown, Log: a.log})
 	observer := discovery.NewObserver(carrier, dir, &discovery.ObserverOptions{Log: a.log})
 
+	if err := writer.Claim(); err != nil {
+		carrier.Close()
+		dir.Close()
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var work sync.WaitGroup

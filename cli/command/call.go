@@ -58,7 +58,7 @@ was acted upon), advice if there is some, and code and data if the action answer
   scamp --config bus/soa.conf call main:Files.store~2 < big.bin > reply.json
   scamp --config bus/soa.conf call hello.hello --json -v --timeout 5s
   scamp call hello.echo --data 1 --connect 127.0.0.1:30100 --cert hello.crt`,
-		Args:        args(cobra.ExactArgs(1)),
+		Args:        callArgs,
 		Annotations: map[string]string{logLevelOf: "error"}, // the error of the call says it all
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return a.completeFromCache(callable)
@@ -82,6 +82,15 @@ was acted upon), advice if there is some, and code and data if the action answer
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "tell on stderr how the call goes")
 	o.connect.flags(cmd)
 	return cmd
+}
+
+// callArgs takes the one argument of call, and says where the second one belongs.
+func callArgs(cmd *cobra.Command, words []string) error {
+	err := args(cobra.ExactArgs(1))(cmd, words)
+	if len(words) == 2 {
+		return hint(err, "the body goes after --data: scamp call %s --data '%s'", clean(words[0]), clean(words[1]))
+	}
+	return err
 }
 
 // callable returns the actions that may be called, as a person would type them.
@@ -141,7 +150,7 @@ func (o *callOptions) request(a *app) (*scamp.Request, error) {
 	file, isFile := strings.CutPrefix(o.data, "@")
 	switch {
 	case o.hasData && isFile:
-		if _, err := os.Stat(file); err != nil {
+		if err := readable(file); err != nil {
 			return nil, fmt.Errorf("scamp: request body: %w", err)
 		}
 		req.GetBody = func() (io.Reader, error) { return os.Open(file) }
@@ -155,6 +164,25 @@ func (o *callOptions) request(a *app) (*scamp.Request, error) {
 		req.Body = stdinBody{a.stdin}
 	}
 	return req, nil
+}
+
+// readable says why a file cannot be read, before anything is sent. What is no file but
+// a pipe can be opened only once, and is not.
+func readable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory: want a file", path)
+	case !info.Mode().IsRegular():
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // stdinBody marks errors of stdin: they are no trouble of the bus.
@@ -194,7 +222,7 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 	}
 	err = interrupted(ctx, err)
 	if !a.json {
-		return err
+		return ranError(err)
 	}
 	result.fill(way, err)
 	if perr := a.printJSON(&result); perr != nil {
@@ -204,6 +232,23 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 		return &quietError{err} // it is in the object
 	}
 	return nil
+}
+
+// ranError adds to the error of a call whether the request may have been acted upon. Where
+// the action itself answered, that is plain.
+func ranError(err error) error {
+	var call *scamp.CallError
+	var remote *scamp.RemoteError
+	if !errors.As(err, &call) || errors.As(err, &remote) && call.Ran == scamp.RanYes {
+		return err
+	}
+	switch call.Ran {
+	case scamp.RanNo:
+		return fmt.Errorf("%w (did not run)", err)
+	case scamp.RanYes:
+		return fmt.Errorf("%w (it ran)", err)
+	}
+	return fmt.Errorf("%w (may have run)", err)
 }
 
 // interrupted says that a person ended the call, if that is why it failed.
@@ -244,6 +289,9 @@ func (a *app) copyBody(reply *scamp.Reply, way *wayTaken) error {
 			fmt.Fprintln(a.stdout) // or the prompt of the shell follows on the same line
 		}
 	}
+	if out.safe == nil && way.verbose && n > 0 && out.last != '\n' {
+		a.say("") // both may go to one place
+	}
 	if err == nil {
 		way.ended(n)
 	}
@@ -255,10 +303,14 @@ type bodyWriter struct {
 	w    io.Writer
 	safe *safeWriter // nil if octets go out as they are
 	err  error
+	last byte // octet written last
 }
 
 func (b *bodyWriter) Write(p []byte) (int, error) {
 	n, err := b.w.Write(p)
+	if n > 0 {
+		b.last = p[n-1]
+	}
 	b.err = err
 	return n, err
 }

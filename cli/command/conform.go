@@ -44,7 +44,8 @@ NON-STRICT (a SHOULD is missed), INFO (a fact that is not judged), SKIP (could n
 
 It needs an action that returns the body of a request unchanged and wants no ticket: --action
 CLASS.echo, such as serve --builtin echo offers. Without --action it looks up what is announced at
-HOST:PORT and takes the action named echo, and the certificate that is announced with it.
+HOST:PORT and takes the action named echo. Without --cert and --fingerprint the certificate must
+be the one that is announced at HOST:PORT, if a configuration says where to look and one is.
 
 Nothing is sent that is known to end an honest but fragile peer. --hostile adds what is, and
 floods; it needs --i-own-this-host. --timeout bounds each wait for an answer; default: 5s.
@@ -248,6 +249,9 @@ func (a *app) conformTarget(ctx context.Context, addr string, o *conformOptions)
 	}
 	if o.action != "" {
 		q, err := discovery.ParseAction(o.action)
+		if err == nil && id.Anyone {
+			id, err = a.announcedIdentity(ctx, addr)
+		}
 		return conform.Action{Sector: q.Sector, Name: q.Action, Version: q.Version, Envelope: o.envelope}, id, err
 	}
 	action, cert, err := a.announcedEcho(ctx, addr)
@@ -256,6 +260,36 @@ func (a *app) conformTarget(ctx context.Context, addr string, o *conformOptions)
 	}
 	action.Envelope = o.envelope
 	return action, id, err
+}
+
+// announcedIdentity returns the certificate that is announced at an address, or anyone
+// if there is no configuration to look by or nothing is announced there.
+func (a *app) announcedIdentity(ctx context.Context, addr string) (scamp.Identity, error) {
+	anyone := scamp.Identity{Anyone: true}
+	if a.configFile == "" {
+		if path, err := scamp.LocateConfig(a.getenv); err == nil && path == "" {
+			return anyone, nil
+		}
+	}
+	c, err := new(source).open(ctx, a)
+	switch {
+	case ExitCode(err) == ExitStale: // no cache
+		a.say("%v", err)
+		return anyone, nil
+	case err != nil:
+		return anyone, err
+	}
+	id := anyone
+	for _, e := range c.entries {
+		switch cert := e.Peer.Certificate; {
+		case e.Peer.Address != addr:
+		case id.Certificate != nil && id.Certificate.SHA256 != cert.SHA256:
+			return anyone, hint(exitf(ExitFailure, "scamp: several certificates are announced at %s", addr), "say with --cert or --fingerprint which one it must show")
+		default:
+			id = scamp.Identity{Certificate: cert}
+		}
+	}
+	return id, nil
 }
 
 // announcedEcho returns the first action named echo that is announced at an address, and

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,11 +144,14 @@ func (a *app) report(err error) int {
 	for e := err; errors.As(e, &h); e = h.err {
 		a.say("%s", h.hint)
 	}
+	if a.noConfig && code != ExitUsage && code != ExitAnswered && code != ExitFindings {
+		a.say(noConfigText)
+	}
 	var usage *usageError
 	if errors.As(err, &usage) {
 		path := usage.command
 		if path == "" {
-			path = "scamp"
+			path = cmp.Or(a.command, "scamp")
 		}
 		a.say("run '%s --help' to see what it takes", path)
 	}

@@ -166,7 +166,7 @@ func (a *app) listServices(c *catalog, all bool) error {
 		t.add(s.Ident, s.Sector, s.Address, strconv.Itoa(s.Weight),
 			fmt.Sprintf("%d/%d", c.entries[i].Allowed(), len(s.Actions)), s.Fingerprint, cmp.Or(s.Reason, "ok"))
 	}
-	a.tellHidden(hidden, "instance", len(c.entries) == 0)
+	a.tellHidden(hidden, "instance", len(c.entries) == 0, c)
 	if a.json {
 		return nil
 	}
@@ -174,8 +174,10 @@ func (a *app) listServices(c *catalog, all bool) error {
 }
 
 // tellHidden says that the list is not all there is, or that there is nothing.
-func (a *app) tellHidden(hidden int, what string, empty bool) {
+func (a *app) tellHidden(hidden int, what string, empty bool, c *catalog) {
 	switch {
+	case empty && len(c.entries) == 0 && c.empty != "" && c.stale == nil:
+		a.say("%s", c.empty)
 	case empty:
 		a.say("nothing is announced")
 	case hidden == 1:
@@ -264,7 +266,7 @@ func (a *app) listActions(c *catalog, all bool) error {
 		}
 		t.add(act.Sector+":"+act.Name, strconv.Itoa(act.Version), strconv.Itoa(len(allowed)), joined(act.Envelopes), joined(act.Flags), state)
 	}
-	a.tellHidden(hidden, "action", len(acts) == 0)
+	a.tellHidden(hidden, "action", len(acts) == 0, c)
 	if a.json {
 		return nil
 	}

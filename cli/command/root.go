@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -32,7 +33,9 @@ type app struct {
 	timeout    time.Duration
 	logLevel   string
 
-	log *slog.Logger // of the command that runs
+	log      *slog.Logger // of the command that runs
+	command  string       // its path; empty until it is known
+	noConfig bool         // it wanted a configuration, and there was none
 }
 
 // Main runs the command with the arguments and streams of this process and returns
@@ -57,24 +60,31 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 }
 
 // untilSignal returns a context that ends at the first SIGINT or SIGTERM. The second
-// one ends the process, as if nobody handled it.
+// one ends the process: not by itself, since a shell starts what is in the background
+// with SIGINT ignored, and it would be so again.
 func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	done := make(chan struct{})
+	quit, done := make(chan struct{}), make(chan struct{})
 	go func() { // ends with stop
 		defer close(done)
-		select {
-		case <-signals:
-			signal.Stop(signals)
+		for first := true; ; first = false {
+			select {
+			case <-signals:
+			case <-quit:
+				return
+			}
+			if !first {
+				os.Exit(ExitFailure)
+			}
 			cancel(errInterrupted)
-		case <-ctx.Done():
 		}
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
 		cancel(nil)
+		close(quit)
 		<-done
 	}
 }
@@ -110,6 +120,7 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
+			a.command = cmd.CommandPath()
 			level := a.logLevel
 			if level == "" {
 				level = cmd.Annotations[logLevelOf]
@@ -189,6 +200,10 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 func flagError(cmd *cobra.Command, err error) error {
 	usage := &usageError{cmd.CommandPath(), err}
 	var unknown *pflag.NotExistError
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) && value.GetFlag().Value.Type() == "duration" {
+		return hint(usage, "want a number with its unit, for example 5s or 500ms")
+	}
 	if !errors.As(err, &unknown) {
 		return usage
 	}
@@ -235,13 +250,25 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// args wraps a check of cobra's so that it is a mistake in the arguments.
+// args wraps a check of cobra's so that it is a mistake in the arguments, told in the
+// words of the command's usage.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &usageError{cmd.CommandPath(), err}
+		if check(cmd, args) == nil {
+			return nil
 		}
-		return nil
+		var words []string // of the usage, up to the flags
+		for _, word := range strings.Fields(cmd.Use)[1:] {
+			if strings.HasPrefix(word, "-") {
+				break
+			}
+			words = append(words, word)
+		}
+		want := "scamp " + cmd.Use
+		if len(args) < len(words) {
+			return &usageError{cmd.CommandPath(), fmt.Errorf("%s is missing: want %s", strings.TrimSuffix(words[len(args)], "..."), want)}
+		}
+		return &usageError{cmd.CommandPath(), fmt.Errorf("argument %q is too much: want %s", clean(args[len(words)]), want)}
 	}
 }
 
@@ -253,17 +280,25 @@ func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, a.timeout)
 }
 
+// noConfigText says where a configuration was looked for.
+const noConfigText = "there is no configuration: none in $SCAMP, $SCAMP_CONFIG and $GTSOA, no /etc/scamp/scamp.conf, " +
+	"/etc/SCAMP/soa.conf, /etc/GTSOA/soa.conf or /etc/GTSOA/scamp.conf; name one with --config FILE, or make one: scamp init --dir DIR"
+
 // config reads the configuration and tells of its odd lines.
 func (a *app) config() (*scamp.Config, error) {
 	var cfg *scamp.Config
 	var err error
 	if a.configFile != "" {
 		cfg, err = scamp.ReadConfig(a.configFile)
-	} else {
-		cfg, err = scamp.FindConfig(a.getenv)
+	} else if cfg, err = scamp.FindConfig(a.getenv); err == nil && cfg.File == "" {
+		a.noConfig = true
+		a.log.Info(noConfigText)
 	}
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
+		inside := filepath.Join(a.configFile, "soa.conf")
+		if info, serr := os.Stat(a.configFile); serr == nil && info.IsDir() && exists(inside) {
+			err = hint(err, "did you mean %s?", inside)
+		} else if errors.Is(err, os.ErrNotExist) {
 			err = hint(err, "name an existing file with --config, or make one with: scamp init --dir DIR")
 		}
 		return nil, err

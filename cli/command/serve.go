@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -150,7 +151,7 @@ func (a *app) serve(ctx context.Context, cfg *scamp.Config, name string, o *serv
 	ended := make(chan struct{})
 	var telling sync.WaitGroup
 	telling.Go(func() { // ends with ended
-		if err := a.tellServe(ctx, svc, ready, ended); err != nil {
+		if err := a.tellServe(ctx, cfg.WithDefaults(), svc, ready, ended); err != nil {
 			cancel(err)
 		}
 	})
@@ -176,8 +177,11 @@ type serveReady struct {
 	Actions     []string `json:"actions"`
 }
 
+// positive is a time of the configuration, where a negative one means none at all.
+func positive(d time.Duration) time.Duration { return max(d, 0) }
+
 // tellServe says when the service is ready and when it begins to stop.
-func (a *app) tellServe(ctx context.Context, svc *scamp.Service, ready serveReady, ended <-chan struct{}) error {
+func (a *app) tellServe(ctx context.Context, cfg *scamp.Config, svc *scamp.Service, ready serveReady, ended <-chan struct{}) error {
 	select {
 	case <-svc.Ready():
 	case <-ended:
@@ -192,6 +196,7 @@ func (a *app) tellServe(ctx context.Context, svc *scamp.Service, ready serveRead
 	case <-ctx.Done():
 	case <-ended:
 	}
-	a.log.Info("draining; a second signal exits at once")
+	a.log.Info("draining: withdrawn, served on for grace, then running requests finish for drain; a second signal exits at once",
+		"grace", positive(cfg.ShutdownGrace).String(), "drain", positive(cfg.ShutdownDrain).String())
 	return a.event(event{"draining"})
 }

@@ -138,6 +138,14 @@ func detail(e *discovery.Entry) detailJSON {
 	return d
 }
 
+// ago says how old something is. The clock that gave its time is another host's.
+func ago(d time.Duration) string {
+	if d < 0 {
+		return fmt.Sprintf("%v ahead of our clock", short(-d))
+	}
+	return short(d) + " ago"
+}
+
 func (a *app) show(e *discovery.Entry) error {
 	d := detail(e)
 	var b strings.Builder
@@ -154,8 +162,13 @@ func (a *app) show(e *discovery.Entry) error {
 	if d.Reason != "" {
 		line("not called", "%s", d.Reason)
 	}
-	line("announced", "%s, every %v", d.Timestamp, e.Announcement.Interval)
-	line("heard", "%v ago, by %s", e.Age.Round(time.Millisecond), d.Source)
+	said := time.UnixMicro(e.Announcement.Timestamp)
+	line("announced", "%s (%s), every %v", d.Timestamp, ago(time.Since(said)), e.Announcement.Interval)
+	if !e.Source.Datagram {
+		line("known", "by %s", d.Source) // when it was read says nothing of the instance
+	} else {
+		line("heard", "%v ago, by %s", e.Age.Round(time.Millisecond), d.Source)
+	}
 	if e.Expires > 0 {
 		line("expires", "in %v if it stays silent", e.Expires.Round(time.Millisecond))
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 const sourceHelp = `Where they come from: --cache FILE, or - for stdin; else the configured
 discovery.cache_path; else ` + scamp.DefaultCachePath + ` if it exists; else the network, after
 listening for 6 seconds. A cache file that is older than discovery.cache_max_age is shown with a
-warning, and without --cache the exit code is then 8.`
+warning, and without --cache the exit code is then 8, as it is for what is no cache file.`
 
 // A source is where list and show take instances from.
 type source struct {
@@ -37,6 +38,7 @@ type catalog struct {
 	entries []discovery.Entry
 	rules   string // the rules file, for advice
 	stale   error  // the cache file is old; the entries are what it says
+	empty   string // what to say if there are no entries
 }
 
 // open reads everything that is announced.
@@ -100,10 +102,13 @@ func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
 		c.stale = exitf(ExitStale, "scamp: cache file %s: last written %v ago, want at most %v: is scamp cache running?",
 			path, age.Round(time.Second), cfg.Limits.Discovery.CacheMaxAge)
 	}
+	c.empty = fmt.Sprintf("nothing is announced yet: the cache file was written %v ago, and services announce themselves every %v",
+		max(time.Since(info.ModTime()), 0).Round(100*time.Millisecond), cfg.Interval)
 	return a.readCache(f, path, cfg, c)
 }
 
-// readCache reads a cache file. Its records are judged one by one.
+// readCache reads a cache file. Its records are judged one by one; without one good
+// record only a blank file is a cache file, that of an empty bus.
 func (a *app) readCache(r io.Reader, name string, cfg *scamp.Config, c *catalog) error {
 	text, err := readAll(r, name, cfg.Limits.Discovery.MaxCacheFile)
 	if err != nil {
@@ -112,6 +117,12 @@ func (a *app) readCache(r io.Reader, name string, cfg *scamp.Config, c *catalog)
 	records, bad := cfg.Limits.Discovery.ParseCache(text, nil)
 	for _, b := range bad {
 		a.log.Warn("a record is left out", "cache", name, "error", b)
+	}
+	switch {
+	case len(text) == 0:
+		return exitf(ExitStale, "scamp: cache file %s: no octet in it: want a cache file", clean(name))
+	case len(records) == 0 && len(bytes.TrimSpace(text)) > 0:
+		return exitf(ExitStale, "scamp: cache file %s: no good record in it, %d bad ones: want a cache file", clean(name), len(bad))
 	}
 	c.dir.LoadFile(records)
 	return nil
