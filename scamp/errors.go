@@ -15,18 +15,17 @@ import (
 // the command. Context errors (context.Canceled, context.DeadlineExceeded) and net
 // errors are in the chain beside them.
 var (
-	ErrNotFound = errors.New("action not found")       // nobody offers the action, in that sector, version and envelope
-	ErrDenied   = errors.New("not authorized")         // somebody offers it and may not, or the service refused the caller
-	ErrTimeout  = errors.New("timed out")              // no reply in time
-	ErrPin      = errors.New("certificate mismatch")   // the peer does not show the announced certificate
-	ErrStale    = errors.New("discovery cache stale")  // the action is not found, and what we know is old
-	ErrRefused  = errors.New("refused before it ran")  // the service did not take the request: busy, or shutting down
-	ErrLost     = errors.New("connection lost")        // the connection ended before the reply did
-	ErrNoDial   = errors.New("could not connect")      // no connection could be made
-	errClosed   = errors.New("bus closed")             // Close was called
-	errBadReply = errors.New("reply not understood")   // a header member has an unusable type
-	errTXERR    = errors.New("reply broke off")        // the reply ended in TXERR
-	errNoBody   = errors.New("request body not given") // a body cannot be read twice
+	ErrNotFound = errors.New("action not found")      // nobody offers the action, in that sector, version and envelope
+	ErrDenied   = errors.New("not authorized")        // somebody offers it and may not, or the service refused the caller
+	ErrTimeout  = errors.New("timed out")             // no reply in time
+	ErrPin      = errors.New("certificate mismatch")  // the peer does not show the announced certificate
+	ErrStale    = errors.New("discovery cache stale") // the action is not found, and what we know is old
+	ErrRefused  = errors.New("refused before it ran") // the service did not take the request: busy, or shutting down
+	ErrLost     = errors.New("connection lost")       // the connection ended before the reply did
+	ErrNoDial   = errors.New("could not connect")     // no connection could be made
+	errClosed   = errors.New("bus closed")            // Close was called
+	errBadReply = errors.New("reply not understood")  // a header member has an unusable type
+	errTXERR    = errors.New("reply broke off")       // the reply ended in TXERR
 )
 
 // The codes of PROTOCOL 5.3 that this library sends by itself. Codes of an action's
