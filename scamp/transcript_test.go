@@ -37,7 +37,7 @@ var (
 )
 
 // transcript reads a recorded conversation.
-func transcript(t *testing.T, file string) (all []recorded) {
+func transcript(t testing.TB, file string) (all []recorded) {
 	t.Helper()
 	lines := bufio.NewScanner(bytes.NewReader(fixtures.Bytes(file)))
 	for lines.Scan() {
@@ -93,7 +93,7 @@ func recordedMessages(t *testing.T, all []recorded, fromCaller bool) (messages [
 }
 
 // conversations are the transcripts of requests and replies alone.
-func conversations(t *testing.T) []string {
+func conversations(t testing.TB) []string {
 	t.Helper()
 	files, err := fs.Glob(fixtures.FS(), "transcripts/*-to-*.txt")
 	if err != nil || len(files) < 40 {
