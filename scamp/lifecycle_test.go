@@ -233,30 +233,84 @@ func TestOneFailedDialIsOneFailure(t *testing.T) {
 func TestDialsAtOnceAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
-		bus := f.bus(&scamp.Options{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
+		var mu sync.Mutex
+		now, most := 0, 0
+		bus := f.bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+			mu.Lock()
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			<-time.After(time.Second)
+			mu.Lock()
+			now--
+			mu.Unlock()
+			return nil, errors.New("connection refused")
 		}})
 		n := scamptest.New(t)
 		var calls []<-chan outcome
+		began := time.Now()
 		for i := range 6 { // six certificates at one address
-			k := n.KeyPair()
-			other := &far{t: t, pair: k}
 			action := string(rune('a' + i))
+			other := &far{t: t, pair: n.KeyPair()}
 			other.announce(bus, "sample:"+action, alpha, discovery.Action{Class: "_meta", Name: action})
 			calls = append(calls, inBackground(t.Context(), bus, &scamp.Request{Action: "_meta." + action}))
 			synctest.Wait()
 		}
-		refused := 0
 		for _, done := range calls {
-			o := <-done
-			wantRan(t, "dial", o.err, scamp.RanNo, scamp.ErrNoDial)
-			if strings.Contains(o.err.Error(), "are under way") {
-				refused++
+			wantRan(t, "dial", (<-done).err, scamp.RanNo, scamp.ErrNoDial)
+		}
+		if most != 4 || time.Since(began) != 2*time.Second {
+			t.Errorf("%d dials to one address at once, %v in all, want 4 and the other two after them", most, time.Since(began))
+		}
+		if n := bus.Stats()["dial_backoff"]; n < 2 {
+			t.Errorf("dial_backoff is %d, want the two that waited", n)
+		}
+	})
+}
+
+// Toward an original Go service, bodies that take a connection of their own wait for
+// their dials; what was cancelled says so although its connection was closed for it.
+func TestManyConnectionsOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		bus := f.bus(nil)
+		f.announceGo(bus)
+		long := strings.Repeat("l", 65537)
+		var calls []<-chan outcome
+		for range 20 {
+			calls = append(calls, inBackground(t.Context(), bus, echoReq(long)))
+		}
+		for range 20 {
+			w := f.next()
+			w.begun()
+			w.send(reply(0, 1, "ok"))
+		}
+		for _, done := range calls {
+			if o := <-done; o.body != "ok" {
+				t.Errorf("one of 20 long bodies: %q, %v, want ok", o.body, o.err)
 			}
 		}
-		if refused != 2 {
-			t.Errorf("%d of 6 dials to one address refused, want 2", refused)
+		for range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			done := inBackground(ctx, bus, &scamp.Request{Action: "Sample.echo", Body: io.LimitReader(zeros{}, 1<<20)})
+			w := f.next()
+			w.begun()
+			cancel()
+			if o := <-done; !errors.Is(o.err, context.Canceled) || ranOf(o.err) != scamp.RanMaybe {
+				t.Errorf("cancelled call: %v with Ran %v, want context.Canceled and maybe", o.err, ranOf(o.err))
+			}
+			if got := w.over(); strings.Contains(got, "TXERR") {
+				t.Errorf("cancelled call: %q, want the connection closed without a TXERR", got)
+			}
+		}
+		// One that does not answer is dialed once a second, however many calls want it.
+		f.setDown(true)
+		before := f.dialed()
+		for range 50 {
+			wantRan(t, "long body to a service that is down", (<-inBackground(t.Context(), bus, echoReq(long))).err, scamp.RanNo, scamp.ErrNoDial)
+		}
+		if n := f.dialed() - before; n != 1 {
+			t.Errorf("%d dials within a second, want 1", n)
 		}
 	})
 }

@@ -36,8 +36,8 @@ type pool struct {
 	mu      sync.Mutex // protects what follows
 	closed  bool
 	entries map[target]*entry
-	peers   map[*peer]struct{} // every connection that runs, also those no new call takes
-	dials   map[string]int     // under way, by address
+	peers   map[*peer]struct{}   // every connection that runs, also those no new call takes
+	gates   map[string]*dialGate // by address, while dials to it are wanted
 }
 
 // A target is what a connection is made to.
@@ -45,6 +45,12 @@ type target struct {
 	addr  string // host:port
 	pin   pin
 	alone uint64 // a number of its own for a connection that serves one call; zero for the others
+}
+
+// shared is the target of the calls that may share a connection.
+func (t target) shared() target {
+	t.alone = 0
+	return t
 }
 
 // An entry is the connection to a target, the dial that will become one, or one that
@@ -60,7 +66,7 @@ type entry struct {
 
 func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options, own *KeyPair) *pool {
 	pl := &pool{hold: hold, cfg: cfg, limits: limits, log: log, dial: opts.Dial, own: own,
-		entries: make(map[target]*entry), peers: make(map[*peer]struct{}), dials: make(map[string]int)}
+		entries: make(map[target]*entry), peers: make(map[*peer]struct{}), gates: make(map[string]*dialGate)}
 	if pl.dial == nil {
 		pl.dial = new(net.Dialer).DialContext
 	}
@@ -107,24 +113,17 @@ func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error
 	if pl.closed {
 		return nil, false, errClosed
 	}
+	// However many calls want an instance that does not answer: who announces somebody
+	// else's address must not make us flood it (THREATS D22).
+	if e = pl.entries[key.shared()]; e != nil && e.err != nil && time.Now().Before(e.again) {
+		pl.log.count("dial_backoff")
+		return e, true, nil
+	}
 	e = pl.entries[key]
-	switch {
-	case e == nil, e.peer != nil && !e.peer.usable():
-	case e.err != nil && !time.Now().Before(e.again):
-	case e.err != nil:
-		// However many calls want an instance that does not answer: who announces
-		// somebody else's address must not make us flood it (THREATS D22).
-		pl.log.count("dial_backoff")
-		return e, true, nil
-	default:
-		return e, true, nil
+	if e == nil || e.err != nil || e.peer != nil && !e.peer.usable() {
+		return pl.begin(key, id), false, nil
 	}
-	if pl.dials[key.addr] >= pl.limits.MaxDials {
-		pl.log.count("dial_backoff")
-		return nil, false, fmt.Errorf("%w: %s: %d dials to it are under way; want at most %d", ErrNoDial, key.addr, pl.dials[key.addr], pl.limits.MaxDials)
-	}
-	pl.dials[key.addr]++
-	return pl.begin(key, id), false, nil
+	return e, true, nil
 }
 
 // begin dials a target. It is apart from entry so that finding a connection, which
@@ -132,32 +131,47 @@ func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error
 func (pl *pool) begin(key target, id Identity) *entry {
 	e := &entry{ready: make(chan struct{})}
 	pl.entries[key] = e
-	pl.work.Go(func() { pl.connect(key, e, id) }) // ends when the dial or the connection does
+	gate := pl.gates[key.addr]
+	if gate == nil {
+		gate = &dialGate{places: make(chan struct{}, pl.limits.MaxDials)} // a place for each dial at once
+		pl.gates[key.addr] = gate
+	}
+	if gate.wanted++; gate.wanted > pl.limits.MaxDials {
+		pl.log.count("dial_backoff")
+	}
+	pl.work.Go(func() { pl.connect(key, e, id, gate) }) // ends when the dial or the connection does
 	return e
+}
+
+// A dialGate lets so many dials to one address go on at once. Others wait.
+type dialGate struct {
+	places chan struct{}
+	wanted int // dials under way or waiting; protected by pool.mu
 }
 
 // dialPause is how long after a dial that failed the same target is left alone.
 const dialPause = time.Second
 
 // connect dials and then serves the connection until it ends.
-func (pl *pool) connect(key target, e *entry, id Identity) {
+func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 	began := time.Now()
-	p, state, err := pl.open(key.addr, id)
+	p, state, err := pl.dialThrough(gate, key.addr, id)
 	pl.mu.Lock()
-	if pl.dials[key.addr]--; pl.dials[key.addr] == 0 {
-		delete(pl.dials, key.addr)
+	if gate.wanted--; gate.wanted == 0 {
+		delete(pl.gates, key.addr)
 	}
 	e.took = time.Since(began)
-	if p != nil {
-		p.alone = key.alone > 0
-	}
 	e.peer, e.state, e.err = p, state, err
 	if err != nil {
 		e.again = time.Now().Add(dialPause)
 		maps.DeleteFunc(pl.entries, func(_ target, old *entry) bool {
-			return old.err != nil && e.again.Sub(old.again) > dialPause // nobody asked again
+			return old.err != nil && (old == e || e.again.Sub(old.again) > dialPause) // nobody asked again
 		})
+		if shared := pl.entries[key.shared()]; shared == nil || shared.err != nil {
+			pl.entries[key.shared()] = e
+		}
 	} else {
+		p.alone = key.alone > 0
 		pl.peers[p] = struct{}{}
 		if pl.closed {
 			p.conn.Close()
@@ -173,6 +187,17 @@ func (pl *pool) connect(key target, e *entry, id Identity) {
 	pl.mu.Lock()
 	delete(pl.peers, p)
 	pl.mu.Unlock()
+}
+
+// dialThrough is open when there is a place for one more dial to the address.
+func (pl *pool) dialThrough(gate *dialGate, addr string, id Identity) (*peer, tls.ConnectionState, error) {
+	select {
+	case gate.places <- struct{}{}:
+		defer func() { <-gate.places }()
+		return pl.open(addr, id)
+	case <-pl.ctx.Done():
+		return nil, tls.ConnectionState{}, errClosed
+	}
 }
 
 // drop takes an entry out of the table if it still is in it.

@@ -41,6 +41,7 @@ type Stream struct {
 	in      *mux.Inbound
 	err     error         // why the call failed, a *CallError
 	decided bool          // done is closed
+	leaving error         // why the caller gives up, which may end the connection before the call
 	reply   Reply         // what Reply returns
 	stop    func() bool   // ends the watch on ctx; nil if nobody watches yet
 	owing   bool          // when last looked at, we had octets of the reply that nobody had read
@@ -144,6 +145,9 @@ func (s *Stream) deliver(m *mux.Inbound) {
 // fail ends the call unless it is decided, or cuts its reply.
 func (s *Stream) fail(err error, ran Ran) {
 	s.mu.Lock()
+	if s.leaving != nil {
+		err = s.leaving
+	}
 	if !s.decided {
 		s.err, s.decided = s.what.failure(err, ran), true
 		close(s.done)
@@ -179,6 +183,11 @@ func (s *Stream) lost(err error) {
 // giveUp ends a call whose caller no longer waits: what is unfinished is cut, and a
 // peer that knows cancel is told (PROTOCOL 4.9, 3.7).
 func (s *Stream) giveUp(why error) {
+	s.mu.Lock()
+	if s.leaving == nil {
+		s.leaving = why
+	}
+	s.mu.Unlock()
 	s.abort("cancelled by the caller") // nothing happens after its EOF
 	s.fail(why, s.ran())
 	s.release(true)
