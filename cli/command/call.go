@@ -234,22 +234,44 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 	return nil
 }
 
-// ranError adds to the error of a call whether the request may have been acted upon. Where
-// the action itself answered, that is plain.
+// ranError says of the error of a call also whether the request may have been acted
+// upon. Where the action itself answered, that is plain.
 func ranError(err error) error {
 	var call *scamp.CallError
 	var remote *scamp.RemoteError
 	if !errors.As(err, &call) || errors.As(err, &remote) && call.Ran == scamp.RanYes {
 		return err
 	}
+	told := *call
+	told.Advice = ""
+	switch {
+	case errors.Is(call.Err, errInterrupted):
+		told.Err = errInterrupted // by what means says nothing to a person
+	case errors.Is(err, errInterrupted):
+		told.Err = fmt.Errorf("%w: %w", errInterrupted, call.Err)
+	}
+	text := told.Error() + " (may have run)"
 	switch call.Ran {
 	case scamp.RanNo:
-		return fmt.Errorf("%w (did not run)", err)
+		text = told.Error() + " (did not run)"
 	case scamp.RanYes:
-		return fmt.Errorf("%w (it ran)", err)
+		text = told.Error() + " (it ran)"
 	}
-	return fmt.Errorf("%w (may have run)", err)
+	err = &toldError{err, text}
+	if call.Advice != "" {
+		return hint(err, "%s", call.Advice)
+	}
+	return err
 }
+
+// A toldError is an error in words for people.
+type toldError struct {
+	err  error
+	text string
+}
+
+func (e *toldError) Error() string { return e.text }
+func (e *toldError) Unwrap() error { return e.err }
 
 // interrupted says that a person ended the call, if that is why it failed.
 func interrupted(ctx context.Context, err error) error {

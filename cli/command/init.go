@@ -4,12 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/scampbus/scamp-go/scamp"
 )
 
 // A busLayout says where the files of a bus that init makes are.
@@ -57,7 +62,7 @@ With --json: dir, config, authorized_services, keys, cache, made (list of paths)
 		Example: `  scamp init --dir bus
   scamp init --dir /etc/SCAMP --address if:eth0`,
 		Args: args(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.dir == "" {
 				return &usageError{"scamp init", errors.New("--dir is missing: want --dir DIR")}
 			}
@@ -65,6 +70,7 @@ With --json: dir, config, authorized_services, keys, cache, made (list of paths)
 			if err != nil {
 				return err
 			}
+			a.doubtInit(layout, made, &o, cmd.Flags().Changed)
 			return a.tellInit(layout, made)
 		},
 	}
@@ -162,6 +168,46 @@ const rulesText = `# authorized_services: which certificate may offer which acti
 # FINGERPRINT is what scamp fingerprint prints. scamp provision adds a line for a new
 # service. Changes count within 2 seconds; what no line allows is denied.
 `
+
+// doubtInit tells of an address that this host does not have, and of what was asked for
+// but stands otherwise in a configuration that was there.
+func (a *app) doubtInit(layout busLayout, paths []madePath, o *initOptions, asked func(flag string) bool) {
+	if !onThisHost(o.address) {
+		a.say("warning: no interface of this host has %s now: services and the cache daemon cannot start until one has", clean(o.address))
+	}
+	if slices.Contains(paths, madePath{layout.config, true}) {
+		return
+	}
+	cfg, err := scamp.ReadConfig(layout.config)
+	if err != nil {
+		a.say("%v", err)
+		return
+	}
+	for _, v := range []struct{ flag, key, want string }{
+		{"address", "bus.address", o.address},
+		{"multicast", "discovery.multicast_address", o.multicast},
+		{"port", "discovery.port", strconv.Itoa(o.port)},
+	} {
+		if has, _ := cfg.Lookup(v.key); asked(v.flag) && has != v.want {
+			a.say("warning: %s stays as it is, where %s is %q and not %s: change it there", layout.config, v.key, clean(has), clean(v.want))
+		}
+	}
+}
+
+// onThisHost reports whether an interface has the address, or is the one in if:NAME. Where
+// that cannot be told it says yes.
+func onThisHost(address string) bool {
+	if name, named := strings.CutPrefix(address, "if:"); named {
+		_, err := net.InterfaceByName(name)
+		return err == nil
+	}
+	want := net.ParseIP(address)
+	addrs, err := net.InterfaceAddrs()
+	return err != nil || want.IsLoopback() || slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		ip, ok := a.(*net.IPNet)
+		return ok && ip.IP.Equal(want)
+	})
+}
 
 func (a *app) tellInit(layout busLayout, paths []madePath) error {
 	if a.json {
