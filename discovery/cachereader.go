@@ -246,6 +246,9 @@ func (r *CacheReader) judge(id fileID, err error) error {
 func (r *CacheReader) tell(before CacheCondition) {
 	s := r.State()
 	switch {
+	case before == CacheUnread && s.Condition == CacheMissing:
+		// A daemon that just starts takes a moment to write it.
+		r.report.say(slog.LevelInfo, countCacheUnusable, "no cache file yet: want the cache daemon to write it", "path", s.Path)
 	case s.Condition != CacheFresh:
 		r.report.say(slog.LevelWarn, countCacheUnusable, "cache file cannot be used: what was read before still counts",
 			"path", s.Path, "condition", s.Condition.String(), "age", s.Age, "error", s.Err)
