@@ -212,6 +212,16 @@ func (c *cacheFile) put(text []byte) {
 	c.now = time.Now()
 }
 
+// putOld is put of a file that was written some time ago.
+func (c *cacheFile) putOld(text []byte) {
+	c.t.Helper()
+	before := time.Now().Add(-time.Second)
+	if err := errors.Join(os.WriteFile(c.path+".new", text, 0o644), os.Chtimes(c.path+".new", before, before), os.Rename(c.path+".new", c.path)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.now = time.Now()
+}
+
 // found returns the idents that Find finds.
 func (c *cacheFile) found() string {
 	var list []string
@@ -266,6 +276,34 @@ func TestCacheReaderKeeps(t *testing.T) {
 			t.Errorf("%s: an error says %q: want the state of the file in it", tt.name, c.d.Explain(discovery.Query{Action: "Nobody.does"}))
 		}
 	}
+	// Wherever it is cut, nobody leaves, and nothing that was whole is lost.
+	renewed := threeServices()
+	for cut := range len(good) - 1 { // with only the last line feed missing it is whole
+		if testing.Short() && cut%13 != 0 {
+			continue
+		}
+		c.putOld(good)
+		c.load("whole", "one three two", discovery.CacheFresh)
+		renewed[0].at = epoch.Add(time.Duration(cut) * time.Second)
+		news := cut%64 == 63 && cut > len(good)/2 // its first record is newer
+		switch text := good; {
+		case bytes.HasPrefix(good[cut:], []byte("\n%%%\n")):
+			if err := os.Truncate(c.path, int64(cut)); err != nil { // no other cut can pass for a whole file
+				t.Fatal(err)
+			}
+			c.now = time.Now()
+		default:
+			if news {
+				text = cacheText(renewed...)
+			}
+			c.putOld(text[:cut])
+		}
+		c.load(fmt.Sprintf("cut to %d octets", cut), "one three two", discovery.CacheUnreadable)
+		if newest := c.d.Find(discovery.Query{Action: "Sample.echo", Ident: "one"}); news && newest[0].Timestamp != renewed[0].at.UnixMicro() {
+			t.Errorf("cut to %d octets: the first record, which is whole and newer, does not count", cut)
+		}
+	}
+
 	os.RemoveAll(c.path)
 	c.put(cacheText(threeServices()[:1]...))
 	c.load("good again", "one", discovery.CacheFresh)
@@ -378,11 +416,11 @@ func TestCacheReaderStale(t *testing.T) {
 		t.Errorf("heard meanwhile: error %v, %q is found", err, c.found())
 	}
 	modified := c.now.Add(-200 * time.Second)
-	os.WriteFile(c.path, cacheText(all[0]), 0o644)
+	os.WriteFile(c.path, cacheText(all[1]), 0o644)
 	os.Chtimes(c.path, modified, modified)
 	c.load("changed, but stale", "heard one three two", discovery.CacheStale)
 	os.Chtimes(c.path, c.now, c.now)
-	c.load("touched again", "heard one", discovery.CacheFresh)
+	c.load("touched again", "heard two", discovery.CacheFresh)
 	want := []discovery.CacheCondition{discovery.CacheStale, discovery.CacheFresh, discovery.CacheStale, discovery.CacheFresh}
 	if fmt.Sprint(c.states) != fmt.Sprint(want) {
 		t.Errorf("OnState heard %v: want %v", c.states, want)

@@ -304,7 +304,7 @@ func (w *CacheWriter) step() error {
 }
 
 // render returns the content that the file is to have. With nothing to tell it
-// is one line feed: readers take a file of 0 octets for a broken one.
+// is two line feeds: readers take a file of 0 octets, and we one of 1, for a broken one.
 func (w *CacheWriter) render() (text []byte, records int) {
 	var b bytes.Buffer
 	b.Grow(len(w.written) + 4<<10)
@@ -325,7 +325,7 @@ func (w *CacheWriter) render() (text []byte, records int) {
 	}
 	w.judged = judged
 	if records == 0 {
-		b.WriteByte('\n')
+		b.WriteString("\n\n")
 	}
 	return b.Bytes(), records
 }

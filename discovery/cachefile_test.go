@@ -91,8 +91,8 @@ func TestCacheWriter(t *testing.T) {
 		w.want("nothing is announced yet", "no file")
 		time.Sleep(2)
 		w.want("nothing is announced for an interval", "")
-		if text, err := os.ReadFile(path); string(text) != "\n" {
-			t.Errorf("an empty cache: %q, %v: want one line feed, because 0 octets are a broken file", text, err)
+		if text, err := os.ReadFile(path); string(text) != "\n\n" {
+			t.Errorf("an empty cache: %q, %v: want two line feeds, because fewer octets are a broken file", text, err)
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode() != 0o644 {
 			t.Errorf("mode %v, %v: want 0644", info.Mode(), err)

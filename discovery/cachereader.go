@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -82,8 +83,11 @@ type CacheReaderOptions struct {
 }
 
 // A CacheReader keeps a directory in step with a cache file (PROTOCOL 8.3). A
-// file that is stale, missing, empty or broken removes nothing: what was loaded
-// before goes on to count, and State says what is wrong.
+// file that is stale, missing, empty, cut off or broken removes nobody: what was
+// loaded before goes on to count, and State says what is wrong. Of a file that is cut
+// off, the whole records count as well. One cut can pass for a file that its writer
+// made: just behind a record, in a file that a rename put in place; whoever is not in
+// it leaves.
 //
 // Load and Run are for one goroutine at a time, State for any.
 type CacheReader struct {
@@ -94,8 +98,11 @@ type CacheReader struct {
 	// Owned by the goroutine of Load or Run.
 	file   watchedFile
 	memory CacheMemory
-	sum    [32]byte // of the text loaded last
-	broken error    // why the text read last was not loaded, if so
+	sum    [32]byte        // of the text loaded last
+	broken error           // why the text read last was not loaded, if so
+	loaded []*Announcement // its records, the last time it was whole
+	from   fileID          // that file
+	doubts [32]byte        // sum of a text that may be cut off
 
 	mu    sync.Mutex // protects state and id
 	state CacheState
@@ -140,6 +147,7 @@ func (r *CacheReader) State() CacheState {
 func (r *CacheReader) Load() error {
 	err := r.load()
 	for err == errUnsettled { // somebody is writing it this very moment: at most maxLate times
+		<-time.After(unsettledDelay)
 		err = r.load()
 	}
 	if err != nil {
@@ -168,15 +176,15 @@ func (r *CacheReader) load() error {
 	switch {
 	case err == errUnsettled:
 		return err
-	case err == nil && len(text) == 0:
-		err = errors.New("no octet in it: want a cache file")
+	case err == nil && len(text) < 2: // even an empty bus has two: one line feed is what a cut leaves of any file
+		err = fmt.Errorf("%d octets in it: want a cache file", len(text))
 	}
 	if err != nil {
 		return r.judge(id, err)
 	}
 	r.file.last, r.broken = id, nil
 	if sum := sha256.Sum256(text); sum != r.sum {
-		if r.broken = r.take(text); r.broken == nil {
+		if r.broken = r.take(text, sum, id); r.broken == nil {
 			r.sum = sum
 		}
 	}
@@ -184,8 +192,10 @@ func (r *CacheReader) load() error {
 }
 
 // take puts the text of the file into the directory. Where there is text but not
-// one good record, something is wrong with the file, and nobody is removed.
-func (r *CacheReader) take(text []byte) error {
+// one good record, something is wrong with the file, and nobody is removed. Nor is
+// anybody by a text that is cut off; a writer that gives a sign of life with the same
+// text once more stands by it.
+func (r *CacheReader) take(text []byte, sum [32]byte, id fileID) error {
 	records, bad := r.d.limits.ParseCache(text, &r.memory)
 	for _, e := range bad {
 		r.d.counters.add(countCacheBad, 1)
@@ -195,12 +205,57 @@ func (r *CacheReader) take(text []byte) error {
 	if len(records) == 0 && len(bytes.TrimSpace(text)) > 0 {
 		return fmt.Errorf("no good record in it, %d bad ones: want a cache file", len(bad))
 	}
-	r.d.loadFile(records)
+	cut, sure := cutOff(text)
+	if !sure && isPrefix(records, r.loaded) {
+		cut = cut || r.file.settled && id.dev == r.from.dev && id.inode == r.from.inode // made shorter where it is
+	} else {
+		cut = sure
+	}
+	if cut && (sure || sum != r.doubts) {
+		r.sum, r.doubts = [32]byte{}, sum
+		r.d.loadFile(records, false)
+		return fmt.Errorf("cut off after %d good records: want a whole cache file", len(records))
+	}
+	r.d.loadFile(records, true)
+	r.loaded, r.from = records, id
 	now := r.d.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.Records, r.state.Bad, r.state.Loaded = len(records), len(bad), now
 	return nil
+}
+
+// cutOff tells whether text ends as a cache file that was cut, and whether no whole
+// one ends so: within a record or a separator. Files of others are whole that end
+// without a line feed, or with one too many.
+func cutOff(text []byte) (cut, sure bool) {
+	last := text[bytes.LastIndex(text, []byte(cacheSeparator))+1:] // from the "%%%" on, if there is one
+	record, ok := bytes.CutPrefix(last, []byte(cacheSeparator[1:]))
+	for n := 2; n < len(cacheSeparator); n++ {
+		if bytes.HasSuffix(text, []byte(cacheSeparator[:n])) {
+			return true, true
+		}
+	}
+	if !ok || len(record) == 0 {
+		return ok, false
+	}
+	sections, err := Split(record)
+	if err != nil {
+		return true, true
+	}
+	if c, err := sections.Certificate(Limits{MinRSABits: fewestRSABits}.WithDefaults()); err == nil {
+		if _, err := sections.signature(c); err != nil {
+			return true, true
+		}
+	}
+	return record[len(record)-1] != '\n' || bytes.HasSuffix(record, separator), false
+}
+
+// isPrefix tells whether records are the first ones of all, and not all of them.
+func isPrefix(records, all []*Announcement) bool {
+	return len(records) < len(all) && slices.EqualFunc(records, all[:len(records)], func(a, b *Announcement) bool {
+		return a == b || a.Certificate.SHA256 == b.Certificate.SHA256 && bytes.Equal(a.JSON(), b.JSON())
+	})
 }
 
 func (r *CacheReader) stale(id fileID) bool {

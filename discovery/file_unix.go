@@ -21,9 +21,9 @@ type fileID struct {
 	mtime      int64 // nanoseconds
 }
 
-// settleTime is how long a file that is rewritten in place must be left alone
-// before we read it, so that we see all of it. One that was put in place by a
-// rename is whole at once.
+// settleTime is how long a file that is written in place must be left alone before
+// we read it, so that we see all of it. One that was put in place by a rename is
+// whole at once.
 const settleTime = 100 * time.Millisecond
 
 // A watchedFile reads a file that others write. It belongs to one goroutine.
@@ -32,6 +32,8 @@ type watchedFile struct {
 	max  int    // octets
 	last fileID // of the last look
 	late int    // looks in a row at which it was being written
+
+	settled bool // what was read last was written in place, and left alone since
 }
 
 // errUnsettled means that the file is being written: look again soon.
@@ -79,8 +81,10 @@ func (w *watchedFile) read() ([]byte, fileID, error) {
 	if info.Size() > int64(w.max) {
 		return nil, id, fmt.Errorf("%w: %d octets, want at most %d", errFileTooBig, info.Size(), w.max)
 	}
-	inPlace := w.last.inode == id.inode && w.last.dev == id.dev && w.last != id
-	if age := time.Since(info.ModTime()); inPlace && age >= 0 && age < settleTime && w.late < maxLate {
+	age, whole := time.Since(info.ModTime()), renamed(info)
+	w.settled = !whole && age >= settleTime
+	inPlace := w.last.inode == id.inode && w.last.dev == id.dev && w.last != id || !whole
+	if inPlace && age >= 0 && age < settleTime && w.late < maxLate {
 		w.late++
 		return nil, id, errUnsettled
 	}

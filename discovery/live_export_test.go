@@ -15,7 +15,7 @@ func StandStill(d *Directory, t time.Duration) {
 }
 
 // LoadParsed is how a CacheReader loads what it read.
-func LoadParsed(d *Directory, records []*Announcement) { d.loadFile(records) }
+func LoadParsed(d *Directory, records []*Announcement) { d.loadFile(records, true) }
 
 // Parallel runs on all cores.
 var Parallel = parallel

@@ -19,11 +19,12 @@ func (d *Directory) LoadFile(records []*Announcement) {
 			read[i] = a
 		}
 	})
-	d.loadFile(slices.DeleteFunc(read, func(a *Announcement) bool { return a == nil }))
+	d.loadFile(slices.DeleteFunc(read, func(a *Announcement) bool { return a == nil }), true)
 }
 
-// loadFile is LoadFile for records that are exactly what was read and verified.
-func (d *Directory) loadFile(records []*Announcement) {
+// loadFile is LoadFile for records that are exactly what was read and verified. When
+// they are not the whole file, nobody leaves it.
+func (d *Directory) loadFile(records []*Announcement, whole bool) {
 	if extra := len(records) - d.limits.MaxCacheRecords; extra > 0 {
 		d.counters.add(countCacheTooBig, extra)
 		records = records[:d.limits.MaxCacheRecords]
@@ -41,8 +42,12 @@ func (d *Directory) loadFile(records []*Announcement) {
 		d.loadLocked(a, ahead[i], now)
 	}
 	for _, in := range d.instances {
-		if in.scan == d.scan-1 && in.scan != 0 {
+		switch {
+		case in.scan != d.scan-1 || in.scan == 0:
+		case whole:
 			d.leaveFileLocked(in)
+		default:
+			in.scan = d.scan
 		}
 	}
 	for in := d.pools.file.oldest; in != nil && d.pools.file.kept > d.pools.file.maxKept; {

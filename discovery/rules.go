@@ -84,6 +84,7 @@ func (r *AuthorizedReader) State() AuthorizedState {
 func (r *AuthorizedReader) Load() error {
 	err := r.load()
 	for err == errUnsettled { // somebody is writing it this very moment: at most maxLate times
+		<-time.After(unsettledDelay)
 		err = r.load()
 	}
 	return err
@@ -166,7 +167,11 @@ func (r *AuthorizedReader) keep(err error) error {
 	r.mu.Unlock()
 	if !again {
 		r.d.counters.add(countAuthz, 1)
-		r.report.say(slog.LevelError, countAuthz, "rules cannot be read: the last good ones stay in force", "error", err, "had", had)
+		text := "rules cannot be read: the last good ones stay in force"
+		if !had {
+			text = "rules cannot be read, and never were: nothing is allowed; want the file that bus.authorized_services names"
+		}
+		r.report.say(slog.LevelError, countAuthz, text, "error", err)
 	}
 	return err
 }
