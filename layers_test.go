@@ -57,7 +57,6 @@ var layers = []row{
 	{dir: "cli/conform", ours: "packet", files: map[string]string{"*_test.go": "scamp discovery"}},
 	{dir: "cli/command", ours: "all", other: "net sys term fsnotify zerolog cobra pflag",
 		files: map[string]string{"demo*.go": "fixtures"}},
-	{dir: "cli/conform", ours: "packet discovery scamp", other: "net sys"}, // its judge must not be what it judges, so no mux
 	{dir: "examples/...", ours: "all fixtures", other: "zerolog"},
 	{dir: ".", ours: "all"}, // tests of the whole tree, such as this one
 }
@@ -69,6 +68,13 @@ const forTests = "fixtures goleak rapid testscript"
 // TestLayers fails when a file imports what its layer may not, or lives in a
 // directory that has no row in layers.
 func TestLayers(t *testing.T) {
+	rows := make(map[string]bool)
+	for _, r := range layers {
+		if rows[r.dir] {
+			t.Errorf("%s has two rows in layers: want one, the second never counts", r.dir)
+		}
+		rows[r.dir] = true
+	}
 	problems, seen := checkLayers(os.DirFS("."), layers)
 	for _, p := range problems {
 		t.Error(p)
