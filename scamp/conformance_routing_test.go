@@ -161,7 +161,7 @@ func (s *street) answer(header string) {
 // next message has number no.
 func (w *wire) serveAll(no int, members string) {
 	for {
-		p, ok := w.pop()
+		p, ok := w.popWithin(nil) // however long that takes
 		if !ok {
 			return
 		}

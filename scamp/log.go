@@ -53,26 +53,10 @@ func (l *logger) odd(kind, msg string, args ...any) {
 // warn writes a line unless its kind has had its share. Strings among args come from
 // the network: they are escaped and cut.
 func (l *logger) warn(kind, msg string, args ...any) {
-	now := time.Now().Unix()
-	l.mu.Lock()
-	k := l.kinds[kind]
-	if k == nil {
-		k = new(logKind)
-		l.kinds[kind] = k
-	}
-	if k.second != now {
-		k.second, k.lines = now, 0
-	}
-	if k.lines >= l.rate {
-		k.skipped++
-		l.counts["log_suppressed"]++
-		l.mu.Unlock()
+	skipped, ok := l.share(kind)
+	if !ok {
 		return
 	}
-	k.lines++
-	skipped := k.skipped
-	k.skipped = 0
-	l.mu.Unlock()
 	for i := 1; i < len(args); i += 2 {
 		switch v := args[i].(type) {
 		case string:
@@ -85,6 +69,45 @@ func (l *logger) warn(kind, msg string, args ...any) {
 		args = append(args, "left_out", skipped)
 	}
 	l.slog.Warn(msg, args...)
+}
+
+// fault counts and writes an error of this side, such as a handler that panicked, unless
+// its kind has had its share: callers can make it happen as often as they like. Nothing
+// is cut, for a stack is long.
+func (l *logger) fault(kind, msg string, args ...any) {
+	l.count(kind)
+	skipped, ok := l.share(kind)
+	if !ok {
+		return
+	}
+	if skipped > 0 {
+		args = append(args, "left_out", skipped)
+	}
+	l.slog.Error(msg, args...)
+}
+
+// share says whether a line of that kind may be written now, and how many were left out
+// since the last one.
+func (l *logger) share(kind string) (skipped int, ok bool) {
+	now := time.Now().Unix()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.kinds[kind]
+	if k == nil {
+		k = new(logKind)
+		l.kinds[kind] = k
+	}
+	if k.second != now {
+		k.second, k.lines = now, 0
+	}
+	if k.lines >= l.rate {
+		k.skipped++
+		l.counts["log_suppressed"]++
+		return 0, false
+	}
+	k.lines++
+	skipped, k.skipped = k.skipped, 0
+	return skipped, true
 }
 
 func (l *logger) cut(s string) string {

@@ -110,7 +110,12 @@ func (w *wire) send(octets ...string) {
 // connection ended instead.
 func (w *wire) pop() (p packet.Packet, ok bool) {
 	w.t.Helper()
-	w.await("a packet", func() bool {
+	return w.popWithin(time.After(20 * time.Second))
+}
+
+func (w *wire) popWithin(limit <-chan time.Time) (p packet.Packet, ok bool) {
+	w.t.Helper()
+	w.awaitWithin(limit, "a packet", func() bool {
 		if len(w.got) > 0 {
 			p, w.got, ok = w.got[0], w.got[1:], true
 		}
@@ -122,7 +127,11 @@ func (w *wire) pop() (p packet.Packet, ok bool) {
 // await waits until cond, which is asked under the lock, holds.
 func (w *wire) await(what string, cond func() bool) {
 	w.t.Helper()
-	limit := time.After(20 * time.Second)
+	w.awaitWithin(time.After(20*time.Second), what, cond)
+}
+
+func (w *wire) awaitWithin(limit <-chan time.Time, what string, cond func() bool) {
+	w.t.Helper()
 	for {
 		w.mu.Lock()
 		done := cond()

@@ -213,8 +213,7 @@ func (r *serving) prepare() {
 func (r *serving) call() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			r.s.log.slog.Error("handler panicked", "action", r.action.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			r.s.log.count("handler_panicked")
+			r.s.log.fault("handler_panicked", "handler panicked", "action", r.action.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			err = errFailed
 		}
 	}()
@@ -223,8 +222,7 @@ func (r *serving) call() (err error) {
 
 // abandoned answers a request whose handler ended its goroutine instead of returning.
 func (r *serving) abandoned() (done bool) {
-	r.s.log.slog.Error("handler ended its goroutine", "action", r.action.name)
-	r.s.log.count("handler_panicked")
+	r.s.log.fault("handler_panicked", "handler ended its goroutine", "action", r.action.name)
 	return r.finish(errFailed)
 }
 
