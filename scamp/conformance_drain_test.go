@@ -2,7 +2,9 @@ package scamp_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,6 +29,48 @@ func TestConformanceDrain(t *testing.T) {
 		{"87_peers_that_do_not_close_or_acknowledge", deafPeers},
 	} {
 		t.Run(tt.name, func(t *testing.T) { synctest.Test(t, tt.run) })
+	}
+	t.Run("87_last_octets_over_tcp", lastOctets)
+}
+
+// A peer that is slow to read, and still sends when the service closes, gets all of the
+// last reply: a close with octets unread would make the kernel throw it away.
+func lastOctets(t *testing.T) {
+	n := scamptest.New(t)
+	bus := n.Bus(&scamp.Options{Listen: net.Listen})
+	svc, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: n.KeyPair(), Listen: []string{"127.0.0.1:0"}, Grace: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc.Handle("Sample.echo", echo, nil)
+	stop := serve(t, svc)
+	raw, err := net.Dial("tcp", svc.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+	defer c.Close()
+	body := strings.Repeat("#", 60000)
+	if _, err := io.WriteString(c, msg(0, ask("Sample.echo", 1), body)); err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, 1) // the reply is under way
+	if _, err := io.ReadFull(c, first); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- stop() }() // ends with Serve
+	for range 10 {
+		<-time.After(30 * time.Millisecond)
+		io.WriteString(c, "PING 0 0\r\nEND\r\n")
+	}
+	rest, err := io.ReadAll(c)
+	if err != nil || strings.Count(string(rest), "#") != len(body) || !strings.Contains(string(rest), "EOF 0 0\r\nEND\r\n") {
+		t.Errorf("after the service closed: %d octets of the reply, %v, want all 60000, its EOF and a clean end", strings.Count(string(rest), "#"), err)
+	}
+	c.Close()
+	if err := <-done; err != nil {
+		t.Errorf("Serve: %v", err)
 	}
 }
 
