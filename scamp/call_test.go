@@ -117,6 +117,8 @@ func TestManyCallersOneConnection(t *testing.T) {
 	all.Wait()
 }
 
+// What no rule allows is not called, and the error says which rule is missing
+// (invariant 7).
 func TestNotFoundSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := scamptest.New(t)

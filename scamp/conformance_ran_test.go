@@ -17,7 +17,7 @@ import (
 )
 
 // TestConformanceRan has the table of PROTOCOL 5.5 row by row, and what the others say
-// about how calls fail.
+// about how calls fail (invariant 3).
 func TestConformanceRan(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -214,6 +214,7 @@ func ranCertificateRefused(t *testing.T) {
 	}
 }
 
+// Each call ends once, whatever its connection does (invariant 2).
 func lossFailsCalls(t *testing.T) {
 	c, w := newFar(t).client(nil)
 	var calls []<-chan outcome

@@ -411,6 +411,7 @@ func requestBrokenOff(t *testing.T) {
 	w.quiet()
 }
 
+// Invariant 4.
 func exactlyOneReply(t *testing.T) {
 	s, w := sampleService(t, nil)
 	for i, tt := range []struct{ action, code, text string }{

@@ -107,7 +107,7 @@ func (im *impostor) listen(c *tls.Conn) {
 }
 
 // The man in the middle gets 1,000 chances, in both versions, and with sessions that
-// it offers to resume.
+// it offers to resume (invariant 1).
 func noOctetBeforePin(t *testing.T) {
 	n := scamptest.New(t)
 	impostors, announced := n.KeyPair(), n.KeyPair().Certificate

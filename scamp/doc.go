@@ -19,7 +19,7 @@
 //	Call ─ query ─ directory ─ balancer ─ pool ─ peer.open ─► Stream ─► mux ─► network
 //	                                                            ▲ replied
 //	network ─► mux ─► peer.accept ─┬─ reply ────────────────────┘
-//	                               └─ request ─► dispatcher ─► serving ─► Handler ─► ReplyWriter ─► mux
+//	                               └─ request ─► intake ─► dispatcher ─► serving ─► Handler ─► ReplyWriter ─► mux
 //
 // What always holds:
 //

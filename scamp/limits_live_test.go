@@ -92,6 +92,7 @@ func TestWorkIsBounded(t *testing.T) {
 	}
 }
 
+// The reader goes on reading, and others are served, while handlers wait (invariant 5).
 func headersAlone(t *testing.T) {
 	l := newLimited(t, scamp.Limits{})
 	w := callWire(t, l.n, l.Addr())
@@ -120,6 +121,7 @@ func headersAlone(t *testing.T) {
 	}
 }
 
+// What was reset goes on counting until its handler has returned (invariant 6).
 func rapidReset(t *testing.T) {
 	l := newLimited(t, scamp.Limits{MaxQueue: 100})
 	w := callWire(t, l.n, l.Addr())
