@@ -136,14 +136,19 @@ func (a *Announcer) Resume(ctx context.Context) error { return a.turn(ctx, false
 // with an error when that failed or ctx ends before it.
 func (a *Announcer) Announced(ctx context.Context) error {
 	done := make(chan error, 1)
+	a.await(done)
+	return awaitSending(ctx, done)
+}
+
+// await lets done, which has room, hear of the first sending of what was set last.
+func (a *Announcer) await(done chan<- error) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.sentOnce {
 		done <- a.result
 	} else {
 		a.waiters = append(a.waiters, done)
 	}
-	a.mu.Unlock()
-	return awaitSending(ctx, done)
 }
 
 func awaitSending(ctx context.Context, done <-chan error) error {
@@ -175,7 +180,7 @@ func (a *Announcer) turnTo(withdraw bool, done chan<- error) error {
 		return errors.New("discovery: announce: nothing was set yet: want Set first")
 	}
 	if was == withdraw {
-		done <- nil
+		a.await(done)
 		return nil
 	}
 	return a.publish(content, withdraw, done)

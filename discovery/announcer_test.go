@@ -247,6 +247,9 @@ func TestAnnouncerWithdraws(t *testing.T) {
 		if err := a.Withdraw(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Withdraw when nobody sends: %v: want the end of its context", err)
 		}
+		if err := a.Withdraw(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Withdraw again, when nobody sent the first: %v: want the end of its context", err)
+		}
 	})
 }
 

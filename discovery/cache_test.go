@@ -319,6 +319,30 @@ func TestCacheReaderKeeps(t *testing.T) {
 	}
 }
 
+// TestCacheReaderLoadWaits: a new file that is written in place is read when it is
+// whole, though each of its pieces could be a file.
+func TestCacheReaderLoadWaits(t *testing.T) {
+	c := newCacheFile(t, discovery.Limits{})
+	good := cacheText(threeServices()...)
+	c.put(good)
+	c.load("there", "one three two", discovery.CacheFresh)
+	os.Remove(c.path)
+	if err := os.WriteFile(c.path, cacheText(threeServices()[:1]...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.now = time.Now()
+	written := make(chan struct{})
+	time.AfterFunc(60*time.Millisecond, func() {
+		defer close(written)
+		os.WriteFile(c.path, good, 0o644)
+	})
+	c.load("written in two pieces", "one three two", discovery.CacheFresh)
+	<-written
+	if c.d.Stats().Counters["cache_unusable"] != 0 {
+		t.Error("half of a file was read")
+	}
+}
+
 // TestCacheReaderUnreadable is THREATS C5, for users who are not above all rights.
 func TestCacheReaderUnreadable(t *testing.T) {
 	if os.Geteuid() == 0 {

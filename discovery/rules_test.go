@@ -66,6 +66,9 @@ func TestAuthorizedReaderKeeps(t *testing.T) {
 		t.Errorf("before the first Load: %q", got)
 	}
 	f.load("missing from the start", "", false)
+	if log := f.log.String(); strings.Contains(log, "stay in force") || !strings.Contains(log, "nothing is allowed") || !strings.Contains(log, "bus.authorized_services") {
+		t.Errorf("missing from the start: log %q: want that nothing is allowed, and the key", log)
+	}
 	f.put(sample + " Sample\n")
 	f.load("there", "a", true)
 	f.put(other + " Sample\n")
@@ -104,6 +107,20 @@ func TestAuthorizedReaderKeeps(t *testing.T) {
 	if f.loads != 5 {
 		t.Errorf("OnLoad was called %d times: want 5", f.loads)
 	}
+}
+
+// TestAuthorizedReaderLoadWaits: a file that is being written is read when it is whole.
+func TestAuthorizedReaderLoadWaits(t *testing.T) {
+	f := newRuleFile(t)
+	first := mustCertificate("sample").Fingerprint + " Sample\n"
+	f.put(first)
+	written := make(chan struct{})
+	time.AfterFunc(60*time.Millisecond, func() {
+		defer close(written)
+		os.WriteFile(f.path, []byte(first+mustCertificate("other").Fingerprint+" Sample\n"), 0o644)
+	})
+	f.load("written in two pieces", "a b", true)
+	<-written
 }
 
 // TestAuthorizedReaderComesBack: a file that was away and is the same again is in

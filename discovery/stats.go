@@ -24,7 +24,7 @@ type Stats struct {
 	Counters map[string]uint64
 }
 
-// Counters of this half of the package. THREATS names them, but for those that
+// Counters of what a directory takes and refuses. THREATS names them, but for those that
 // count what goes well.
 const (
 	countAccepted      = "announce_accepted"        // new or changed announcements taken

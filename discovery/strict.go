@@ -1,6 +1,9 @@
 package discovery
 
-import "cmp"
+import (
+	"cmp"
+	"math"
+)
 
 // Strict says what in an announcement would make old readers lose more than
 // this announcement, or returns nil: an old Go reader gives up the whole cache
@@ -25,10 +28,10 @@ func (a *Announcement) Strict() error {
 	switch {
 	case e[0] != "3":
 		return a.notStrict("version "+quoted(string(e[0])), "3")
-	case !e[3].integerLiteral():
-		return a.notStrict("weight "+quoted(string(e[3])), "a number without point and exponent")
-	case !e[4].integerLiteral():
-		return a.notStrict("interval "+quoted(string(e[4])), "a number without point and exponent")
+	case !e[3].strictInteger():
+		return a.notStrict("weight "+quoted(string(e[3])), "an integer of 32 bits without point and exponent")
+	case !e[4].strictInteger():
+		return a.notStrict("interval "+quoted(string(e[4])), "an integer of 32 bits without point and exponent")
 	case e[7].null():
 		return nil
 	}
@@ -44,6 +47,13 @@ func (a *Announcement) Strict() error {
 		}
 	}
 	return nil
+}
+
+// strictInteger reports whether v is a number that every reader takes: the strictest
+// give up a file for one that is too large for their integers.
+func (v value) strictInteger() bool {
+	n, ok := v.number()
+	return ok && v.integerLiteral() && math.MinInt32 <= n && n <= math.MaxInt32
 }
 
 func strictAction(action value) bool {
