@@ -32,10 +32,13 @@ type Config struct {
 	DefaultSector      string // bus.default_sector of requests; empty means main
 	TicketVerifyKey    string // auth.ticket_verify_key; empty: see TicketKeyPath
 
-	FirstPort int           // beepish.first_port of listeners; zero means 30100
-	LastPort  int           // beepish.last_port; zero or below FirstPort means FirstPort + 299
-	BindTries int           // beepish.bind_tries: ports tried for each address; zero means 20
-	Heartbeat time.Duration // beepish.heartbeat: interval of PING toward peers that know it; zero means off
+	FirstPort int // beepish.first_port of listeners; zero means 30100
+	LastPort  int // beepish.last_port; zero or below FirstPort means FirstPort + 299
+	BindTries int // beepish.bind_tries: ports tried for each address; zero means 20
+	// Heartbeat is beepish.heartbeat: a peer of any make that is silent for so long while
+	// we wait for it gets a PING, which old ones do not know. Zero means 15 s, and only
+	// toward peers that have shown to know it (PROTOCOL 4.7).
+	Heartbeat time.Duration
 
 	MulticastAddress netip.Addr    // discovery.multicast_address; zero means 239.63.248.106
 	DiscoveryPort    int           // discovery.port; zero means 5555

@@ -52,6 +52,7 @@ const (
 	RanYes
 )
 
+// String returns "no", "yes" or "maybe".
 func (r Ran) String() string {
 	switch r {
 	case RanNo:
@@ -70,6 +71,8 @@ type RemoteError struct {
 	Data json.RawMessage // details: a JSON object, or nil
 }
 
+// Error returns code and text on one line, escaped and cut: they may come from the
+// network.
 func (e *RemoteError) Error() string {
 	return clean(e.code()) + ": " + clean(e.text())
 }
@@ -123,6 +126,7 @@ type CallError struct {
 	Err      error
 }
 
+// Error says all of it on one line.
 func (e *CallError) Error() string {
 	var b strings.Builder
 	b.WriteString("scamp: call ")
@@ -142,16 +146,18 @@ func (e *CallError) Error() string {
 	return b.String()
 }
 
+// Unwrap returns Err.
 func (e *CallError) Unwrap() error { return e.Err }
 
 // PinError says that a peer does not show the certificate it was announced with.
 // Not one octet of a request was sent to it. It is ErrPin.
 type PinError struct {
 	Address string // host:port
-	Want    string // fingerprint announced
-	Got     string // fingerprint shown; empty if no certificate was
+	Want    string // fingerprint announced, or as the Identity says it
+	Got     string // fingerprint shown, in the form of Want; empty if no certificate was
 }
 
+// Error names the address and both fingerprints.
 func (e *PinError) Error() string {
 	got := e.Got
 	if got == "" {

@@ -547,3 +547,39 @@ func TestRefusedStreamMarksInstance(t *testing.T) {
 		}
 	})
 }
+
+// PING goes to peers that know it, and to all others only if the operator says so.
+func TestHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			heartbeat time.Duration
+			pings     string // within 35 s of silence
+		}{
+			{0, ""},
+			{15 * time.Second, pk("PING", 0, "") + pk("PING", 0, "")},
+		} {
+			f := newFar(t)
+			bus, err := scamp.Open(&scamp.Config{Heartbeat: tt.heartbeat}, &scamp.Options{Dial: f.dial, Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := bus.Dial(t.Context(), alpha, scamp.Identity{Certificate: f.pair.Certificate})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := f.next()
+			done := inBackground(t.Context(), c, echoReq(""))
+			w.message()
+			<-time.After(35 * time.Second)
+			if got := w.arrived(); got != tt.pings {
+				t.Errorf("heartbeat %v: %q after 35 s of silence, want %q", tt.heartbeat, got, tt.pings)
+			}
+			w.send(reply(0, 1, ""))
+			if o := <-done; o.err != nil {
+				t.Errorf("heartbeat %v: %v", tt.heartbeat, o.err)
+			}
+			c.Close()
+			bus.Close()
+		}
+	})
+}

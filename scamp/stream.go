@@ -64,7 +64,7 @@ func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what a
 	} else {
 		s.progress = p.limits.RPCTimeout
 	}
-	s.out.Init(p.conn, h, body, s)
+	s.out.Init(p.conn, h, body, (*turn)(s))
 	if !p.join(s) {
 		return nil, errNotTaken
 	}
@@ -99,9 +99,13 @@ func (s *Stream) watch() {
 	}
 }
 
-// Prepare is called by the connection when the request's turn has come. The lock of
-// the connection is held.
-func (s *Stream) Prepare(h *packet.Header) bool {
+// A turn is a Stream as its connection sees it.
+type turn Stream
+
+// Prepare is called when the request's turn has come. The lock of the connection is
+// held.
+func (t *turn) Prepare(h *packet.Header) bool {
+	s := (*Stream)(t)
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
