@@ -89,7 +89,7 @@ func TestCacheWriter(t *testing.T) {
 		w := newDaemon(t, path, discovery.CacheWriterOptions{})
 		time.Sleep(5*time.Second - 1)
 		w.want("nothing is announced yet", "no file")
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		w.want("nothing is announced for an interval", "")
 		if text, err := os.ReadFile(path); string(text) != "\n\n" {
 			t.Errorf("an empty cache: %q, %v: want two line feeds, because fewer octets are a broken file", text, err)
