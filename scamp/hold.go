@@ -46,8 +46,16 @@ type collector struct {
 
 // take is asked before n more octets are collected.
 func (c *collector) take(n int) bool {
-	if !c.p.hold.take(c.p.from, n) {
+	if !c.try(n) {
 		c.p.log.count("held_refused")
+		return false
+	}
+	return true
+}
+
+// try is take for who can do without.
+func (c *collector) try(n int) bool {
+	if !c.p.hold.take(c.p.from, n) {
 		return false
 	}
 	c.n += n

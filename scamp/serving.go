@@ -196,7 +196,7 @@ func (r *serving) prepare() {
 	}
 	data, held, ok := r.in.Hold(r.p.limits.MaxBody)
 	if !ok && r.in.Complete() { // in more pieces than one; no more of them come
-		if n := r.in.Unread(); n <= r.p.limits.MaxBody && r.whole.take(n) {
+		if n := r.in.Unread(); n <= r.p.limits.MaxBody && r.whole.try(n) {
 			var err error
 			data, err = r.in.Bytes(n)
 			ok = err == nil
