@@ -1,0 +1,240 @@
+package scamp_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// A call that meets a connection which is just closing is sent on another one: nothing
+// of it was sent, so its body may be one that can be read once.
+func TestCallMeetsClosingConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		s := n.Serve("greeter", register)
+		c, err := n.Bus(nil).Dial(t.Context(), s.Addr(), scamp.Identity{Certificate: s.KeyPair.Certificate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for i := range 20 {
+			<-time.After(90 * time.Second) // when its idle time is over
+			req := &scamp.Request{Action: "Greeter.echo", Body: io.MultiReader(strings.NewReader("x"))}
+			if o := <-inBackground(t.Context(), c, req); o.err != nil || o.body != "x" {
+				t.Fatalf("call %d, after 90 s: %q, %v, want x", i, o.body, o.err)
+			}
+		}
+	})
+}
+
+// However many calls wait for a dial that fails, it counts once.
+func TestOneFailedDialIsOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, bus := newStreet(t)
+		s.announce(bus, "sample:alpha", alpha)
+		s.set(alpha, true)
+		var calls []<-chan outcome
+		for range 50 {
+			calls = append(calls, inBackground(t.Context(), bus, echoReq("")))
+		}
+		for _, done := range calls {
+			wantRan(t, "dial", (<-done).err, scamp.RanNo, scamp.ErrNoDial)
+		}
+		s.announce(bus, "sample:beta", beta)
+		s.set(alpha, false)
+		s.answer("")
+		<-time.After(2 * time.Second) // longer than after one failure, shorter than after two
+		found := false
+		for range 50 {
+			o := <-inBackground(t.Context(), bus, echoReq(""))
+			found = found || o.err == nil && o.reply.Instance == "sample:alpha"
+		}
+		if !found {
+			t.Error("two seconds after a dial that 50 calls waited for, the instance is still avoided")
+		}
+	})
+}
+
+func TestDialsAtOnceAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		var mu sync.Mutex
+		now, most := 0, 0
+		bus := f.bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+			mu.Lock()
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			<-time.After(time.Second)
+			mu.Lock()
+			now--
+			mu.Unlock()
+			return nil, errors.New("connection refused")
+		}})
+		n := scamptest.New(t)
+		var calls []<-chan outcome
+		began := time.Now()
+		for i := range 6 { // six certificates at one address
+			action := string(rune('a' + i))
+			other := &far{t: t, pair: n.KeyPair()}
+			other.announce(bus, "sample:"+action, alpha, discovery.Action{Class: "_meta", Name: action})
+			calls = append(calls, inBackground(t.Context(), bus, &scamp.Request{Action: "_meta." + action}))
+			synctest.Wait()
+		}
+		for _, done := range calls {
+			wantRan(t, "dial", (<-done).err, scamp.RanNo, scamp.ErrNoDial)
+		}
+		if most != 4 || time.Since(began) != 2*time.Second {
+			t.Errorf("%d dials to one address at once, %v in all, want 4 and the other two after them", most, time.Since(began))
+		}
+		if n := bus.Stats()["dial_backoff"]; n < 2 {
+			t.Errorf("dial_backoff is %d, want the two that waited", n)
+		}
+	})
+}
+
+// Toward an original Go service, bodies that take a connection of their own wait for
+// their dials; what was cancelled says so although its connection was closed for it.
+func TestManyConnectionsOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		bus := f.bus(nil)
+		f.announceGo(bus)
+		long := strings.Repeat("l", 65537)
+		var calls []<-chan outcome
+		for range 20 {
+			calls = append(calls, inBackground(t.Context(), bus, echoReq(long)))
+		}
+		for range 20 {
+			w := f.next()
+			w.begun()
+			w.send(reply(0, 1, "ok"))
+		}
+		for _, done := range calls {
+			if o := <-done; o.body != "ok" {
+				t.Errorf("one of 20 long bodies: %q, %v, want ok", o.body, o.err)
+			}
+		}
+		for range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			done := inBackground(ctx, bus, &scamp.Request{Action: "Sample.echo", Body: io.LimitReader(zeros{}, 1<<20)})
+			w := f.next()
+			w.begun()
+			cancel()
+			if o := <-done; !errors.Is(o.err, context.Canceled) || ranOf(o.err) != scamp.RanMaybe {
+				t.Errorf("cancelled call: %v with Ran %v, want context.Canceled and maybe", o.err, ranOf(o.err))
+			}
+			if got := w.over(); strings.Contains(got, "TXERR") {
+				t.Errorf("cancelled call: %q, want the connection closed without a TXERR", got)
+			}
+		}
+		// One that does not answer is dialed once a second, however many calls want it.
+		f.setDown(true)
+		before := f.dialed()
+		for range 50 {
+			wantRan(t, "long body to a service that is down", (<-inBackground(t.Context(), bus, echoReq(long))).err, scamp.RanNo, scamp.ErrNoDial)
+		}
+		if n := f.dialed() - before; n != 1 {
+			t.Errorf("%d dials within a second, want 1", n)
+		}
+	})
+}
+
+func TestCloseEndsCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		bus := f.bus(nil)
+		f.announce(bus, "sample:1", alpha)
+		waiting := inBackground(t.Context(), bus, echoReq("x"))
+		w := f.next()
+		w.message()
+		began := time.Now()
+		if err := bus.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("Close took %v, want a second at most", took)
+		}
+		wantRan(t, "call that waited", (<-waiting).err, scamp.RanMaybe, scamp.ErrLost)
+		_, err := bus.Call(t.Context(), echoReq("x"))
+		wantRan(t, "call on a closed bus", err, scamp.RanNo, nil)
+		if err := bus.Close(); err != nil {
+			t.Errorf("second Close: %v", err)
+		}
+
+		// A retired connection does not keep Close waiting.
+		c, w := f.client(nil)
+		w.stay.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		silent, pending := inBackground(t.Context(), c, echoReq("")), inBackground(ctx, c, echoReq(""))
+		<-silent
+		began = time.Now()
+		c.Close()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("Close with a retired connection took %v, want a second at most", took)
+		}
+		wantRan(t, "call pending on it", (<-pending).err, scamp.RanMaybe, scamp.ErrLost)
+
+		// Nor does a dial.
+		bus = f.bus(&scamp.Options{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		f.announce(bus, "sample:1", alpha)
+		dialing := inBackground(t.Context(), bus, echoReq(""))
+		synctest.Wait()
+		began = time.Now()
+		bus.Close()
+		wantRan(t, "call that waited for a dial", (<-dialing).err, scamp.RanNo, nil)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("Close with a dial under way took %v, want no time", took)
+		}
+	})
+}
+
+// PING goes to peers that know it, and to all others only if the operator says so.
+func TestHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			heartbeat time.Duration
+			pings     string // within 35 s of silence
+		}{
+			{0, ""},
+			{15 * time.Second, pk("PING", 0, "") + pk("PING", 0, "")},
+		} {
+			f := newFar(t)
+			bus, err := scamp.Open(&scamp.Config{Heartbeat: tt.heartbeat}, &scamp.Options{Dial: f.dial, Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := bus.Dial(t.Context(), alpha, scamp.Identity{Certificate: f.pair.Certificate})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := f.next()
+			done := inBackground(t.Context(), c, echoReq(""))
+			w.message()
+			<-time.After(35 * time.Second)
+			if got := w.arrived(); got != tt.pings {
+				t.Errorf("heartbeat %v: %q after 35 s of silence, want %q", tt.heartbeat, got, tt.pings)
+			}
+			w.send(reply(0, 1, ""))
+			if o := <-done; o.err != nil {
+				t.Errorf("heartbeat %v: %v", tt.heartbeat, o.err)
+			}
+			c.Close()
+			bus.Close()
+		}
+	})
+}
