@@ -223,3 +223,24 @@ func TestCancelledCallsDoNotCountAgainstTheRate(t *testing.T) {
 		t.Errorf("one ok, one cancelled: %v\nwant no violation and totals %+v", report, want)
 	}
 }
+
+// TestCancelledCallsDoNotMendTheRate: a call that was given up and ended ok all the same
+// stands for none that failed.
+func TestCancelledCallsDoNotMendTheRate(t *testing.T) {
+	client, service := ledger.New("client", nil), ledger.New("service", nil)
+	for i := range 10 {
+		id, cancelled := fmt.Sprint(i), i%2 == 0
+		client.Issue(id, nonce, question, false, time.Time{})
+		if !cancelled {
+			client.End(id, ledger.End{Outcome: ledger.NotRun})
+			continue
+		}
+		service.Run(id)
+		service.Served(id, question, true, answer)
+		client.End(id, ledger.End{Outcome: ledger.OK, Nonce: nonce, Reply: answer, Cancelled: true})
+	}
+	report := ledger.Check(append(client.Records(), service.Records()...), 1)
+	if len(report.Violations) != 1 || report.Violations[0].Rule != 9 {
+		t.Errorf("5 calls failed, 5 cancelled ones ended ok: %v\nwant a violation of rule 9", report)
+	}
+}
