@@ -1,165 +1,111 @@
 package scamp_test
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/internal/ledger"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
 
-// A book notes every request at both ends, and says at the end what does not add up:
-// the rules of THREATS 3.2 that concern one call.
-type book struct {
-	mu       sync.Mutex
-	ran      map[string]int // by nonce, at the services
-	ended    map[string]int // by nonce, at the callers
-	problems []string
+// A book is the ledgers of both ends of a fault test.
+type book struct{ callers, services *ledger.Ledger }
 
-	ok, cancelled, notRun, maybe, refusedByAction int
+func newBook() *book {
+	return &book{ledger.New("callers", nil), ledger.New("services", nil)}
 }
 
-func newBook() *book { return &book{ran: map[string]int{}, ended: map[string]int{}} }
-
-// begin notes that a handler runs for a request.
-func (b *book) begin(nonce string) {
-	b.mu.Lock()
-	b.ran[nonce]++
-	b.mu.Unlock()
-}
-
-// end notes how a call ended.
-func (b *book) end(nonce, body, reply string, err error, cancelled bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.ended[nonce]++
-	ran := ranOf(err)
-	switch {
-	case err == nil && reply != hash(body):
-		b.problems = append(b.problems, fmt.Sprintf("%s: a reply to something else", nonce))
-	case err == nil:
-		b.ok++
-	case cancelled && errors.Is(err, context.Canceled):
-		b.cancelled++
-	case ran == scamp.RanNo:
-		b.notRun++
-		b.problemIf(b.ran[nonce] > 0, nonce, "not run, says the error, but it ran", err)
-	case ran == scamp.RanMaybe:
-		b.maybe++
-	default:
-		b.refusedByAction++
-		b.problemIf(true, nonce, "the action failed, which it never does", err)
-	}
-	b.problemIf(ran == scamp.RanNo && b.ran[nonce] > 0, nonce, "not run, says the error, but it ran", err)
-}
-
-func (b *book) problemIf(bad bool, nonce, what string, err error) {
-	if bad {
-		b.problems = append(b.problems, fmt.Sprintf("%s: %s: %v", nonce, what, err))
-	}
-}
-
-// check joins both ends. A call that was said not to have run must not run later
-// either, so this comes when all is over.
-func (b *book) check(t *testing.T, calls int, least float64) {
-	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for nonce, n := range b.ran {
-		if n > 1 {
-			b.problems = append(b.problems, fmt.Sprintf("%s ran %d times", nonce, n))
-		}
-	}
-	for nonce, n := range b.ended {
-		if n != 1 {
-			b.problems = append(b.problems, fmt.Sprintf("%s ended %d times", nonce, n))
-		}
-	}
-	if len(b.ended) != calls {
-		b.problems = append(b.problems, fmt.Sprintf("%d calls ended, %d were made", len(b.ended), calls))
-	}
-	for i, p := range b.problems {
-		if i == 10 {
-			t.Errorf("and %d more problems", len(b.problems)-i)
-			break
-		}
-		t.Error(p)
-	}
-	rate := float64(b.ok) / float64(calls-b.cancelled)
-	t.Logf("%d calls: %d ok, %d cancelled, %d not run, %d maybe", calls, b.ok, b.cancelled, b.notRun, b.maybe)
-	if rate < least {
-		t.Errorf("%.2f%% of the calls that were not cancelled are ok, want at least %.2f%%", 100*rate, 100*least)
-	}
-}
-
-func hash(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])
-}
-
-// noted registers an action that answers the hash of its body, and notes each run under
-// the nonce its body begins with.
+// noted registers an action that answers the nonce its body begins with and the hash of
+// the body, and notes each run.
 func (b *book) noted(s *scamp.Service) {
 	s.Handle("Fault.hash", func(_ context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
-		nonce := make([]byte, 16)
-		if _, err := io.ReadFull(req.Body, nonce); err != nil {
+		var nonce ledger.Nonce
+		if _, err := io.ReadFull(req.Body, nonce[:]); err != nil {
 			return err
 		}
-		b.begin(string(nonce))
+		id := nonce.String()
+		b.services.Run(id)
 		<-time.After(time.Duration(rand.IntN(20)) * time.Millisecond) // so that a fault finds it
-		sum := sha256.New()
-		sum.Write(nonce)
-		if _, err := io.Copy(sum, req.Body); err != nil {
+		var arrived ledger.Meter
+		arrived.Write(nonce[:])
+		_, err := io.Copy(&arrived, req.Body)
+		sum := arrived.Sum()
+		reply := append(nonce[:], sum.SHA256[:]...)
+		b.services.Served(id, sum, err == nil, ledger.SumOf(reply))
+		if err != nil {
 			return err
 		}
-		return rep.SetBytes([]byte(hex.EncodeToString(sum.Sum(nil))))
+		return rep.SetBytes(reply)
 	}, nil)
 }
 
-// load makes calls from several goroutines until ctx ends, 5 % of them cancelled, and
-// returns how many.
-func (b *book) load(t *testing.T, ctx context.Context, bus *scamp.Bus) int {
+// call makes one call and notes how it began and ended.
+func (b *book) call(t *testing.T, bus *scamp.Bus, nonce ledger.Nonce, r *rand.Rand) {
+	size := []int{16, 200, 200, 200, 8 << 10, 8 << 10, 100 << 10}[r.IntN(7)]
+	body := append(nonce[:], bytes.Repeat([]byte{'x'}, size-len(nonce))...)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	cancelled := r.IntN(20) == 0
+	if cancelled {
+		time.AfterFunc(time.Duration(r.IntN(3))*time.Millisecond, cancel)
+	}
+	req := &scamp.Request{Action: "Fault.hash", Data: body}
+	if r.IntN(3) == 0 {
+		req.Data, req.GetBody = nil, func() (io.Reader, error) { return bytes.NewReader(body), nil }
+	}
+	deadline, _ := ctx.Deadline()
+	b.callers.Issue(nonce.String(), nonce, ledger.SumOf(body), false, deadline)
+	o := <-inBackground(ctx, bus, req)
+	end := ledger.End{Cancelled: cancelled, Text: fmt.Sprint(o.err)}
+	switch {
+	case o.err == nil:
+		end.Outcome, end.Reply = ledger.OK, ledger.SumOf([]byte(o.body))
+		copy(end.Nonce[:], o.body)
+	case ranOf(o.err) == scamp.RanNo:
+		end.Outcome = ledger.NotRun
+	case ranOf(o.err) == scamp.RanMaybe:
+		end.Outcome = ledger.MaybeRun
+	default:
+		end.Outcome = ledger.Error
+	}
+	b.callers.End(nonce.String(), end)
+}
+
+// load makes calls from several goroutines until ctx ends, 5 % of them cancelled.
+func (b *book) load(ctx context.Context, t *testing.T, bus *scamp.Bus) {
 	var callers sync.WaitGroup
-	var mu sync.Mutex
-	calls := 0
 	for c := range 4 {
 		callers.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(c), 1))
 			for i := 0; ctx.Err() == nil; i++ {
 				<-time.After(time.Duration(r.IntN(40)) * time.Millisecond)
-				nonce := fmt.Sprintf("%04d-%011d", c, i)
-				size := []int{16, 200, 200, 200, 8 << 10, 8 << 10, 100 << 10}[r.IntN(7)]
-				body := nonce + strings.Repeat("x", size-16)
-				one, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-				cancelled := r.IntN(20) == 0
-				if cancelled {
-					time.AfterFunc(time.Duration(r.IntN(3))*time.Millisecond, cancel)
-				}
-				req := &scamp.Request{Action: "Fault.hash", Data: []byte(body)}
-				if r.IntN(3) == 0 {
-					req.Data, req.GetBody = nil, func() (io.Reader, error) { return strings.NewReader(body), nil }
-				}
-				o := <-inBackground(one, bus, req)
-				cancel()
-				b.end(nonce, body, o.body, o.err, cancelled)
-				mu.Lock()
-				calls++
-				mu.Unlock()
+				var nonce ledger.Nonce
+				copy(nonce[:], fmt.Sprintf("%04d-%011d", c, i))
+				b.call(t, bus, nonce, r)
 			}
 		})
 	}
 	callers.Wait()
-	return calls
+}
+
+// check joins both ends. A call that was said not to have run must not run later
+// either, so this comes when all is over.
+func (b *book) check(t *testing.T, least float64) {
+	t.Helper()
+	report := ledger.Check(append(b.callers.Records(), b.services.Records()...), least)
+	if len(report.Violations) > 0 || report.Totals.Issued < 100 {
+		t.Errorf("%v", report)
+		return
+	}
+	t.Logf("%v", report)
 }
 
 // TestFaults has the rows of THREATS 3.3 that concern one service and its callers, in
@@ -211,16 +157,15 @@ func TestFaults(t *testing.T) {
 				bus := n.Bus(nil)
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
-				var calls int
 				done := make(chan struct{})
 				go func() { // ends with ctx
 					<-time.After(time.Second) // the services are there
-					calls = b.load(t, ctx, bus)
+					b.load(ctx, t, bus)
 					close(done)
 				}()
 				tt.fault(t, n, b, done)
 				<-done
-				b.check(t, calls, tt.least)
+				b.check(t, tt.least)
 			})
 		})
 	}
