@@ -90,11 +90,20 @@ func Check(records []Record, minOK float64) *Report {
 		}
 	}
 	report.holds(records)
-	if float64(ok) < minOK*float64(uncancelled) {
-		report.add(9, "", "%d of %d calls that were not cancelled ended ok: want %.4g of them", ok, uncancelled, minOK)
-	}
-	slices.SortStableFunc(report.Violations, func(a, b Violation) int { return cmp.Compare(a.Rule, b.Rule) })
+	report.rate(ok, uncancelled, minOK)
+	report.sort()
 	return report
+}
+
+// rate applies rule 9 to the calls that were not cancelled.
+func (r *Report) rate(ok, uncancelled int, minOK float64) {
+	if float64(ok) < minOK*float64(uncancelled) {
+		r.add(9, "", "%d of %d calls that were not cancelled ended ok: want %.4g of them", ok, uncancelled, minOK)
+	}
+}
+
+func (r *Report) sort() {
+	slices.SortStableFunc(r.Violations, func(a, b Violation) int { return cmp.Compare(a.Rule, b.Rule) })
 }
 
 func (c *call) add(r Record) {
@@ -126,16 +135,21 @@ func (r *Report) count(c *call) {
 		if end.Cancelled {
 			t.Cancelled++
 		}
-		switch end.Outcome {
-		case OK:
-			t.OK++
-		case Error:
-			t.Error++
-		case NotRun:
-			t.NotRun++
-		case MaybeRun:
-			t.Maybe++
-		}
+		t.end(end.Outcome)
+	}
+}
+
+// end counts one end.
+func (t *Totals) end(o Outcome) {
+	switch o {
+	case OK:
+		t.OK++
+	case Error:
+		t.Error++
+	case NotRun:
+		t.NotRun++
+	case MaybeRun:
+		t.Maybe++
 	}
 }
 

@@ -9,6 +9,9 @@
 //	                     |
 //	                   Check → Totals, violations
 //
+// A Tally does the same for millions of small calls within one process, in five bits a
+// call.
+//
 // What always holds, by the number that a Violation carries:
 //
 //  1. Every issued id ends once, in one outcome: issued = ok + error + not run + maybe.
