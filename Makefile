@@ -5,7 +5,7 @@ GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test check more format lint resource fuzz build bench bench-quick
+.PHONY: demo test check more format lint resource endurance fuzz build bench bench-quick
 
 demo: ## a whole bus on loopback, each step explained
 	$(GO) run ./cli/scamp.go demo
@@ -33,6 +33,9 @@ lint:
 # a time so that they do not measure each other.
 resource: ## all tests again without the race detector, and those that measure
 	$(GO) test -tags resource -count=1 -p 1 ./...
+
+endurance: ## ten million echoes over connections that are cut at random: a quarter of an hour
+	SCAMP_ENDURANCE_ECHOES=10000000 $(GO) test -run '^TestEnduranceEchoes$$' -count=1 -timeout 3h -v ./scamp
 
 # Without a bound on minimizing, the first slow input that is new takes all the time.
 fuzz: ## every fuzz target for FUZZTIME, one after the other
