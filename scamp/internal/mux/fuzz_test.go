@@ -1,11 +1,8 @@
 package mux_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"regexp"
@@ -14,7 +11,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/scampbus/scamp-go/fixtures"
 	"github.com/scampbus/scamp-go/packet"
@@ -115,179 +111,6 @@ type wireEnd struct{ net.Conn }
 
 func (w *wireEnd) listen() {
 	go io.Copy(io.Discard, w.Conn) // ends with the connection
-}
-
-// FuzzEnds runs a program of sends, reads, aborts and cuts on two live ends. What
-// is read is what was sent, in order, and what is complete is all of it.
-func FuzzEnds(f *testing.F) {
-	f.Add([]byte("\x00\x10\x20\x30\x40\x50"), byte(0))
-	f.Add([]byte("\x01\x91\x22\x93\x41\xf2\x60\x71\x01\x91\x22\x93"), byte(3))
-	f.Add(bytes.Repeat([]byte("\x00\x1f\x2f\x3f\x4f\x5f"), 10), byte(1))
-	f.Fuzz(func(t *testing.T, program []byte, how byte) {
-		bubble(t, func(t *testing.T) { fuzzEnds(t, program[:min(len(program), 300)], how) })
-	})
-}
-
-// A transfer is one message of the program, at both of its ends.
-type transfer struct {
-	out    *mux.Outbound
-	sent   []byte // handed to Write that returned without an error, and Data
-	closed bool
-	in     *mux.Inbound
-	body   []byte
-	err    error
-	read   chan int      // octets to read; closed when the rest is wanted
-	done   chan struct{} // closed when the reader has seen the end
-}
-
-func fuzzEnds(t *testing.T, program []byte, how byte) {
-	a, b := auditedPipe.make(t)
-	var mu sync.Mutex
-	transfers := [2][]*transfer{} // by direction, in the order of their numbers
-	opts := func(dir int, flag byte) mux.Options {
-		return mux.Options{Limits: fuzzLimits, NoExt: how&flag != 0, Accept: func(m *mux.Inbound) {
-			mu.Lock()
-			x := transfers[dir][m.No()]
-			x.in = m
-			mu.Unlock()
-			go x.readAll() // ends with the message
-		}}
-	}
-	ends := [2]*end{run(t, a.rw, a.link, opts(1, 1)), run(t, b.rw, b.link, opts(0, 2))}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-	defer cancel()
-	var every []*transfer
-	for i, op := range program {
-		dir, arg := int(op>>3&1), int(op&7)
-		mu.Lock()
-		all := transfers[dir]
-		mu.Unlock()
-		var x *transfer
-		if len(all) > 0 {
-			x = all[(i*7+arg)%len(all)]
-		}
-		switch op >> 4 {
-		case 0, 1, 2: // open
-			x := &transfer{read: make(chan int), done: make(chan struct{})}
-			every = append(every, x)
-			x.sent = octets(arg * 400)
-			x.closed = op>>4 == 2
-			h := request()
-			h.ID = packet.RequestID{}
-			register := prepareFunc(func(*packet.Header) bool {
-				mu.Lock()
-				transfers[dir] = append(transfers[dir], x)
-				mu.Unlock()
-				return true
-			})
-			o, err := ends[dir].Send(h, mux.Body{Data: x.sent, More: !x.closed}, register)
-			if err == nil {
-				x.out = o
-			}
-		case 3, 4, 5, 6: // write; it may have to wait for ever
-			if x == nil || x.out == nil {
-				continue
-			}
-			short, stop := context.WithTimeout(ctx, time.Second)
-			p := octets(arg*arg*300 + 1)
-			n, _ := x.out.Write(short, p)
-			x.sent = append(x.sent, p[:n]...)
-			clear(p)
-			stop()
-		case 7:
-			if x != nil && x.out != nil {
-				x.out.CloseSend()
-				x.closed = true
-			}
-		case 8:
-			if x != nil && x.out != nil {
-				x.out.Abort("program")
-			}
-		case 9, 10, 11:
-			if x != nil {
-				select {
-				case x.read <- arg * 1000:
-				case <-time.After(time.Second):
-				}
-			}
-		case 12:
-			mu.Lock()
-			if x != nil && x.in != nil {
-				x.in.Discard()
-			}
-			mu.Unlock()
-		case 13:
-			time.Sleep(time.Duration(arg) * time.Second / 2)
-		case 14:
-			if arg == 7 {
-				ends[dir].Close()
-			}
-		}
-		if t.Failed() {
-			return
-		}
-	}
-	for _, x := range every {
-		close(x.read)
-	}
-	synctest.Wait()
-	for _, x := range every {
-		if x.out != nil {
-			x.out.CloseSend()
-		}
-	}
-	synctest.Wait()
-	alive := ends[0].Err() == nil && ends[1].Err() == nil
-	for i, x := range every {
-		x.check(t, fmt.Sprintf("transfer %d of %x", i, program), alive)
-	}
-	if alive {
-		nothingOpen(t, ends[0], ends[1])
-	}
-}
-
-// readAll reads as much as it is told to, and at last everything.
-func (x *transfer) readAll() {
-	defer close(x.done)
-	for n := range x.read {
-		got := make([]byte, n)
-		k, err := io.ReadFull(inboundReader{x.in}, got)
-		x.body = append(x.body, got[:k]...)
-		if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-			x.err = err
-			for range x.read {
-			}
-			return
-		}
-	}
-	rest, err := io.ReadAll(inboundReader{x.in})
-	x.body = append(x.body, rest...)
-	x.err = err
-}
-
-func (x *transfer) check(t *testing.T, what string, alive bool) {
-	t.Helper()
-	if x.in == nil {
-		if alive && x.out != nil && x.out.Started() {
-			t.Errorf("%s: started and never offered", what)
-		}
-		return
-	}
-	select {
-	case <-x.done:
-	default:
-		if alive {
-			t.Errorf("%s: its reader waits for an end", what)
-		}
-		return
-	}
-	ended, err := x.out.Ended()
-	if !ended || len(x.body) > len(x.sent) && err == nil {
-		t.Errorf("%s: ended %v, %v; %d octets read of %d", what, ended, err, len(x.body), len(x.sent))
-	}
-	if x.err == nil && (err != nil || len(x.body) != len(x.sent)) {
-		t.Errorf("%s: read %d octets to their good end; sent %d with %v", what, len(x.body), len(x.sent), err)
-	}
 }
 
 // FuzzAck sends ACKs for a message of which so many octets were sent. The outcome is

@@ -39,7 +39,7 @@ func modelChecks(t *testing.T, n int) {
 func TestModel(t *testing.T) {
 	n := 1000
 	if race {
-		n = 150
+		n = 100
 	}
 	modelChecks(t, n)
 	rapid.Check(t, func(r *rapid.T) {
@@ -58,13 +58,15 @@ func TestModel(t *testing.T) {
 type command struct {
 	op    string
 	no, n int
+	rare  string // what is done if op is rare
 }
 
 func drawCommand(t *rapid.T) command {
 	return command{
-		op: rapid.SampledFrom(modelOps).Draw(t, "op"),
-		no: rapid.IntRange(0, 5).Draw(t, "no"),
-		n:  rapid.SampledFrom([]int{1, 2, 100, 16384, 32767, 32768, 32769, 40_000, 65_536, 100_000, 250_000}).Draw(t, "n"),
+		op:   rapid.SampledFrom(modelOps).Draw(t, "op"),
+		no:   rapid.IntRange(0, 5).Draw(t, "no"),
+		n:    rapid.SampledFrom([]int{1, 2, 100, 16384, 32767, 32768, 32769, 40_000, 65_536, 100_000, 250_000}).Draw(t, "n"),
+		rare: rapid.SampledFrom(rareOps).Draw(t, "rare"),
 	}
 }
 
@@ -79,7 +81,7 @@ var modelOps = []string{
 // rareOps end the connection, or nearly.
 var rareOps = []string{
 	"packet after the end", "HEADER gap", "HEADER array", "DATA of nothing", "EOF of nothing", "EOF with a body", "ACK of nothing",
-	"ACK back", "ACK beyond", "ACK malformed", "garbage", "close connection", "peer gone", "drain",
+	"ACK back", "ACK beyond", "ACK malformed", "garbage", "close connection", "peer gone", "drain", "drain while stopped",
 }
 
 // modelWindow is announced by the Conn, and the most it uses of the peer's.
@@ -205,10 +207,9 @@ func (m *model) handle(in *mux.Inbound) {
 func (m *model) do(c command) {
 	op := c.op
 	if op == "rare" {
-		if op = rareOps[c.n%len(rareOps)]; c.no > 0 {
-			return // one in six
+		if c.no == 0 || c.no == 5 {
+			m.doRare(c.rare, c)
 		}
-		m.doRare(op, c)
 		return
 	}
 	var in *modelIn
@@ -322,7 +323,10 @@ func (m *model) doOut(op string, c command) {
 		}
 	case "abort":
 		if ended, _ := x.o.Ended(); !ended {
-			x.closed, x.aborted = true, true
+			x.closed, x.aborted, x.cut = true, true, x.sent
+			if m.stopped {
+				x.cut = len(x.queued) // it does not know yet where
+			}
 			x.o.Abort("changed my mind")
 		}
 	}
@@ -352,6 +356,11 @@ func (m *model) doRare(op string, c command) {
 	case "ACK of nothing":
 		m.w.send(ack(1000, c.n))
 	case "drain":
+		m.drain()
+	case "drain while stopped":
+		m.stopped, m.behind = true, true
+		m.gate.close()
+		m.open(c.n, false)
 		m.drain()
 	case "close connection":
 		m.dead = true
