@@ -145,7 +145,9 @@ func clientTLS(cfg *Config, addr string, id Identity, own *KeyPair) *tls.Config 
 // that the caller has a name, and takes callers without one.
 func serverTLS(cfg *Config, own *KeyPair) *tls.Config {
 	t := tlsConfig(cfg)
-	t.Certificates = []tls.Certificate{own.TLS()}
+	pair := own.TLS()
+	pair.PrivateKey = newTurnKey(own.Key)
+	t.Certificates = []tls.Certificate{pair}
 	t.ClientAuth = tls.RequestClientCert
 	return t
 }
