@@ -51,6 +51,12 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 		s.reject(p, m, &RemoteError{Code: CodeNoAction, Text: fmt.Sprintf("no action %s~%d with envelope %s here", clean(h.Action), h.Version, clean(h.Envelope))})
 		return
 	}
+	if brokenOff(m) {
+		// Nothing to run: a flood of requests that are taken back at once must not keep
+		// workers busy, nor make others wait for the lock behind them (THREATS P7).
+		turnAway(p, m, errBodyBroken.Text)
+		return
+	}
 	r := newServing(p, s, m, a)
 	s.mu.Lock()
 	why, counter := s.takeLocked(p, r)
@@ -189,7 +195,10 @@ func (d *dispatcher) next(done *serving) *serving {
 		p.mu.Lock()
 		p.queued = false
 		var r *serving
-		if len(p.queue) > 0 && p.active < d.limits.Mux.MaxHandlers {
+		switch {
+		case p.over():
+			d.dropLocked(p)
+		case len(p.queue) > 0 && p.active < d.limits.Mux.MaxHandlers:
 			r = p.dequeueLocked(0)
 			d.waiting--
 			p.startLocked(r)
@@ -251,6 +260,27 @@ const tooMuchUnread = "too much of this connection is waiting to be read"
 // full says whether more of the connection is unread than new requests may find.
 func (p *peer) full() bool {
 	return p.conn.Unread()+p.headers.Load() > int64(p.limits.Mux.MaxBuffered)
+}
+
+// over says whether the connection has ended, also before run has returned.
+func (p *peer) over() bool {
+	select {
+	case <-p.conn.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// dropLocked forgets the requests that wait on a connection that is gone. The lock of p
+// is held too.
+func (d *dispatcher) dropLocked(p *peer) {
+	for _, r := range p.queue {
+		r.s.doneLocked(1)
+	}
+	d.waiting -= len(p.queue)
+	p.queue = nil
+	p.headers.Store(0)
 }
 
 // unqueue takes all requests that wait on a connection out of its queue.

@@ -112,11 +112,16 @@ func (r *Request) JSON(v any) error {
 
 // bodyError is what a handler sees of a request that broke off (PROTOCOL 5.1).
 func bodyError(err error) error {
-	var tx *mux.TXERR
-	if errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow) {
+	if isBroken(err) {
 		return fmt.Errorf("%w: %w", errBodyBroken, err)
 	}
 	return err
+}
+
+// isBroken says whether a body ended with err because its sender did not finish it.
+func isBroken(err error) bool {
+	var tx *mux.TXERR
+	return errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow)
 }
 
 // errBodyBroken is answered when a handler gives up because its request did.

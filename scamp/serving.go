@@ -130,7 +130,7 @@ func (r *serving) serve() (done bool) {
 	if why := r.ctx.why(); err != nil && why != nil {
 		err = why
 	}
-	if !r.rep.begun && r.brokenOff() {
+	if !r.rep.begun && brokenOff(r.in) {
 		err = errBodyBroken // also if the handler never looked (PROTOCOL 5.1)
 	}
 	return r.finish(err)
@@ -170,16 +170,16 @@ func (r *serving) pointless() string {
 	if r.due > 0 && r.due <= r.p.conn.Now() {
 		return "the caller's time was over before its turn came"
 	}
-	if r.brokenOff() {
+	if brokenOff(r.in) {
 		return errBodyBroken.Text
 	}
 	return ""
 }
 
-// brokenOff says whether the request ended before its end.
-func (r *serving) brokenOff() bool {
-	err := r.in.Broken()
-	return err != nil && errors.Is(bodyError(err), errBodyBroken)
+// brokenOff says whether a request ended before its end.
+func brokenOff(m *mux.Inbound) bool {
+	err := m.Broken()
+	return err != nil && isBroken(err)
 }
 
 // prepare makes the request that the handler gets.
