@@ -236,6 +236,10 @@ func (r *serving) start() bool {
 	}
 	r.begun = true
 	r.moving = r.p.conn.Now()
+	// The timer may be set for what its handler may take until here, which can be days.
+	if at, ok := r.expiryLocked(); ok && (r.p.armed == 0 || at < r.p.armed) {
+		r.p.armLocked(at)
+	}
 	return true
 }
 
