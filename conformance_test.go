@@ -48,7 +48,7 @@ var points = []point{
 	{"18", "scamp/internal/mux", ""},
 	{"18a", "packet", ""},
 	{"19", "scamp", ""},
-	{"19a", "", "units and connections of their own are there (TestOriginalGoServices); the first reply does not yet correct what the announcement says"},
+	{"19a", "scamp", ""},
 	{"19b", "scamp", ""},
 	{"19c", "scamp", ""},
 	{"20", "packet scamp", ""},

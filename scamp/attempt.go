@@ -69,8 +69,8 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 	// The original Go implementation numbers its replies as requests are completed, and
 	// takes one that was aborted for a complete one: what is known whole goes out as one
 	// unit, and anything else has a connection of its own (PROTOCOL 3.4).
-	unit := what.route.GoDialect && !streamed && body == nil && len(data) <= mux.MinWindow
-	alone := what.route.GoDialect && !unit
+	long := streamed || body != nil || len(data) > mux.MinWindow
+	alone := long && pl.original(what, id)
 	trace := traceFrom(ctx)
 	var s *Stream
 	for tries := 1; ; tries++ {
@@ -81,6 +81,7 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 		}
 		var h packet.Header
 		req.header(&h, what.route)
+		unit := !long && p.dialect.original(what.original())
 		s, err = p.open(ctx, &h, mux.Body{Data: data, More: streamed || body != nil, Unit: unit}, what)
 		if err == nil {
 			break

@@ -83,8 +83,10 @@ func requestIDs(t *testing.T) {
 }
 
 func longBodyDelaysNobody(t *testing.T) {
-	c, w := newFar(t).client(nil)
+	f := newFar(t)
+	c := f.known()
 	long := inBackground(t.Context(), c, &scamp.Request{Action: "Sample.echo", Body: io.LimitReader(zeros{}, 1<<20)})
+	w := f.next()
 	w.await("a full window", func() bool { return w.data[0] == 65536 })
 	short := inBackground(t.Context(), c, echoReq("x"))
 	w.await("the short request", func() bool { return w.data[1] == 1 })

@@ -127,9 +127,10 @@ func callersDeadline(t *testing.T) {
 }
 
 func acksKeepComing(t *testing.T) {
-	c, w := newFar(t).client(nil)
+	f := newFar(t)
 	began := time.Now()
-	done := inBackground(t.Context(), c, &scamp.Request{Action: "Sample.echo", Data: bytes.Repeat([]byte("x"), 65536+10)})
+	done := inBackground(t.Context(), f.known(), &scamp.Request{Action: "Sample.echo", Data: bytes.Repeat([]byte("x"), 65536+10)})
+	w := f.next()
 	for i := range 10 {
 		<-time.After(74 * time.Second)
 		w.send(pk("ACK", 0, fmt.Sprint(i+1)))
@@ -139,12 +140,13 @@ func acksKeepComing(t *testing.T) {
 }
 
 func slowReaderOfOurs(t *testing.T) {
-	c, w := newFar(t).client(nil)
-	call, err := c.Stream(t.Context(), &scamp.Request{Action: "Sample.echo"})
+	f := newFar(t)
+	call, err := f.known().Stream(t.Context(), &scamp.Request{Action: "Sample.echo"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer call.Close()
+	w := f.next()
 	call.CloseSend()
 	w.message()
 	w.send(pk("HEADER", 0, `{"request_id":1}`) + pk("DATA", 0, "0123456789"))

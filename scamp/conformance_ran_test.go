@@ -299,10 +299,10 @@ func finEndsBoth(t *testing.T) {
 // its call has failed: nothing reads them any more.
 func TestCallGivesDataBack(t *testing.T) {
 	f := newFar(t)
-	c, w := f.client(nil)
 	data := bytes.Repeat([]byte("a"), 1<<20)
 	ctx, cancel := context.WithCancel(t.Context())
-	done := inBackground(ctx, c, &scamp.Request{Action: "Sample.echo", Data: data})
+	done := inBackground(ctx, f.known(), &scamp.Request{Action: "Sample.echo", Data: data})
+	w := f.next()
 	w.await("the request", func() bool { return w.data[0] == 65536 })
 	cancel()
 	<-done

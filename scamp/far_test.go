@@ -146,6 +146,15 @@ func (f *far) bus(opts *scamp.Options) *scamp.Bus {
 	return n.Bus(&o)
 }
 
+// known is a caller of the far service, which has announced itself and not as one of the
+// original Go implementation. Its first call makes the connection.
+func (f *far) known(actions ...discovery.Action) *scamp.Bus {
+	f.t.Helper()
+	bus := f.bus(nil)
+	f.announce(bus, "far:1", "127.0.0.1:30100", actions...)
+	return bus
+}
+
 // outcome is what became of a call, asked for in the background.
 type outcome struct {
 	reply *scamp.Reply

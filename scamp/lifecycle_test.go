@@ -21,11 +21,12 @@ import (
 // A reply that has arrived whole can be read although its connection is gone.
 func TestWholeReplyOutlivesItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, w := newFar(t).client(nil)
-		call, err := c.Stream(t.Context(), &scamp.Request{Action: "Sample.echo"})
+		f := newFar(t)
+		call, err := f.known().Stream(t.Context(), &scamp.Request{Action: "Sample.echo"})
 		if err != nil {
 			t.Fatal(err)
 		}
+		w := f.next()
 		call.CloseSend()
 		w.message()
 		w.send(reply(0, 1, "all of it"))
@@ -263,7 +264,8 @@ func TestHeaderTooLong(t *testing.T) {
 // TestStreamEnds checks the ways in which a Stream is given up.
 func TestStreamEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, w := newFar(t).client(nil)
+		f := newFar(t)
+		c := f.known()
 		open := func() *scamp.Stream {
 			t.Helper()
 			s, err := c.Stream(t.Context(), &scamp.Request{Action: "Sample.echo"})
@@ -274,6 +276,7 @@ func TestStreamEnds(t *testing.T) {
 		}
 		// Abort: the request breaks off, the reply still comes.
 		s := open()
+		w := f.next()
 		s.Write([]byte("half"))
 		s.Abort("")
 		if m := w.message(); m.txerr != "aborted by the caller" || m.body != "half" {

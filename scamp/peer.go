@@ -30,6 +30,9 @@ type peer struct {
 	hold   *hold      // counts collected bodies
 	from   netip.Addr // of addr
 
+	dialect *dialect // nil on the accepting side
+	met     bool     // a reply has come; owned by the reader's goroutine
+
 	load    atomic.Int32 // calls that wait for their reply to end
 	headers atomic.Int64 // octets of the headers of requests in queue
 
@@ -195,6 +198,15 @@ func usableID(m *mux.Inbound) bool {
 
 // replied hands a reply to the call that waits for it.
 func (p *peer) replied(m *mux.Inbound) {
+	if !p.met {
+		p.met = true
+		if !p.meet(&m.Header) {
+			m.Discard()
+			p.log.odd("dialect_mistaken", "a service of the original Go implementation got requests that ended in another order", "peer", p.addr.String())
+			p.conn.Close()
+			return
+		}
+	}
 	id, ok := m.Header.ID.Number()
 	p.mu.Lock()
 	s := p.pending[id]

@@ -56,12 +56,13 @@ func (t target) shared() target {
 // An entry is the connection to a target, the dial that will become one, or one that
 // failed a moment ago.
 type entry struct {
-	ready chan struct{} // closed when what follows is set
-	peer  *peer
-	state tls.ConnectionState
-	took  time.Duration
-	err   error
-	again time.Time // not dialed before, if err is set
+	dialect *dialect      // of the target; set at once
+	ready   chan struct{} // closed when what follows is set
+	peer    *peer
+	state   tls.ConnectionState
+	took    time.Duration
+	err     error
+	again   time.Time // not dialed before, if err is set
 }
 
 func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options, own *KeyPair) *pool {
@@ -129,7 +130,10 @@ func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error
 // begin dials a target. It is apart from entry so that finding a connection, which
 // every call does, allocates nothing.
 func (pl *pool) begin(key target, id Identity) *entry {
-	e := &entry{ready: make(chan struct{})}
+	e := &entry{ready: make(chan struct{}), dialect: new(dialect)}
+	if shared := pl.entries[key.shared()]; shared != nil && key.alone > 0 {
+		e.dialect = shared.dialect
+	}
 	pl.entries[key] = e
 	gate := pl.gates[key.addr]
 	if gate == nil {
@@ -171,7 +175,7 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 			pl.entries[key.shared()] = e
 		}
 	} else {
-		p.alone = key.alone > 0
+		p.alone, p.dialect = key.alone > 0, e.dialect
 		pl.peers[p] = struct{}{}
 		if pl.closed {
 			p.conn.Close()

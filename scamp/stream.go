@@ -198,9 +198,9 @@ func (s *Stream) giveUp(why error) {
 }
 
 // abort cuts a request that has not ended. A peer that would take it for complete then
-// loses the connection instead, which serves nobody else.
+// loses the connection instead.
 func (s *Stream) abort(text string) {
-	if ended, _ := s.out.Ended(); s.p.alone && !ended && s.out.Started() {
+	if ended, _ := s.out.Ended(); !ended && s.p.dialect.original(s.what.original()) && s.out.Started() {
 		s.p.conn.Close()
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/fixtures"
 	"github.com/scampbus/scamp-go/packet"
 	"github.com/scampbus/scamp-go/scamp"
@@ -195,11 +196,16 @@ func TestClientTakesRecordedServices(t *testing.T) {
 			continue // an event, or nothing
 		}
 		t.Run(path.Base(file), func(t *testing.T) {
-			c, w := newFar(t).client(nil)
+			f := newFar(t)
+			c := f.known(offered(requests)...)
 			var calls []<-chan outcome
+			var w *wire
 			sent := map[int]int{}
 			for i, m := range requests {
 				calls = append(calls, inBackground(t.Context(), c, &scamp.Request{Action: m.header.Action, Data: []byte(m.body)}))
+				if w == nil {
+					w = f.next()
+				}
 				w.await("the next request", func() bool { return w.heads == i+1 || w.err != nil })
 			}
 			for _, p := range all {
@@ -230,6 +236,17 @@ func TestClientTakesRecordedServices(t *testing.T) {
 			}
 		})
 	}
+}
+
+// offered is every action that a recorded caller asks for.
+func offered(requests []*recordedMessage) (actions []discovery.Action) {
+	for _, m := range requests {
+		class, name, _ := strings.Cut(m.header.Action, ".")
+		if a := (discovery.Action{Class: class, Name: name}); !slices.ContainsFunc(actions, func(b discovery.Action) bool { return a.Class == b.Class && a.Name == b.Name }) {
+			actions = append(actions, a)
+		}
+	}
+	return actions
 }
 
 // replyTo describes what a recorded request got.

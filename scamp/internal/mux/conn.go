@@ -75,6 +75,8 @@ type Conn struct {
 	err       error      // why it ended, nil while it lives
 	nextOut   uint64     // number of the next HEADER (invariant 1)
 	sent      int64      // requests and replies among the HEADERs sent
+	over      uint64     // messages begun that have ended
+	crossed   bool       // one of them ended before an earlier one
 	heads     queue      // HEADER not yet sent
 	ready     queue      // something to send, and window to do it
 	wide      queue      // the same, but from the budget (PROTOCOL 3.7)
@@ -214,6 +216,14 @@ func (c *Conn) PeerExt() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.peerExt
+}
+
+// Ends says how many messages of ours have begun and not ended, and whether those that
+// have ended did so in the order in which they began (PROTOCOL 3.4).
+func (c *Conn) Ends() (open int, inOrder bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int(c.nextOut - c.over), !c.crossed
 }
 
 // Unread is how many octets of bodies have arrived that nobody has taken.

@@ -292,6 +292,8 @@ func (c *Conn) appendChunkLocked(b []byte, o *Outbound, n int) []byte {
 }
 
 func (c *Conn) appendEndLocked(b []byte, o *Outbound) []byte {
+	c.crossed = c.crossed || o.no != c.over
+	c.over++
 	p := packet.Packet{Kind: packet.KindEOF, MsgNo: o.no}
 	var err error
 	if o.aborted {
