@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"time"
@@ -22,12 +23,14 @@ const (
 	SectionCorrelation Section = "correlation"
 	SectionErrors      Section = "errors"
 	SectionLimits      Section = "limits"
+	SectionIdle        Section = "idle"
+	SectionRights      Section = "authorization"
 )
 
 // Sections returns all sections in the order of the card.
 func Sections() []Section {
 	return []Section{SectionTLS, SectionLine, SectionHeader, SectionNumbers, SectionData, SectionACK,
-		SectionEnd, SectionPing, SectionCorrelation, SectionErrors, SectionLimits}
+		SectionEnd, SectionPing, SectionCorrelation, SectionErrors, SectionLimits, SectionIdle, SectionRights}
 }
 
 // Title is the name of the section for people.
@@ -55,6 +58,10 @@ func (s Section) Title() string {
 		return "Errors"
 	case SectionLimits:
 		return "Limits"
+	case SectionIdle:
+		return "Idle and close"
+	case SectionRights:
+		return "Announcement and authorization"
 	}
 	return string(s)
 }
@@ -108,48 +115,90 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("Verdict(%d)", int(v))
 }
 
-// A Case is one thing that a service has to do, and how to find out. Cases are values
-// that never change.
+// A Case is one thing that a service, or a requester, has to do, and how to find out.
+// Cases are values that never change.
 type Case struct {
-	ID        string // paragraph and letter, "4.4-a"
+	ID        string // paragraph and letter, "4.4-a"; in a case for requesters "4.4-ra"
 	Section   Section
-	Title     string // what a good service does
+	Title     string // what a good one does
 	Paragraph string // of PROTOCOL.md, "4.4"
 	Item      string // the line of its checklist (section 17) that this case judges; empty if none
 	Level     Level
-	Hostile   bool   // may crash or burden a fragile service: only with Options.Hostile
-	Last      bool   // looks back at all that the service wrote, so it runs after the others
-	Why       string // what goes wrong where a service misses it
+	Hostile   bool   // may crash or burden a fragile peer: only with Options.Hostile
+	Last      bool   // looks back at all that came, so it runs after the others
+	Why       string // what goes wrong where it is missed
 	Want      string // what is expected to come
 	Peers     Peers  // what the old implementations do
 
-	// Run tries the case. It has a connection, unless Cold is set, and at most
-	// Options.Timeout for each thing it waits for.
+	// Run tries the case on a service. It has a connection, unless Cold is set, and at
+	// most Options.Timeout for each thing it waits for. It is nil in a case for
+	// requesters.
 	Run  func(*Probe) Result
 	Cold bool // Run makes its connections itself
+
+	// Play tries the case on a requester, which has connected unless Cold is set, and
+	// makes the calls in Steps, one after the other. It is nil in a case for services.
+	Play  func(*Visit) Result
+	Steps []Step            // none means one call with a short body
+	Turns bool              // each step but the first begins when Play calls Turn
+	Trap  Trap              // what is wrong with the announcement
+	Shake func(*tls.Config) // changes the settings of the listener; nil means the usual ones
 }
 
-// Peers holds the verdicts of the old implementations in a case, as far as they were
-// measured; zero where not.
-type Peers struct{ JS, Go, Perl Verdict }
+// A Step is what a requester is asked to do in a case: calls of the case's action.
+type Step struct {
+	Times  int           // how often StepText is in the body
+	Calls  int           // made at once; zero means 1
+	GiveUp time.Duration // when the requester is to leave; zero means when it usually does
+}
 
-// With returns the names of those that got verdict v, "go, perl"; empty for none.
+// StepText makes the bodies of steps: repeated and between quotation marks.
+const StepText = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+// Body is the body of the calls of a step.
+func (s Step) Body() string { return `"` + strings.Repeat(StepText, s.Times) + `"` }
+
+// A Trap is what is wrong with the announcement of an action, so that no request for it
+// may come.
+type Trap int
+
+// The traps. The zero value is none.
+const (
+	TrapCertificate Trap = iota + 1 // the listener shows another certificate than the announced one
+	TrapRule                        // no rule allows the action
+	TrapSignature                   // the announcement was changed after it was signed
+)
+
+// Peers holds the verdicts of the old implementations in a case, as far as they are
+// known; zero where not. Those of JavaScript, Go and Perl were measured, those of C# and
+// Rust are read from their sources.
+type Peers struct{ JS, Go, Perl, CSharp, Rust Verdict }
+
+// measured are the verdicts of those that were run.
+func measured(js, golang, perl Verdict) Peers { return Peers{JS: js, Go: golang, Perl: perl} }
+
+// With returns the names of those that got verdict v, "Go and Perl"; empty for none.
 func (p Peers) With(v Verdict) string {
 	var names []string
 	p.each(func(name string, got Verdict) {
 		if got == v {
-			names = append(names, name)
+			names = append(names, peerNames[name])
 		}
 	})
-	return strings.Join(names, ", ")
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, "")
 }
 
-// each calls f for each implementation that was measured.
+var peerNames = map[string]string{"js": "JavaScript", "go": "Go", "perl": "Perl", "c#": "C#", "rust": "Rust"}
+
+// each calls f for each implementation that is known.
 func (p Peers) each(f func(name string, got Verdict)) {
 	for _, one := range []struct {
 		name string
 		got  Verdict
-	}{{"js", p.JS}, {"go", p.Go}, {"perl", p.Perl}} {
+	}{{"js", p.JS}, {"go", p.Go}, {"perl", p.Perl}, {"c#", p.CSharp}, {"rust", p.Rust}} {
 		if one.got != 0 {
 			f(one.name, one.got)
 		}
@@ -167,7 +216,7 @@ type Result struct {
 	Elapsed time.Duration
 }
 
-// Missed tells whether the result counts against the service; strict counts
+// Missed tells whether the result counts against the judged side; strict counts
 // NON-STRICT too.
 func (r Result) Missed(strict bool) bool {
 	return r.Verdict == Fail || strict && r.Verdict == NonStrict

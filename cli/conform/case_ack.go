@@ -25,7 +25,7 @@ func ackCases() []Case {
 			},
 		}, {
 			ID: "4.4-b", Item: "35", Level: Must, Title: "a body of 300000 octets is acknowledged as it is taken",
-			Want: "ACKs that rise, up to the end", Peers: Peers{Pass, Pass, Pass},
+			Want: "ACKs that rise, up to the end", Peers: measured(Pass, Pass, Pass),
 			Why: "They are what the sender goes on by.",
 			Run: func(p *Probe) Result {
 				s := &stalled{r: p.Request(), body: text(300000)}
@@ -38,7 +38,7 @@ func ackCases() []Case {
 			},
 		}, {
 			ID: "4.4-c", Item: "36a", Level: Should, Title: "a short complete message gets no ACK",
-			Want: "no ACK for a message of 1000 octets that arrived as a whole", Peers: Peers{NonStrict, NonStrict, NonStrict},
+			Want: "no ACK for a message of 1000 octets that arrived as a whole", Peers: measured(NonStrict, NonStrict, NonStrict),
 			Why: "Nobody waits for it, and it costs a packet for each small call.",
 			Run: func(p *Probe) Result {
 				r := p.Request()
@@ -64,12 +64,12 @@ func ackCases() []Case {
 			},
 		}, {
 			ID: "4.4-e", Item: "38", Level: Must, Title: "an ACK for a message never begun is ignored",
-			Want: wantIgnored, Peers: Peers{Pass, Pass, Pass},
+			Want: wantIgnored, Peers: measured(Pass, Pass, Pass),
 			Why: "ACKs cross with the ends of messages.",
 			Run: func(p *Probe) Result { return p.ignored(ack(42, "10")) },
 		}, {
 			ID: "4.4-f", Item: "38", Level: Must, Title: "an ACK for a finished message is ignored, whatever its body",
-			Want: wantIgnored, Peers: Peers{Pass, Pass, Pass},
+			Want: wantIgnored, Peers: measured(Pass, Pass, Pass),
 			Why: "ACKs cross with the ends of messages; window state ends with the message.",
 			Run: func(p *Probe) Result {
 				r := p.Request()
@@ -103,16 +103,16 @@ func badAckCases() []Case {
 		bodies    []string
 		peers     Peers
 	}{
-		{"4.4-g", "an ACK of 0 closes", []string{"0"}, Peers{Pass, Skip, Skip}},
+		{"4.4-g", "an ACK of 0 closes", []string{"0"}, measured(Pass, Skip, Skip)},
 		{"4.4-h", "an ACK without a body closes", []string{""}, Peers{Go: Skip, Perl: Skip}},
-		{"4.4-i", "an ACK with letters closes", []string{"abc"}, Peers{Pass, Skip, Skip}},
-		{"4.4-j", "an ACK with letters after the count closes", []string{"2048xyz"}, Peers{Fail, Skip, Skip}},
+		{"4.4-i", "an ACK with letters closes", []string{"abc"}, measured(Pass, Skip, Skip)},
+		{"4.4-j", "an ACK with letters after the count closes", []string{"2048xyz"}, measured(Fail, Skip, Skip)},
 		{"4.4-k", "an ACK with a sign closes", []string{"+12"}, Peers{Go: Skip, Perl: Skip}},
 		{"4.4-l", "an ACK with a leading zero closes", []string{"012"}, Peers{Go: Skip, Perl: Skip}},
 		{"4.4-m", "an ACK with a newline closes", []string{"12\n"}, Peers{Go: Skip, Perl: Skip}},
 		{"4.4-n", "an ACK above 2^63-1 closes", []string{"9223372036854775808"}, Peers{Go: Skip, Perl: Skip}},
 		{"4.4-o", "an ACK that moves back closes", []string{"2048", "1000"}, Peers{Go: Skip, Perl: Skip}},
-		{"4.4-p", "an ACK past what was sent closes", nil, Peers{Pass, Skip, Skip}},
+		{"4.4-p", "an ACK past what was sent closes", nil, measured(Pass, Skip, Skip)},
 	} {
 		cases = append(cases, fatal(Case{
 			ID: a.id, Item: "38", Title: a.title, Peers: a.peers,

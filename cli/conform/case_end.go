@@ -8,7 +8,7 @@ import (
 func endCases() []Case {
 	cases := []Case{
 		fatal(Case{
-			ID: "2.4-n", Item: "12", Title: "an EOF with a body closes", Peers: Peers{Pass, Fail, Pass},
+			ID: "2.4-n", Item: "12", Title: "an EOF with a body closes", Peers: measured(Pass, Fail, Pass),
 			Why: "Octets of body in an EOF are lost on peers that do not look there.",
 			Run: func(p *Probe) Result {
 				r := p.Request()
@@ -27,22 +27,22 @@ func endCases() []Case {
 			},
 		}, {
 			ID: "5.1-a", Item: "50", Level: Must, Title: "a request that ends in TXERR does not count as complete",
-			Want: "an error reply, and the connection stays usable", Peers: Peers{Pass, Fail, Pass},
+			Want: "an error reply, and the connection stays usable", Peers: measured(Pass, Fail, Pass),
 			Why: "Half an order is not an order.",
 			Run: func(p *Probe) Result { return p.aborted("given up") },
 		}, {
 			ID: "5.1-b", Item: "50", Level: Should, Title: "the reply to a request that ends in TXERR has error_code transport",
-			Want: "error_code transport", Peers: Peers{NonStrict, NonStrict, Pass},
+			Want: "error_code transport", Peers: measured(NonStrict, NonStrict, Pass),
 			Why: "It was not the action that said no.",
 			Run: func(p *Probe) Result { return p.aborted("given up", "transport") },
 		}, {
 			ID: "4.1-d", Item: "16", Level: Must, Title: "a TXERR without text is an error all the same",
-			Want: "an error reply, and the connection stays usable", Peers: Peers{Fail, Fail, Fail},
+			Want: "an error reply, and the connection stays usable", Peers: measured(Fail, Fail, Fail),
 			Why: "Perl can send one.",
 			Run: func(p *Probe) Result { return p.aborted("") },
 		}, {
 			ID: "4.1-e", Item: "16", Level: Must, Title: "a TXERR with the text 0 is an error all the same",
-			Want: "an error reply, and the connection stays usable", Peers: Peers{Fail, Fail, Fail},
+			Want: "an error reply, and the connection stays usable", Peers: measured(Fail, Fail, Fail),
 			Why: "Perl can send one; 0 is false there, so its own reader overlooks it.",
 			Run: func(p *Probe) Result { return p.aborted("0") },
 		}, {
@@ -53,11 +53,7 @@ func endCases() []Case {
 				if problem := p.StillUsable(); problem != "" {
 					return p.Miss("%s", problem)
 				}
-				p.note("(TLS close_notify and FIN)")
-				p.tls.CloseWrite()
-				if c, ok := p.tls.NetConn().(interface{ CloseWrite() error }); ok {
-					c.CloseWrite()
-				}
+				p.closeWrite()
 				return p.mustClose()
 			},
 		},

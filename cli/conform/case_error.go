@@ -17,20 +17,20 @@ func errorCases() []Case {
 		peers           Peers
 	}{
 		{"5.2-a", "", "an action that is not offered is an error", Must, with("action", `"Conform.noSuchAction"`), nil,
-			"A caller that gets a reply which says yes acts on it.", Peers{Pass, Fail, Pass}},
-		{"5.2-b", "", "an action that is missing is an error", Must, without("action"), nil, "As an action that is not offered.", Peers{Pass, Fail, Pass}},
+			"A caller that gets a reply which says yes acts on it.", measured(Pass, Fail, Pass)},
+		{"5.2-b", "", "an action that is missing is an error", Must, without("action"), nil, "As an action that is not offered.", measured(Pass, Fail, Pass)},
 		{"5.3-a", "", "the code for an action that is not offered is no_action", Should, with("action", `"Conform.noSuchAction"`), []string{"no_action"},
-			"Programs decide by codes, not by texts.", Peers{NonStrict, NonStrict, NonStrict}},
+			"Programs decide by codes, not by texts.", measured(NonStrict, NonStrict, NonStrict)},
 		{"5.3-b", "", "a version that is not offered is an error", Must, with("version", "987"), nil,
-			"Two versions of an action are unrelated.", Peers{Pass, Fail, Fail}},
+			"Two versions of an action are unrelated.", measured(Pass, Fail, Fail)},
 		{"5.3-c", "", "an envelope that is not offered is an error", Should, with("envelope", `"conform"`), nil,
-			"The handler would get a body it cannot read.", Peers{NonStrict, NonStrict, NonStrict}},
+			"The handler would get a body it cannot read.", measured(NonStrict, NonStrict, NonStrict)},
 		{"3.5-g", "29", "an action of a wrong type is an error of that request alone", Must, with("action", "17"), []string{"bad_request", "no_action"},
 			whyMember, Peers{}},
 		{"3.5-h", "29", "a version of a wrong type is an error of that request alone", Must, with("version", "[1]"), nil, whyMember, Peers{}},
-		{"3.5-i", "29", "a client_id that is no number is an error of that request alone", Must, with("client_id", `"abc"`), nil, whyMember, Peers{Fail, Fail, Fail}},
-		{"3.5-j", "29", "a client_id with a fraction is an error of that request alone", Must, with("client_id", "1.5"), nil, whyMember, Peers{Fail, Fail, Fail}},
-		{"3.5-k", "29", "a ticket of a wrong type is an error of that request alone", Must, with("ticket", "17"), nil, whyMember, Peers{Fail, Fail, Fail}},
+		{"3.5-i", "29", "a client_id that is no number is an error of that request alone", Must, with("client_id", `"abc"`), nil, whyMember, measured(Fail, Fail, Fail)},
+		{"3.5-j", "29", "a client_id with a fraction is an error of that request alone", Must, with("client_id", "1.5"), nil, whyMember, measured(Fail, Fail, Fail)},
+		{"3.5-k", "29", "a ticket of a wrong type is an error of that request alone", Must, with("ticket", "17"), nil, whyMember, measured(Fail, Fail, Fail)},
 		{"3.5-l", "29", "the code for a member of a wrong type is bad_request", Should, with("action", "17"), []string{"bad_request"}, "Programs decide by codes, not by texts.", Peers{}},
 	} {
 		cases = append(cases, Case{
@@ -45,7 +45,7 @@ func errorCases() []Case {
 	cases = append(cases, []Case{
 		{
 			ID: "5.2-c", Level: Must, Title: "a refusal is a header with error_code and error, an empty body and EOF",
-			Want: "error_code and error in the header, no DATA, EOF", Peers: Peers{Fail, Fail, Fail},
+			Want: "error_code and error in the header, no DATA, EOF", Peers: measured(Fail, Fail, Fail),
 			Why: "TXERR means that infrastructure failed; programs treat it as a broken connection.",
 			Run: refusalForm,
 		}, {
@@ -72,7 +72,7 @@ func errorCases() []Case {
 			Why:  "It tells the caller that nothing ran.",
 			Run:  func(p *Probe) Result { return p.dispatchFailure(`{"v":1}`, true) },
 		}, accepted(Case{
-			ID: "12.2-a", Title: "actions match in any letter case", Peers: Peers{Pass, Fail, Pass},
+			ID: "12.2-a", Title: "actions match in any letter case", Peers: measured(Pass, Fail, Pass),
 			Why: "Old callers write them as they like.",
 			Run: func(p *Probe) Result {
 				r := p.Request().With("action", quoted(swapCase(p.run.Action.Name)))

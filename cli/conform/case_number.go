@@ -10,7 +10,7 @@ import (
 func numberCases() []Case {
 	cases := []Case{
 		fatal(Case{
-			ID: "2.4-a", Item: "10", Title: "a first HEADER that is not 0 closes", Peers: Peers{Pass, Pass, Pass},
+			ID: "2.4-a", Item: "10", Title: "a first HEADER that is not 0 closes", Peers: measured(Pass, Pass, Pass),
 			Why: whyNumbers,
 			Run: func(p *Probe) Result {
 				r := p.Request()
@@ -19,7 +19,7 @@ func numberCases() []Case {
 			},
 		}),
 		fatal(Case{
-			ID: "2.4-b", Item: "10", Title: "a gap in the numbers of HEADERs closes", Peers: Peers{Pass, Pass, Pass},
+			ID: "2.4-b", Item: "10", Title: "a gap in the numbers of HEADERs closes", Peers: measured(Pass, Pass, Pass),
 			Why: whyNumbers,
 			Run: func(p *Probe) Result {
 				a, b := p.Request(), p.Request()
@@ -28,7 +28,7 @@ func numberCases() []Case {
 			},
 		}),
 		fatal(Case{
-			ID: "2.4-c", Item: "10", Title: "a HEADER that repeats a number closes", Peers: Peers{Pass, Pass, Pass},
+			ID: "2.4-c", Item: "10", Title: "a HEADER that repeats a number closes", Peers: measured(Pass, Pass, Pass),
 			Why: whyNumbers,
 			Run: func(p *Probe) Result {
 				a, b := p.Request(), p.Request()
@@ -45,22 +45,22 @@ func numberCases() []Case {
 			},
 		}),
 		fatal(Case{
-			ID: "2.4-e", Item: "11", Title: "DATA for a message never begun closes", Peers: Peers{Pass, Pass, Pass},
+			ID: "2.4-e", Item: "11", Title: "DATA for a message never begun closes", Peers: measured(Pass, Pass, Pass),
 			Why: whyOpen,
 			Run: func(p *Probe) Result { return p.closes(wire(packet.KindData, 0, "7")) },
 		}),
 		fatal(Case{
-			ID: "2.4-f", Item: "11", Title: "EOF for a message never begun closes", Peers: Peers{Pass, Pass, Pass},
+			ID: "2.4-f", Item: "11", Title: "EOF for a message never begun closes", Peers: measured(Pass, Pass, Pass),
 			Why: whyOpen,
 			Run: func(p *Probe) Result { return p.closes(wire(packet.KindEOF, 0, "")) },
 		}),
 		fatal(Case{
-			ID: "2.4-g", Item: "11", Title: "TXERR for a message never begun closes", Peers: Peers{Pass, Pass, Pass},
+			ID: "2.4-g", Item: "11", Title: "TXERR for a message never begun closes", Peers: measured(Pass, Pass, Pass),
 			Why: whyOpen,
 			Run: func(p *Probe) Result { return p.closes(wire(packet.KindTXERR, 0, "x")) },
 		}),
 		fatal(Case{
-			ID: "2.4-h", Item: "11", Title: "DATA after the EOF of its message closes", Peers: Peers{Pass, Pass, Pass},
+			ID: "2.4-h", Item: "11", Title: "DATA after the EOF of its message closes", Peers: measured(Pass, Pass, Pass),
 			Why: whyOpen,
 			Run: func(p *Probe) Result {
 				a := p.Request()
@@ -84,7 +84,7 @@ func numberCases() []Case {
 			},
 		}),
 		accepted(Case{
-			ID: "2.4-k", Item: "18", Title: "two requests, their packets mixed, are put together rightly", Peers: Peers{Pass, Pass, Pass},
+			ID: "2.4-k", Item: "18", Title: "two requests, their packets mixed, are put together rightly", Peers: measured(Pass, Pass, Pass),
 			Why: "Many messages over one connection are what the protocol is for.",
 			Run: func(p *Probe) Result {
 				a, b := p.Request(), p.Request()

@@ -12,7 +12,7 @@ func pingCases() []Case {
 	cases := []Case{
 		{
 			ID: "4.7-a", Item: "17", Title: "PING is answered by PONG",
-			Want: `PONG 0 0\r\nEND\r\n`, Peers: Peers{Pass, Fail, Fail},
+			Want: `PONG 0 0\r\nEND\r\n`, Peers: measured(Pass, Fail, Fail),
 			Why: "A requester that may send PING takes silence for a dead connection.",
 			Run: func(p *Probe) Result {
 				p.Send(wire(packet.KindPING, 0, ""))
@@ -20,7 +20,7 @@ func pingCases() []Case {
 			},
 		}, {
 			ID: "4.7-b", Item: "17", Title: "PONG has the number of the PING, whose body is ignored",
-			Want: `PONG 7 0\r\nEND\r\n`, Peers: Peers{Pass, Fail, Fail},
+			Want: `PONG 7 0\r\nEND\r\n`, Peers: measured(Pass, Fail, Fail),
 			Why: "The number tells which PING is meant.",
 			Run: func(p *Probe) Result {
 				p.Send(wire(packet.KindPING, 7, "body"))
@@ -51,7 +51,7 @@ func pingCases() []Case {
 			},
 		}, {
 			ID: "4.7-e", Item: "17", Title: "a PONG that nobody asked for is ignored",
-			Want: wantIgnored, Peers: Peers{Pass, Fail, Fail},
+			Want: wantIgnored, Peers: measured(Pass, Fail, Fail),
 			Why: "It harms nobody.",
 			Run: func(p *Probe) Result { return p.ignored(wire(packet.KindPONG, 0, "")) },
 		},

@@ -20,7 +20,7 @@ func tlsCases() []Case {
 	cases := []Case{
 		{
 			ID: "6.1-a", Item: "56", Title: "a caller without a certificate is served", Level: Must,
-			Want: wantEcho, Peers: Peers{Pass, Pass, Pass},
+			Want: wantEcho, Peers: measured(Pass, Pass, Pass),
 			Why: "No existing requester but a few of ours shows a certificate; one that must would shut the others out.",
 			Run: func(p *Probe) Result { return p.served(nil) },
 		}, {
@@ -42,7 +42,7 @@ func tlsCases() []Case {
 			Run:  sameCertificate,
 		}, {
 			ID: "6.3-a", Item: "56", Title: "TLS 1.2 is spoken", Level: Must,
-			Want: wantEcho, Peers: Peers{Pass, Pass, Pass},
+			Want: wantEcho, Peers: measured(Pass, Pass, Pass),
 			Why: "Old requesters know nothing newer.",
 			Run: func(p *Probe) Result { return p.served(only(tls.VersionTLS12)) },
 		}, {

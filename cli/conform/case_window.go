@@ -12,7 +12,7 @@ func windowCases() []Case {
 	cases := []Case{
 		{
 			ID: "4.3-a", Item: "33", Title: "a reply stops at 65536 octets without an ACK",
-			Want: "at most 65536 octets of DATA", Peers: Peers{Pass, Fail, Fail},
+			Want: "at most 65536 octets of DATA", Peers: measured(Pass, Fail, Fail),
 			Why: "The window is the only brake. Without it a slow reader has to hold the whole reply in memory.",
 			Run: func(p *Probe) Result {
 				s, problem := p.stall(stallBody, "")
@@ -36,7 +36,7 @@ func windowCases() []Case {
 			},
 		}, {
 			ID: "4.3-c", Item: "34", Title: "after an ACK of n octets at most n more come",
-			Want: "more than before, and at most 65536 + 20000 octets", Peers: Peers{Fail, Fail, Fail},
+			Want: "more than before, and at most 65536 + 20000 octets", Peers: measured(Fail, Fail, Fail),
 			Why: "A sender that looks at its window after each packet oversteps it by a packet.",
 			Run: func(p *Probe) Result {
 				s, problem := p.stall(stallBody, "")
@@ -75,7 +75,7 @@ func windowCases() []Case {
 			},
 		},
 		never(Case{
-			ID: "4.3-z", Item: "33", Title: "no message of the service passes its window", Peers: Peers{Fail, Fail, Fail},
+			ID: "4.3-z", Item: "33", Title: "no message of the service passes its window", Peers: measured(Fail, Fail, Fail),
 			Why: "Who counts on the window has no room for more.",
 		}, ruleWindow),
 	}

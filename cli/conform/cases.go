@@ -6,10 +6,12 @@ import (
 	"strings"
 )
 
-// Cases returns all cases in the order of the card. The slice is the caller's.
+// Cases returns the cases that judge services, in the order of the card. The slice is the
+// caller's.
 func Cases() []Case {
-	return slices.Concat(tlsCases(), lineCases(), headerCases(), memberCases(), numberCases(), dataCases(),
-		windowCases(), ackCases(), endCases(), pingCases(), correlationCases(), errorCases(), limitCases(), hostileCases())
+	return withSources(slices.Concat(tlsCases(), lineCases(), headerCases(), memberCases(), numberCases(), dataCases(),
+		windowCases(), ackCases(), endCases(), pingCases(), correlationCases(), extensionCases(), errorCases(), limitCases(),
+		idleCases(), hostileCases()))
 }
 
 // Select returns the cases of the named sections whose id matches one of the patterns:

@@ -2,12 +2,17 @@ package conform
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 
 	"github.com/scampbus/scamp-go/packet"
 )
 
 // HasNull is white box: whether a header has a null shows in a whole run only.
 func HasNull(header []byte) bool { return hasNull(header) }
+
+// SourceIDs are the cases of which something is said in a table apart.
+func SourceIDs() []string { return slices.Sorted(maps.Keys(sources)) }
 
 // Feed has a session take the packets of a service, as a connection would, and returns
 // how often each rule was broken and how the messages look.

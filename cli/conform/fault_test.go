@@ -110,7 +110,18 @@ var faults = []struct {
 	{"takes few requests", "4.5-a"},
 	{"serves in the order of HEADERs", "4.5-b 4.5-e"},
 	{"closes on much", "4.5-b 4.5-c 4.5-d"},
+	{"closes on much", "4.5-f"},
 	{"dies of a cut packet", "4.8-b"},
+
+	{"grants the window to each message", "3.7-e"},
+	{"ignores cancel", "3.7-f 3.7-i"},
+	{"closes on a cancel of nothing", "3.5-f 3.7-g 3.7-h"},
+	{"ignores ms", "3.7-j"},
+	{"takes long ms for short ones", "3.7-k"},
+
+	{"never closes idle connections", "4.6-a 4.6-d"},
+	{"closes busy connections as idle ones", "4.6-b"},
+	{"counts idle time from the start", "4.6-c"},
 
 	{"dies of an unknown type", "2.4-p"},
 	{"dies of null", "3.1-q"},
@@ -164,8 +175,11 @@ func TestToyPasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	card := judge(t, newToy(t, pair), 10*time.Second, conform.Cases())
+	toy := newToy(t, pair)
+	toy.idle = 2 * time.Second
+	card := judge(t, toy, 10*time.Second, conform.Cases())
 	for _, r := range card.Results {
+		t.Logf("%v %v %s", r.Elapsed, r.Verdict, r.Case.ID)
 		if r.Missed(true) {
 			t.Errorf("%s (%s) is %v\nsent: %q\nwant: %s\ncame: %s\n%q", r.Case.ID, r.Case.Title, r.Verdict, r.Sent, r.Case.Want, r.Came, r.Got)
 		}
@@ -196,7 +210,7 @@ var informative = []string{"6.3-h", "4.1-b", "4.2-z", "3.7-c"}
 func judge(t *testing.T, y *toy, timeout time.Duration, cases []conform.Case) *conform.Card {
 	t.Helper()
 	card, err := conform.Run(t.Context(), conform.Options{
-		Addr: y.ln.Addr().String(), Action: echo, Hostile: true, Timeout: timeout, Quiet: 200 * time.Millisecond,
+		Addr: y.ln.Addr().String(), Action: echo, Hostile: true, Timeout: timeout, Quiet: 200 * time.Millisecond, Idle: y.idle,
 	}, cases)
 	if err != nil {
 		t.Error(err)

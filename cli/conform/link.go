@@ -11,7 +11,7 @@ import (
 	"github.com/scampbus/scamp-go/packet"
 )
 
-// A link is one connection to the service. It is for one goroutine; another one, its
+// A link is one connection to the judged side. It is for one goroutine; another one, its
 // own, reads.
 type link struct {
 	*session
@@ -23,7 +23,7 @@ type link struct {
 	sent    *log
 	got     *log
 
-	holdAcks bool  // DATA of the service is not acknowledged
+	holdAcks bool  // DATA of the other side is not acknowledged
 	err      error // why the connection is over; nil while nobody noticed
 	writeErr error
 }
@@ -40,7 +40,7 @@ func (l *link) close() {
 	l.reading.Wait()
 }
 
-// send sends octets. A service that has closed or takes nothing shows in what comes
+// send sends octets. Another side that has closed or takes nothing shows in what comes
 // back, so nothing is returned.
 func (l *link) send(octets string) {
 	l.sending(octets)
@@ -83,15 +83,15 @@ func (l *link) handle(p packet.Packet) {
 	l.watch.packets++
 	l.got.add(func() string { return shown(p) })
 	m := l.take(p)
+	if l.guest && p.Kind == packet.KindPING {
+		l.send(wire(packet.KindPONG, p.MsgNo, ""))
+	}
 	if m == nil {
 		return
 	}
 	l.watch.largest = max(l.watch.largest, len(p.Body))
 	if !l.holdAcks {
-		ack := string(packet.AppendAck(nil, m.No, uint64(len(m.Body))))
-		l.sending(ack)
-		l.sent.add(func() string { return visible(ack) })
-		l.write(ack)
+		l.send(string(packet.AppendAck(nil, m.No, uint64(len(m.Body)))))
 	}
 }
 
@@ -104,7 +104,7 @@ func (l *link) over(err error) {
 	}
 }
 
-// closed tells whether the service closed the connection. One that wrote octets that
+// closed tells whether the other side closed the connection. One that wrote octets that
 // are no packets did not: we cannot read on.
 func (l *link) closed() bool {
 	var bad *packet.Error
@@ -119,7 +119,7 @@ func (l *link) state() string {
 	case l.err != nil:
 		return "octets that are no packets: " + cut(l.err.Error(), maxText)
 	case l.writeErr != nil:
-		return fmt.Sprintf("the service took no octets for %v", l.timeout)
+		return fmt.Sprintf("the other side took no octets for %v", l.timeout)
 	}
 	return "the connection stayed open"
 }

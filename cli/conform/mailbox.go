@@ -9,7 +9,7 @@ import (
 	"github.com/scampbus/scamp-go/packet"
 )
 
-// A mailbox holds the packets that a service sent until a case looks at them, so that
+// A mailbox holds the packets that the other side sent until a case looks at them, so that
 // reading never waits for a case (PROTOCOL 4.5).
 type mailbox struct {
 	mu      sync.Mutex // protects what follows
@@ -27,7 +27,7 @@ const (
 	packetCost = 128 // octets that a packet without a body takes
 )
 
-var errTooMuch = errors.New("conform: the service sent more than 64 MiB, which nobody asked for")
+var errTooMuch = errors.New("conform: more than 64 MiB came, which nobody asked for")
 
 func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
 

@@ -58,7 +58,7 @@ func milliseconds(d time.Duration) float64 {
 }
 
 // WriteText writes the card for people: a line for each case in its section, and under
-// those that the service misses what was sent, expected and came.
+// those that are missed what was sent, expected and came.
 func WriteText(w io.Writer, card *Card, strict bool) error {
 	var b strings.Builder
 	for _, s := range Sections() {
@@ -107,7 +107,11 @@ func (r Result) write(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "      expected   %s\n      came       %s\n      why        %s\n", r.Case.Want, r.Came, r.Case.Why)
 	if as := r.Case.Peers.With(r.Verdict); as != "" {
-		fmt.Fprintf(b, "      as         %s\n", as)
+		does := "does"
+		if strings.Contains(as, " and ") {
+			does = "do"
+		}
+		fmt.Fprintf(b, "      as         it differs as %s %s\n", as, does)
 	}
 }
 
@@ -124,12 +128,19 @@ func Explain(w io.Writer, cases []Case) error {
 		}
 		fmt.Fprintf(&b, "%s  %s\n  paragraph  PROTOCOL %s, %s\n  expected   %s\n  why        %s\n", c.ID, c.Title, c.Paragraph, c.Level, c.Want, c.Why)
 		if c.Hostile {
-			b.WriteString("  hostile    may crash or burden a fragile service\n")
+			b.WriteString("  hostile    may crash or burden a fragile peer\n")
 		}
-		var peers []string
-		c.Peers.each(func(name string, got Verdict) { peers = append(peers, name+" "+got.String()) })
-		if len(peers) > 0 {
-			fmt.Fprintf(&b, "  measured   %s\n", strings.Join(peers, ", "))
+		measured, read := c.Peers, Peers{CSharp: c.Peers.CSharp, Rust: c.Peers.Rust}
+		measured.CSharp, measured.Rust = 0, 0
+		for _, line := range []struct {
+			name  string
+			peers Peers
+		}{{"measured", measured}, {"by source", read}} {
+			var peers []string
+			line.peers.each(func(name string, got Verdict) { peers = append(peers, name+" "+got.String()) })
+			if len(peers) > 0 {
+				fmt.Fprintf(&b, "  %-9s  %s\n", line.name, strings.Join(peers, ", "))
+			}
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -170,7 +181,7 @@ type junitMessage struct {
 }
 
 // WriteJUnit writes the card as JUnit XML: a suite for each section. What counts against
-// the service is a failure; INFO and, unless strict, NON-STRICT are passes with output.
+// the judged side is a failure; INFO and, unless strict, NON-STRICT are passes with output.
 func WriteJUnit(w io.Writer, card *Card, strict bool) error {
 	all := junitSuites{Name: "scamp conform " + card.Addr, Time: seconds(card.Elapsed)}
 	for _, s := range Sections() {

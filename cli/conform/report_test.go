@@ -79,7 +79,7 @@ func TestResultAsJSON(t *testing.T) {
 	}
 	const want = `{"id":"2.1-c","section":"line","title":"a bare LF ends no line","paragraph":"2.1","item":"5","level":"MUST","hostile":false,` +
 		`"expected":"the connection closes, and nothing is answered","why":"Two readers that cut the stream differently see different requests in it.",` +
-		`"peers":{"go":"FAIL","js":"PASS","perl":"PASS"},"verdict":"FAIL","came":"another body: \\x1B[2J","sent":["EOF 0 0\\nEND\\r\\n"],"got":["EOF 0 0\\r\\nEND\\r\\n"],"ms":1.5}`
+		`"peers":{"c#":"PASS","go":"FAIL","js":"PASS","perl":"PASS","rust":"PASS"},"verdict":"FAIL","came":"another body: \\x1B[2J","sent":["EOF 0 0\\nEND\\r\\n"],"got":["EOF 0 0\\r\\nEND\\r\\n"],"ms":1.5}`
 	if string(text) != want {
 		t.Errorf("result:\n%s\nwant\n%s", text, want)
 	}

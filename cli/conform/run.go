@@ -16,6 +16,7 @@ type Options struct {
 	Action  Action        // returns the body of a request unchanged, and needs no ticket
 	Timeout time.Duration // for each thing waited for; zero means 5 s
 	Quiet   time.Duration // how long nothing must come to count as nothing; zero means 300 ms
+	Idle    time.Duration // after which the service closes an idle connection; zero means that is not known
 	Hostile bool          // also cases that may crash or burden a fragile service
 
 	// Verify compares the certificate that the service shows, its DER. It runs inside
@@ -139,7 +140,11 @@ func (p *Probe) try() Result {
 // unharmed wants the witness, a connection that has nothing to do with what was sent,
 // to be as good as before, and else a new one to be made.
 func (r *run) unharmed(ctx context.Context) (problem string) {
-	if time.Since(r.used) > witnessLife {
+	life := witnessLife
+	if r.Idle > 0 {
+		life = min(life, r.Idle/2)
+	}
+	if time.Since(r.used) > life {
 		r.dismiss()
 	}
 	had := r.witness != nil

@@ -21,7 +21,8 @@ func serveOurs(t *testing.T) (addr string, cert *discovery.Certificate) {
 		t.Fatal(err)
 	}
 	segment := discovery.NewLoopback()
-	bus, err := scamp.Open(&scamp.Config{BusAddress: []string{"127.0.0.1"}}, &scamp.Options{Carriers: []discovery.Carrier{segment.Join()}})
+	cfg := &scamp.Config{BusAddress: []string{"127.0.0.1"}, Limits: scamp.Limits{ServerIdle: ourIdle}}
+	bus, err := scamp.Open(cfg, &scamp.Options{Carriers: []discovery.Carrier{segment.Join()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +49,9 @@ func serveOurs(t *testing.T) (addr string, cert *discovery.Certificate) {
 	return svc.Addr(), pair.Certificate
 }
 
+// ourIdle is after how long that service closes an idle connection.
+const ourIdle = 2 * time.Second
+
 var echo = conform.Action{Name: "Sample.echo"}
 
 // TestConformance judges a service of ours by every case. The names of its parts begin
@@ -56,7 +60,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel() // it mostly waits
 	addr, cert := serveOurs(t)
 	card, err := conform.Run(t.Context(), conform.Options{
-		Addr: addr, Action: echo, Hostile: true, Timeout: 10 * time.Second, Quiet: 100 * time.Millisecond,
+		Addr: addr, Action: echo, Hostile: true, Timeout: 10 * time.Second, Quiet: 100 * time.Millisecond, Idle: ourIdle,
 		Verify: func(der []byte) error {
 			if !bytes.Equal(der, cert.DER) {
 				return errors.New("another certificate")

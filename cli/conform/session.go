@@ -10,7 +10,7 @@ import (
 	"github.com/scampbus/scamp-go/packet"
 )
 
-// A Message is one that the service began: its header and what came of its body.
+// A Message is one that the other side began: its header and what came of its body.
 type Message struct {
 	No     uint64
 	Header packet.Header
@@ -57,15 +57,18 @@ func (m *Message) Code() string {
 }
 
 // A session is what went over one connection, as far as a case may want to know.
-// Every packet the service sends passes take, every octet we send passes sending.
+// Every packet the other side sends passes take, every octet we send passes sending.
 type session struct {
 	watch   *watch
 	headers *packet.HeaderReader
+	guest   bool // the other side is a requester, and we are the service
 
-	// What the service sent.
+	// What the other side sent.
 	messages []*Message          // in the order of their HEADERs
 	open     map[uint64]*Message // those without an end
-	replies  map[string]*Message // canonical id → the first reply with it
+	replies  map[string]*Message // of a service: canonical id → the first reply with it
+	requests []*Message          // of a requester
+	cancels  []*Message          // of a requester
 	acks     map[uint64][]uint64 // message of ours → counts
 	pongs    []uint64            // numbers
 	pings    int
@@ -74,12 +77,13 @@ type session struct {
 	next     uint64            // number of our next message
 	nextID   uint64            // id of our next request
 	octets   map[uint64]uint64 // message of ours → octets of body
-	acked    map[uint64]uint64 // message of the service → largest count in our ACKs
+	acked    map[uint64]uint64 // message of the other side → largest count in our ACKs
 	asked    map[string]int    // request id → requests without a reply
 	window   uint64            // octets per message we will take without an ACK
-	mayPing  bool              // we sent PING or ext, so the service may send PING
-	unasked  int               // PONGs that the service owes
+	mayPing  bool              // we sent PING or ext, so the other side may send PING
+	unasked  int               // PONGs that the other side owes
 	isCancel bool              // the service announced cancel
+	mayAbort bool              // we announced cancel, so the requester may send one
 }
 
 func newSession(w *watch) *session {
@@ -116,22 +120,23 @@ func (s *session) sending(octets string) {
 	}
 }
 
-// asks notes a request: it will have one reply.
+// asks notes what a header of ours announces, and a request: it will have one reply.
 func (s *session) asks(body []byte) {
 	var h packet.Header
-	if s.headers.Parse(body, &h) != nil || h.Type != packet.TypeRequest && h.Type != packet.TypeNone {
+	if s.headers.Parse(body, &h) != nil || !s.guest && h.Type != packet.TypeRequest && h.Type != packet.TypeNone {
 		return
 	}
 	if h.Ext.V > 0 {
 		s.mayPing = true
+		s.mayAbort = s.mayAbort || h.Ext.Cancel
 		s.window = max(s.window, uint64(h.Ext.Win))
 	}
-	if !h.ID.IsZero() {
+	if !s.guest && !h.ID.IsZero() {
 		s.asked[canonical(h.ID)]++
 	}
 }
 
-// take notes a packet of the service and everything about it that is against the
+// take notes a packet of the other side and everything about it that is against the
 // rules. It returns the message that a DATA belongs to, for it to be acknowledged.
 func (s *session) take(p packet.Packet) *Message {
 	switch p.Kind {
@@ -175,6 +180,10 @@ func (s *session) header(p packet.Packet) {
 		s.watch.note(ruleNull, p)
 	}
 	s.isCancel = s.isCancel || m.Header.Ext.Cancel
+	if s.guest {
+		s.requested(p, m)
+		return
+	}
 	switch h := &m.Header; h.Type {
 	case packet.TypeReply, packet.TypeNone:
 		s.answers(p, m)
@@ -277,7 +286,7 @@ func (s *session) ack(p packet.Packet) {
 	s.acks[p.MsgNo] = append(before, n)
 }
 
-// lastAck is how many octets of a message of ours the service has acknowledged.
+// lastAck is how many octets of a message of ours the other side has acknowledged.
 func (s *session) lastAck(no uint64) uint64 {
 	if acks := s.acks[no]; len(acks) > 0 {
 		return acks[len(acks)-1]

@@ -7,10 +7,12 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/scampbus/scamp-go/packet"
 	"github.com/scampbus/scamp-go/scamp"
@@ -25,6 +27,8 @@ type toy struct {
 	ln     net.Listener
 	work   sync.WaitGroup
 	single sync.Mutex // held while a connection is served, with one fault
+
+	idle time.Duration // after which a connection is closed; zero means never. Set before the first connection
 
 	gone chan struct{} // closed by die
 
@@ -48,6 +52,9 @@ func newToy(t *testing.T, pair *scamp.KeyPair, faults ...string) *toy {
 	y.tls = &tls.Config{
 		Certificates: []tls.Certificate{pair.TLS()}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true,
 		MinVersion: tls.VersionTLS12,
+	}
+	if slices.ContainsFunc(faults, func(f string) bool { return strings.Contains(f, "idle") }) {
+		y.idle = time.Second
 	}
 	y.work.Go(y.accept) // ends with die
 	t.Cleanup(func() {
@@ -118,9 +125,12 @@ func (y *toy) serve(raw net.Conn, first bool) {
 	}
 	k := &toyConn{
 		toy: y, c: c, r: bufio.NewReaderSize(c, 1<<18), in: map[uint64]*toyIn{}, out: map[uint64]*toyOut{},
-		window: 65536, headers: packet.NewHeaderReader(packet.Limits{}),
+		window: 65536, headers: packet.NewHeaderReader(packet.Limits{}), used: time.Now(), closed: make(chan struct{}), byID: map[string]*toyOut{},
 	}
 	k.cond.L = &k.mu
+	if y.idle > 0 && !first {
+		k.replies.Go(k.closeWhenIdle) // ends with the connection
+	}
 	y.mu.Lock()
 	y.conns[raw] = k
 	y.mu.Unlock()
@@ -140,6 +150,9 @@ func (y *toy) serve(raw net.Conn, first bool) {
 func (k *toyConn) end() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !k.over {
+		close(k.closed)
+	}
 	k.over = true
 	k.cond.Broadcast()
 }
@@ -150,13 +163,18 @@ type toyIn struct {
 	id     string // as JSON
 	hasExt bool
 	drain  bool   // of no kind that is answered
+	failed bool   // refused before dispatch
+	over   bool   // answered before its end, protected by toyConn.mu
 	code   string // why it is refused
 	body   []byte
 	size   int
 	acked  int
 }
 
-type toyOut struct{ sent, acked int }
+type toyOut struct {
+	sent, acked int
+	cut         bool // cancelled
+}
 
 type toyConn struct {
 	toy     *toy
@@ -171,6 +189,10 @@ type toyConn struct {
 	latest   *toyIn
 	packets  int
 	requests int
+	octets   int      // of all bodies
+	queue    []*toyIn // whole requests that wait
+
+	closed chan struct{} // closed by end
 
 	write sync.Mutex // held for each packet, and protects no
 	no    uint64     // of our next message
@@ -180,6 +202,9 @@ type toyConn struct {
 	out    map[uint64]*toyOut
 	window int
 	over   bool
+	byID   map[string]*toyOut // replies that are being sent
+	busy   int                // requests without an end of their reply
+	used   time.Time
 }
 
 var errFatal = errors.New("fatal")
@@ -195,6 +220,7 @@ func (k *toyConn) run() error {
 		if err != nil {
 			return err
 		}
+		k.touch()
 		if k.packets++; k.packets > 2000 && k.has("dies of floods") {
 			k.toy.die()
 		}

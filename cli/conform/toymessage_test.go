@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/scampbus/scamp-go/packet"
 )
@@ -50,7 +51,8 @@ func (k *toyConn) handle(kind string, no uint64, body string) error {
 			return errFatal
 		}
 		m.size += len(body)
-		if m.size > 600000 && k.has("closes on much") {
+		k.octets += len(body)
+		if (m.size > 600000 || k.octets > 12<<20) && k.has("closes on much") {
 			return errFatal
 		}
 		if !m.drain && m.code == "" {
@@ -131,8 +133,16 @@ func (k *toyConn) header(no uint64, body string) error {
 		k.mu.Unlock()
 	}
 	isRequest := h.Type == packet.TypeRequest || h.Type == packet.TypeNone
-	if h.Type == packet.TypeCancel && k.has("closes on cancel") {
-		return errFatal
+	if h.Type == packet.TypeCancel {
+		if err := k.cancel(h.ID.String()); err != nil {
+			return err
+		}
+	}
+	switch ms := h.Ext.MS; {
+	case 0 < ms && ms < 60000 && !k.has("ignores ms"):
+		k.deadline(m, time.Duration(ms)*time.Millisecond)
+	case ms > 60000 && k.has("takes long ms for short ones"):
+		m.code = "transport"
 	}
 	m.drain = !isRequest || h.ID.IsZero()
 	if m.drain && k.has("answers everything") {
@@ -157,6 +167,9 @@ func (k *toyConn) header(no uint64, body string) error {
 	}
 	k.in[no] = m
 	k.latest = m
+	if !m.drain {
+		k.counts(1)
+	}
 	return nil
 }
 

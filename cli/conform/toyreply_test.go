@@ -30,10 +30,19 @@ func (k *toyConn) ended(no uint64, m *toyIn, broken bool) {
 	if k.has("serves in the order of HEADERs") && len(k.in) > 0 {
 		m.code = "transport"
 	}
-	k.replies.Go(func() { k.reply(m) }) // ends with the reply or the connection
+	k.queue = append(k.queue, m)
+	for len(k.queue) > 0 && len(k.in) < 256 {
+		next := k.queue[0]
+		k.queue = k.queue[1:]
+		k.replies.Go(func() { k.reply(next) }) // ends with the reply or the connection
+	}
 }
 
 func (k *toyConn) reply(m *toyIn) {
+	if !k.answers(m) {
+		return
+	}
+	defer k.counts(-1)
 	members := []string{}
 	if m.code != "" {
 		code := m.code
@@ -41,7 +50,7 @@ func (k *toyConn) reply(m *toyIn) {
 			code = "oops"
 		}
 		members = append(members, fmt.Sprintf(`"error":"no","error_code":%q`, code))
-		if (m.hasExt || k.has("sends dispatch_failure to all")) && m.code == "no_action" && !k.has("sends no dispatch_failure") {
+		if (m.failed || (m.hasExt || k.has("sends dispatch_failure to all")) && m.code == "no_action") && !k.has("sends no dispatch_failure") {
 			members = append(members, `"error_data":{"dispatch_failure":true}`)
 		}
 	}
@@ -70,6 +79,7 @@ func (k *toyConn) reply(m *toyIn) {
 	}
 	o := new(toyOut)
 	number := k.begin(o, "{"+strings.Join(members, ",")+`,"type":"reply"}`)
+	k.sends(m, o)
 	if m.code != "" && k.has("sends empty DATA") {
 		k.send("DATA", number, "")
 	}
@@ -99,16 +109,25 @@ func (k *toyConn) begin(o *toyOut, header string) (number uint64) {
 func (k *toyConn) body(number uint64, o *toyOut, body string) (ok bool) {
 	for len(body) > 0 {
 		k.mu.Lock()
-		for !k.over && o.sent-o.acked >= k.window && !k.has("ignores ACKs") {
+		for !k.over && !o.cut && k.roomLocked(o) <= 0 && !k.has("ignores ACKs") {
 			k.cond.Wait()
 		}
 		n := min(16384, len(body))
 		if !k.has("ignores ACKs") && !k.has("oversteps its window") {
-			n = min(n, k.window-(o.sent-o.acked))
+			n = min(n, k.roomLocked(o))
 		}
-		o.sent += n
-		over := k.over
+		over, cut := k.over, o.cut
+		if !cut {
+			o.sent += n
+		}
 		k.mu.Unlock()
+		if cut {
+			k.mu.Lock()
+			delete(k.out, number)
+			k.mu.Unlock()
+			k.send("TXERR", number, "cancelled")
+			return false
+		}
 		if over {
 			return false
 		}
@@ -124,6 +143,7 @@ func (k *toyConn) finish(number uint64, o *toyOut, m *toyIn) {
 		k.cond.Wait()
 	}
 	delete(k.out, number)
+	delete(k.byID, m.id)
 	k.mu.Unlock()
 	switch {
 	case m.code != "" && k.has("sends EOF with a body"):

@@ -7,7 +7,7 @@ import (
 	"github.com/scampbus/scamp-go/packet"
 )
 
-// A rule is something that holds for every packet a service writes, whatever it was
+// A rule is something that holds for every packet the judged side writes, whatever it was
 // sent. The cases of a run feed the watch, and the cases marked Last read it.
 type rule int
 
@@ -22,14 +22,17 @@ const (
 	ruleHeaderJSON              // 3.1
 	ruleNull                    // 3.3
 	ruleKinds                   // 3.3: nothing but replies
-	ruleOneReply                // 5.1
+	ruleOneReply                // 5.1, of a service
+	ruleIDs                     // 3.4, of a requester: 1, 2, 3 as integers
+	ruleMembers                 // 3.2, of a requester: what a request must have
+	ruleSector                  // 3.2, of a requester
 	ruleWindow                  // 4.3
 	ruleAck                     // 4.4
 	ruleUnaskedPing             // 4.7
 	rules
 )
 
-// A watch collects what a service did against the rules during one run.
+// A watch collects what the judged side did against the rules during one run.
 type watch struct {
 	broken  [rules][]string // examples
 	times   [rules]int
@@ -52,6 +55,20 @@ func (w *watch) noteError(r rule, err error) {
 	if len(w.broken[r]) < maxBroken {
 		w.broken[r] = append(w.broken[r], cut(err.Error(), maxText))
 	}
+}
+
+// merge adds what another watch collected.
+func (w *watch) merge(other *watch) {
+	for r := range rules {
+		w.times[r] += other.times[r]
+		for _, example := range other.broken[r] {
+			if len(w.broken[r]) < maxBroken {
+				w.broken[r] = append(w.broken[r], example)
+			}
+		}
+	}
+	w.packets += other.packets
+	w.largest = max(w.largest, other.largest)
 }
 
 // shown is a packet in visible form.
