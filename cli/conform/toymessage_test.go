@@ -141,7 +141,7 @@ func (k *toyConn) header(no uint64, body string) error {
 	switch ms := h.Ext.MS; {
 	case 0 < ms && ms < 60000 && !k.has("ignores ms"):
 		k.deadline(m, time.Duration(ms)*time.Millisecond)
-	case ms > 60000 && k.has("takes long ms for short ones"):
+	case ms > 1<<31 && k.has("takes long ms for short ones"):
 		m.code = "transport"
 	}
 	m.drain = !isRequest || h.ID.IsZero()
