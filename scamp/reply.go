@@ -142,8 +142,8 @@ func (w *ReplyWriter) check() error {
 // without a reply while it lives.
 func (w *ReplyWriter) send(h *packet.Header, body mux.Body) error {
 	p := w.r.p
-	w.out.Init(p.conn, h, body, nil)
-	err := p.conn.SendOutbound(&w.out)
+	w.out.Init(p.conn, body, nil)
+	err := p.conn.SendOutbound(&w.out, h)
 	switch {
 	case errors.Is(err, mux.ErrHeaderTooBig):
 		if h.ErrorCode == "" {

@@ -64,11 +64,11 @@ func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what a
 	} else {
 		s.progress = p.limits.RPCTimeout
 	}
-	s.out.Init(p.conn, h, body, (*turn)(s))
+	s.out.Init(p.conn, body, (*turn)(s))
 	if !p.join(s) {
 		return nil, errNotTaken
 	}
-	if err := p.conn.SendOutbound(&s.out); err != nil {
+	if err := p.conn.SendOutbound(&s.out, h); err != nil {
 		p.leave(s)
 		if errors.Is(err, mux.ErrClosed) || p.conn.Err() != nil {
 			return nil, fmt.Errorf("%w: %w", errNotTaken, err)

@@ -71,15 +71,19 @@ type Conn struct {
 	yields  atomic.Bool  // somebody lets others run and pumps then
 	acks    ackList      // has its own lock
 
-	mu        sync.Mutex // protects what follows
-	err       error      // why it ended, nil while it lives
-	nextOut   uint64     // number of the next HEADER (invariant 1)
-	sent      int64      // requests and replies among the HEADERs sent
-	over      uint64     // messages begun that have ended
-	crossed   bool       // one of them ended before an earlier one
-	heads     queue      // HEADER not yet sent
-	ready     queue      // something to send, and window to do it
-	wide      queue      // the same, but from the budget (PROTOCOL 3.7)
+	mu        sync.Mutex    // protects what follows
+	err       error         // why it ended, nil while it lives
+	nextOut   uint64        // number of the next HEADER (invariant 1)
+	sent      int64         // requests and replies among the HEADERs sent
+	over      uint64        // messages begun that have ended
+	crossed   bool          // one of them ended before an earlier one
+	made      *buffer       // whole packets to send first, nil if there are none
+	handed    uint64        // HEADERs below were handed to TLS, the others are in made
+	waiting   int           // octets that waited for the network when a batch was last written
+	scratch   packet.Header // the one being made
+	heads     queue         // HEADER not yet made: the link is full
+	ready     queue         // something to send, and window to do it
+	wide      queue         // the same, but from the budget (PROTOCOL 3.7)
 	out       map[uint64]*Outbound
 	tails     map[uint64]tail // ended, but part of the budget until acknowledged
 	credit    int             // octets in flight beyond MinWindow each, over all messages
@@ -195,6 +199,10 @@ func (c *Conn) fail(err error) {
 	clear(c.out)
 	clear(c.tails)
 	for c.ready.pop() != nil || c.wide.pop() != nil {
+	}
+	if c.made != nil {
+		putBuffer(c.made)
+		c.made = nil
 	}
 	ended := c.ended
 	c.ended = nil

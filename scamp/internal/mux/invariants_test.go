@@ -315,9 +315,9 @@ func whatDidNotStartLeavesNoTrace(t *testing.T) {
 		}
 		// One aborted before it was even sent.
 		var o mux.Outbound
-		o.Init(e.Conn, request(), mux.Body{}, always)
+		o.Init(e.Conn, mux.Body{}, always)
 		o.Abort("never")
-		if err := e.SendOutbound(&o); !errors.Is(err, mux.ErrAborted) {
+		if err := e.SendOutbound(&o, request()); !errors.Is(err, mux.ErrAborted) {
 			t.Errorf("SendOutbound of an aborted message: %v, want ErrAborted", err)
 		}
 		w.wants("a message aborted before it was sent")

@@ -35,7 +35,7 @@ func (c *Conn) look() {
 		c.mu.Unlock()
 		return
 	}
-	busy = busy || c.pumping || len(c.out) > 0 || c.heads.n > 0
+	busy = busy || c.pumping || c.made != nil || len(c.out) > 0 || c.heads.n > 0
 	now := c.Now()
 	wait := c.restLocked()
 	var end error

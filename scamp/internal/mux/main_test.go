@@ -200,8 +200,8 @@ func (k *call) Prepare(h *packet.Header) bool {
 
 func (c *caller) open(body mux.Body) (*call, error) {
 	k := &call{c: c, reply: make(chan *mux.Inbound, 1)}
-	k.out.Init(c.Conn, &packet.Header{Type: packet.TypeRequest, Action: "Lab.echo", Sector: "main"}, body, k)
-	return k, c.SendOutbound(&k.out)
+	k.out.Init(c.Conn, body, k)
+	return k, c.SendOutbound(&k.out, &packet.Header{Type: packet.TypeRequest, Action: "Lab.echo", Sector: "main"})
 }
 
 // wait returns the reply.

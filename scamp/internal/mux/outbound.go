@@ -43,15 +43,16 @@ type Outbound struct {
 	prepare Preparer
 
 	moved atomic.Int64 // when the peer last accepted octets, on the Conn's clock
+	over  atomic.Bool  // ended is set, and err does not change any more
 
 	// Protected by c.mu.
-	wake      chan struct{} // capacity 1: something changed; nil while nobody has waited
-	header    packet.Header
+	wake      chan struct{}  // capacity 1: something changed; nil while nobody has waited
+	header    *packet.Header // while it waits in heads; the Conn's own copy
 	no        uint64
 	data      []byte // octets to send; belong to the writer until taken
 	unit      bool   // HEADER, DATA and EOF go out together
 	eof       bool   // nothing comes after data
-	started   bool   // HEADER handed to TLS
+	started   bool   // HEADER made, and in what is handed to TLS next
 	ended     bool
 	aborted   bool
 	abortText string
@@ -83,8 +84,8 @@ type Body struct {
 // ended. p may be nil.
 func (c *Conn) Send(h *packet.Header, body Body, p Preparer) (*Outbound, error) {
 	o := new(Outbound)
-	o.Init(c, h, body, p)
-	if err := c.SendOutbound(o); err != nil {
+	o.Init(c, body, p)
+	if err := c.SendOutbound(o, h); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -92,18 +93,18 @@ func (c *Conn) Send(h *packet.Header, body Body, p Preparer) (*Outbound, error) 
 
 // Init makes o a message for SendOutbound, as Send does. An Outbound that has ended
 // may be used again.
-func (o *Outbound) Init(c *Conn, h *packet.Header, body Body, p Preparer) {
+func (o *Outbound) Init(c *Conn, body Body, p Preparer) {
 	// Not in one: a value of this size made on the stack of a new goroutine grows it.
 	*o = Outbound{}
-	o.c, o.prepare, o.header = c, p, *h
+	o.c, o.prepare = c, p
 	o.data, o.eof, o.unit = body.Data, !body.More, body.Unit
 }
 
 // SendOutbound is Send for an Outbound that the caller made with Init, so that it
 // can be part of a larger value. A message it returns an error for has left no
 // trace: nothing of it was sent, and Prepare was not called.
-func (c *Conn) SendOutbound(o *Outbound) error {
-	err := c.checkHeader(&o.header)
+func (c *Conn) SendOutbound(o *Outbound, h *packet.Header) error {
+	err := c.checkHeader(h)
 	c.mu.Lock()
 	switch {
 	case o.ended:
@@ -122,7 +123,13 @@ func (c *Conn) SendOutbound(o *Outbound) error {
 		return err
 	}
 	others := c.othersLocked()
-	c.heads.push(o)
+	if c.fitsLocked() {
+		c.made.b = c.appendHeaderLocked(c.made.b, o, h, c.waiting < bulkQueue)
+	} else {
+		o.header = new(packet.Header)
+		*o.header = *h
+		c.heads.push(o)
+	}
 	c.mu.Unlock()
 	if others {
 		c.pumpTogether()
@@ -349,19 +356,20 @@ func tellAll(o *Outbound) {
 	}
 }
 
-// Started says whether the HEADER was handed to TLS: from then on the peer may
-// have acted on the message.
+// Started says whether the HEADER was handed to TLS, or will be at once: from then on
+// the peer may have acted on the message.
 func (o *Outbound) Started() bool {
 	o.c.mu.Lock()
 	defer o.c.mu.Unlock()
-	return o.started
+	return o.started && (o.c.err == nil || o.no < o.c.handed)
 }
 
 // Ended says whether the message has ended, and how: nil is EOF.
 func (o *Outbound) Ended() (bool, error) {
-	o.c.mu.Lock()
-	defer o.c.mu.Unlock()
-	return o.ended, o.err
+	if !o.over.Load() {
+		return false, nil
+	}
+	return true, o.err
 }
 
 // Progress is when the peer last accepted octets of this message, on the clock of
@@ -381,7 +389,8 @@ func (o *Outbound) finishLocked(err error) {
 	if o.ended {
 		return
 	}
-	o.ended, o.err, o.data, o.small = true, err, nil, nil
+	o.ended, o.err, o.data, o.small, o.header = true, err, nil, nil, nil
+	o.over.Store(true)
 	o.wakeLocked()
 	if o.then != nil {
 		o.thenNext, o.c.ended = o.c.ended, o

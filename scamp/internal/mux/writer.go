@@ -76,24 +76,22 @@ func (c *Conn) pump(rounds int) {
 		return
 	}
 	c.pumping = true
-	waiting := c.link.queued()
+	c.waiting = c.link.queued()
 	var batch *buffer
-	for ; rounds > 0 && c.workLocked(waiting < bulkQueue); rounds-- {
-		if waiting >= c.limits.MaxWriteQueue {
+	for ; rounds > 0 && c.workLocked(c.waiting < bulkQueue); rounds-- {
+		if c.waiting >= c.limits.MaxWriteQueue {
 			c.count.Add(WriteBlocked)
 			break
 		}
-		if batch == nil {
-			batch = getBuffer()
-		}
 		c.round = c.Now()
-		batch.b = c.fillLocked(batch.b[:0], waiting < bulkQueue)
+		batch = c.fillLocked(batch, c.waiting < bulkQueue)
 		ended := c.ended
 		c.ended = nil
 		if len(batch.b) == 0 && ended == nil {
 			continue
 		}
 		c.lastIO.Store(int64(c.round)) // before the lock opens: what is written makes us busy
+		waiting := c.waiting
 		c.mu.Unlock()
 		if len(batch.b) > 0 {
 			c.link.cork()
@@ -105,6 +103,7 @@ func (c *Conn) pump(rounds int) {
 		}
 		tellAll(ended)
 		c.mu.Lock()
+		c.waiting = waiting
 	}
 	c.pumping = false
 	if batch != nil {
@@ -130,15 +129,45 @@ func (c *Conn) workLocked(bulk bool) bool {
 		return true
 	case c.silent:
 		return false
-	case c.heads.n > 0 || c.pong || c.ping || !c.acks.empty():
+	case c.made != nil || c.heads.n > 0 || c.pong || c.ping || !c.acks.empty():
 		return true
 	}
 	return bulk && (c.ready.n > 0 || c.wide.n > 0 && c.credit < c.flight)
 }
 
-// fillLocked appends the packets to send next: PONG and ACKs, then HEADERs with
-// the bodies that go with them, then one chunk for each stream in turn (invariant 7).
-func (c *Conn) fillLocked(b []byte, bulk bool) []byte {
+// fitsLocked says whether a message may be made at once, and gives made room for it.
+// Otherwise it waits in heads, where it can still be taken back.
+func (c *Conn) fitsLocked() bool {
+	if c.heads.n > 0 || c.silent || c.waiting >= c.limits.MaxWriteQueue {
+		return false
+	}
+	if c.made == nil {
+		c.made = getBuffer()
+	}
+	return len(c.made.b) < batchSize
+}
+
+// fillLocked makes a batch of what is to be sent next: the messages that were made
+// already, PONG and ACKs, then HEADERs with the bodies that go with them, then one
+// chunk for each stream in turn (invariant 7). It takes the last batch, nil at first.
+func (c *Conn) fillLocked(batch *buffer, bulk bool) *buffer {
+	if c.made != nil && !c.silent {
+		if batch != nil {
+			putBuffer(batch)
+		}
+		batch, c.made = c.made, nil
+	} else if batch == nil {
+		batch = getBuffer()
+	} else {
+		batch.b = batch.b[:0]
+	}
+	batch.b = c.packetsLocked(batch.b, bulk)
+	c.handed = c.nextOut
+	return batch
+}
+
+// packetsLocked appends the packets to send next.
+func (c *Conn) packetsLocked(b []byte, bulk bool) []byte {
 	if c.silent {
 		return b
 	}
@@ -152,7 +181,8 @@ func (c *Conn) fillLocked(b []byte, bulk bool) []byte {
 	}
 	b = c.acks.appendTo(b)
 	for c.heads.n > 0 && len(b) < batchSize {
-		b = c.appendHeaderLocked(b, c.heads.pop(), bulk)
+		o := c.heads.pop()
+		b = c.appendHeaderLocked(b, o, o.header, bulk)
 	}
 	// One chunk in any case, or a flood of messages would starve the streams.
 	for once := true; bulk && (once || len(b) < batchSize); once = false {
@@ -169,19 +199,21 @@ func (c *Conn) fillLocked(b []byte, bulk bool) []byte {
 }
 
 // appendHeaderLocked opens a message: from here on it may have arrived.
-func (c *Conn) appendHeaderLocked(b []byte, o *Outbound, bulk bool) []byte {
-	if o.prepare != nil && !o.prepare.Prepare(&o.header) {
+func (c *Conn) appendHeaderLocked(b []byte, o *Outbound, given *packet.Header, bulk bool) []byte {
+	h := &c.scratch // so that what Prepare sees needs no memory of its own
+	*h = *given
+	if o.prepare != nil && !o.prepare.Prepare(h) {
 		o.finishLocked(ErrClosed)
 		return b
 	}
 	switch {
 	case c.opts.NoExt:
-		o.header.Ext = packet.Ext{}
+		h.Ext = packet.Ext{}
 	case c.nextOut == 0:
-		o.header.Ext.V, o.header.Ext.Win, o.header.Ext.Cancel = 1, int64(c.window), true
+		h.Ext.V, h.Ext.Win, h.Ext.Cancel = 1, int64(c.window), true
 	}
 	mark := len(b)
-	b = o.header.AppendTo(b)
+	b = h.AppendTo(b)
 	size := len(b) - mark
 	if size > c.maxHeader {
 		o.finishLocked(c.headerTooBig(size))
@@ -196,7 +228,7 @@ func (c *Conn) appendHeaderLocked(b []byte, o *Outbound, bulk bool) []byte {
 	b = append(b, packet.Trailer...)
 	o.no, o.started = c.nextOut, true
 	c.nextOut++
-	if isCall(o.header.Type) {
+	if isCall(h.Type) {
 		c.sent++
 	}
 	if o.eof && c.atOnceLocked(o, bulk) {
