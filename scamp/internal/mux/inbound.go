@@ -44,9 +44,11 @@ type Inbound struct {
 	flow       *flow
 	dumb       bool // its sender is known to ignore the window (PROTOCOL 4.5)
 
-	offered bool // given to Accept; owned by the reader's goroutine
+	// Owned by the reader's goroutine until it is handed up.
+	offered bool // given to Accept; the reader's also then
+	whole   bool // complete, and well, when it was; never changed then
 
-	mu         sync.Mutex // protects what follows
+	mu         sync.Mutex // protects what follows once it was handed up
 	cond       sync.Cond  // there is something to read, or the end
 	head, tail *chunk
 	unread     int   // octets that have arrived and were not taken
@@ -77,8 +79,15 @@ func (m *Inbound) Unread() int {
 	return m.unread
 }
 
+// Whole says whether the whole body had arrived when the message was handed up, as
+// that of most does.
+func (m *Inbound) Whole() bool { return m.whole }
+
 // Complete says whether the whole body has arrived.
 func (m *Inbound) Complete() bool {
+	if m.whole {
+		return true
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ended && m.err == nil
@@ -228,8 +237,10 @@ func (m *Inbound) Fail(err error) {
 // add takes the body of a DATA packet. It is false when the octets are thrown
 // away instead. Only the reader calls it.
 func (m *Inbound) add(b []byte, now int64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	if m.offered {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+	}
 	m.moved = now
 	if m.discard {
 		return false
@@ -322,6 +333,13 @@ func (m *Inbound) pushFrontLocked(k *chunk) {
 
 // end is called once, by the reader: EOF, TXERR or the end of the connection.
 func (m *Inbound) end(err error, now int64) {
+	if !m.offered {
+		m.moved = now
+		if !m.ended {
+			m.ended, m.err, m.whole = true, err, err == nil
+		}
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.moved = now

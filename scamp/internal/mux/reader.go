@@ -29,8 +29,10 @@ type reader struct {
 	pr    *packet.Reader
 	hr    *packet.HeaderReader
 	next  uint64           // number the peer's next HEADER must carry (invariant 1)
-	open  map[uint64]*flow // messages whose end has not come
-	fresh []*Inbound       // not yet given to Accept
+	last  *flow            // of the last HEADER, until its end has come: most need no other place
+	open  map[uint64]*flow // the other messages whose end has not come
+	first *Inbound         // the message of last, not yet given to Accept; nil if it was
+	fresh []*Inbound       // others that were not
 	lazy  []*flow          // acknowledged when the reader would wait
 	flows []flow           // made together, not yet used
 	ext   bool             // the peer has sent ext
@@ -60,11 +62,11 @@ func (r *reader) init(c *Conn, src io.Reader, limits packet.Limits) {
 	r.c = c
 	r.pr = packet.NewReader(source{src, c}, limits)
 	r.hr = packet.NewHeaderReader(limits)
-	r.open = make(map[uint64]*flow)
 }
 
 // run reads until the connection ends and says why.
 func (r *reader) run() error {
+	heard := false
 	for {
 		if !r.pr.Ready() {
 			r.settle()
@@ -77,7 +79,10 @@ func (r *reader) run() error {
 			}
 			return err
 		}
-		r.c.heard.Store(true)
+		if !heard {
+			heard = true
+			r.c.heard.Store(true)
+		}
 		if err := r.packet(p); err != nil {
 			return err
 		}
@@ -89,11 +94,13 @@ func (r *reader) run() error {
 func (r *reader) settle() {
 	for i, m := range r.fresh {
 		r.fresh[i] = nil
-		if !m.offered {
-			r.offer(m)
-		}
+		r.offerOnce(m)
 	}
 	r.fresh = r.fresh[:0]
+	if r.first != nil {
+		r.offerOnce(r.first)
+		r.first = nil
+	}
 	for i, f := range r.lazy {
 		r.lazy[i] = nil
 		f.lazy = false
@@ -105,8 +112,11 @@ func (r *reader) settle() {
 	}
 }
 
-// offer hands a message up, once.
-func (r *reader) offer(m *Inbound) {
+// offerOnce hands a message up unless that was done.
+func (r *reader) offerOnce(m *Inbound) {
+	if m.offered {
+		return
+	}
 	m.offered = true
 	if r.c.opts.Accept == nil {
 		m.Discard()
@@ -117,6 +127,7 @@ func (r *reader) offer(m *Inbound) {
 
 // lose ends every message that is still open: the connection is gone.
 func (r *reader) lose(err error) {
+	r.keepLast()
 	for no, f := range r.open {
 		delete(r.open, no)
 		if m := f.m.Load(); m != nil {
@@ -154,6 +165,7 @@ func (r *reader) opened(p packet.Packet) error {
 		r.c.count.Add(SequenceBroken)
 		return broken(p, fmt.Sprintf("want message number %d", r.next))
 	}
+	r.keepLast()
 	if most := r.c.limits.MaxOpenMessages; len(r.open) >= most {
 		r.c.count.Add(OpenMessagesExceeded)
 		return broken(p, fmt.Sprintf("want at most %d messages open at once", most))
@@ -178,10 +190,50 @@ func (r *reader) opened(p packet.Packet) error {
 	if isCall(m.Header.Type) {
 		r.c.arrived.Add(1)
 	}
-	r.open[p.MsgNo] = m.flow
-	r.c.openIn.Store(int64(len(r.open)))
-	r.fresh = append(r.fresh, m)
+	r.last, r.first = m.flow, m
+	r.countOpen()
 	return nil
+}
+
+// keepLast makes room for another message: the last one has not ended.
+func (r *reader) keepLast() {
+	if r.last == nil {
+		return
+	}
+	if r.open == nil {
+		r.open = make(map[uint64]*flow)
+	}
+	r.open[r.last.no] = r.last
+	if r.first != nil {
+		r.fresh = append(r.fresh, r.first)
+	}
+	r.last, r.first = nil, nil
+}
+
+// find returns the open message with a number, nil if there is none.
+func (r *reader) find(no uint64) *flow {
+	if r.last != nil && r.last.no == no {
+		return r.last
+	}
+	return r.open[no]
+}
+
+// close takes an open message out of the tables.
+func (r *reader) close(f *flow) {
+	if r.last == f {
+		r.last, r.first = nil, nil
+	} else {
+		delete(r.open, f.no)
+	}
+	r.countOpen()
+}
+
+func (r *reader) countOpen() {
+	n := len(r.open)
+	if r.last != nil {
+		n++
+	}
+	r.c.openIn.Store(int64(n))
 }
 
 // flow returns a new flow. They are made some at a time, which costs less; more than
@@ -209,7 +261,7 @@ func ignoresWindow(h *packet.Header) bool {
 
 // data handles DATA.
 func (r *reader) data(p packet.Packet) error {
-	f := r.open[p.MsgNo]
+	f := r.find(p.MsgNo)
 	if f == nil {
 		r.c.count.Add(SequenceBroken)
 		return broken(p, "want it for a message that is open")
@@ -242,22 +294,22 @@ func (r *reader) data(p packet.Packet) error {
 
 // ended handles EOF and TXERR.
 func (r *reader) ended(p packet.Packet, err error) error {
-	f := r.open[p.MsgNo]
+	f := r.find(p.MsgNo)
 	if f == nil {
 		r.c.count.Add(SequenceBroken)
 		return broken(p, "want it for a message that is open")
 	}
-	delete(r.open, p.MsgNo)
-	r.c.openIn.Store(int64(len(r.open)))
-	f.quiet.Store(f.received <= MinWindow/2)
 	m := f.m.Load()
+	if m == nil && f == r.last {
+		m = r.first // it was thrown away before it was handed up
+	}
+	r.close(f)
+	f.quiet.Store(f.received <= MinWindow/2)
 	if m == nil {
 		return nil
 	}
 	m.end(err, r.stamp.Load())
-	if !m.offered {
-		r.offer(m)
-	}
+	r.offerOnce(m)
 	return nil
 }
 
