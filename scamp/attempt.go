@@ -117,7 +117,7 @@ func (pl *pool) connected(ctx context.Context, what attempt, id Identity, alone 
 			defer cancel()
 		}
 	}
-	p, info, err := pl.get(ctx, what.route.Address, id, alone)
+	e, reused, err := pl.get(ctx, what.route.Address, id, alone)
 	if err != nil {
 		if what.balance != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
 			what.balance.failed(what.route)
@@ -127,13 +127,13 @@ func (pl *pool) connected(ctx context.Context, what attempt, id Identity, alone 
 		}
 		return nil, what.failure(err, RanNo)
 	}
-	if what.balance != nil && !info.Reused {
+	if what.balance != nil && !reused {
 		what.balance.connected(what.route)
 	}
 	if trace.Connected != nil {
-		trace.Connected(info)
+		trace.Connected(ConnectInfo{Address: what.route.Address, Reused: reused, Took: e.took, TLS: e.state})
 	}
-	return p, nil
+	return e.peer, nil
 }
 
 // ctxError says why ctx has ended. Whoever ended it may have given a cause of his own;

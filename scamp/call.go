@@ -113,19 +113,14 @@ func (b *Bus) route(ctx context.Context, q discovery.Query, what attempt) (disco
 // query is what a request asks the directory for. A request that nobody could take
 // is refused here, before anything is sent.
 func (b *Bus) query(req *Request) (discovery.Query, error) {
-	q, err := req.parse()
+	if err := req.check(); err != nil {
+		return discovery.Query{}, err
+	}
+	q, err := req.query()
 	if err != nil {
 		return q, err
 	}
-	if q.Sector == "" {
-		q.Sector = req.Sector
-	}
-	if q.Sector == "" {
-		q.Sector = b.cfg.DefaultSector
-	}
-	if q.Version == 0 {
-		q.Version = req.Version
-	}
+	def(&q.Sector, b.cfg.DefaultSector)
 	q.Envelope = req.Envelope
 	if req.Route != nil {
 		q.Ident = req.Route.Ident

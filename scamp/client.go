@@ -3,6 +3,7 @@ package scamp
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -14,7 +15,15 @@ type Client struct {
 	peer   *discovery.Peer // only its address is known
 	id     Identity
 	pool   *pool
-	sector string // of requests that name none
+	sector string                      // of requests that name none
+	latest atomic.Pointer[clientOffer] // many requests in a row are for one action
+}
+
+// A clientOffer is what a request with these names asks for.
+type clientOffer struct {
+	action, sector string // as the request has them
+	version        int
+	offer          discovery.Offer
 }
 
 // Dial connects straight to addr, "host:port", which must show the certificate that
@@ -74,17 +83,22 @@ func (c *Client) Stream(ctx context.Context, req *Request) (*Stream, error) {
 
 // attempt makes a route of what the caller says.
 func (c *Client) attempt(req *Request) (attempt, error) {
-	q, err := req.parse()
-	if err != nil {
+	if err := req.check(); err != nil {
 		return attempt{}, err
 	}
-	def(&q.Sector, req.Sector)
-	def(&q.Sector, c.sector)
-	def(&q.Version, req.Version)
-	def(&q.Version, 1)
-	// Rule: whoever dials has decided whom to give a ticket to.
-	offer := &discovery.Offer{Sector: q.Sector, Action: q.Action, Version: q.Version, Rule: true}
-	return attempt{route: discovery.Route{Peer: c.peer, Offer: offer}, number: 1, start: time.Now()}, nil
+	o := c.latest.Load()
+	if o == nil || o.action != req.Action || o.sector != req.Sector || o.version != req.Version {
+		q, err := req.query()
+		if err != nil {
+			return attempt{}, err
+		}
+		def(&q.Sector, c.sector)
+		def(&q.Version, 1)
+		// Rule: whoever dials has decided whom to give a ticket to.
+		o = &clientOffer{req.Action, req.Sector, req.Version, discovery.Offer{Sector: q.Sector, Action: q.Action, Version: q.Version, Rule: true}}
+		c.latest.Store(o)
+	}
+	return attempt{route: discovery.Route{Peer: c.peer, Offer: &o.offer}, number: 1, start: time.Now()}, nil
 }
 
 // Stats returns the counters of the client's connection by the name that THREATS gives

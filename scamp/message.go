@@ -146,28 +146,34 @@ func (b requestBody) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// parse reads the name of the action and refuses a request that no service could take,
-// before anything is sent.
-func (r *Request) parse() (discovery.Query, error) {
+// check refuses a request that no service could take, before anything is sent.
+func (r *Request) check() error {
 	size := len(r.Ticket) + len(r.IdentifyingToken) + len(r.Terminal) + len(r.Envelope) + len(r.Action)
 	for name, v := range r.Extra {
 		size += len(name) + len(v) + 4
 	}
 	if size > maxHeaderText {
-		return discovery.Query{}, fmt.Errorf("scamp: call %s: header: ticket, tokens and extra members take %d octets, want at most %d", clean(r.Action), size, maxHeaderText)
+		return fmt.Errorf("scamp: call %s: header: ticket, tokens and extra members take %d octets, want at most %d", clean(r.Action), size, maxHeaderText)
 	}
 	if len(r.Extra) > 0 {
 		if err := packet.CheckExtra(r.Extra); err != nil {
-			return discovery.Query{}, fmt.Errorf("scamp: call %s: %w", clean(r.Action), err)
+			return fmt.Errorf("scamp: call %s: %w", clean(r.Action), err)
 		}
 	}
 	if r.ClientID < 0 {
-		return discovery.Query{}, fmt.Errorf("scamp: call %s: client id %d: want 0 or more", clean(r.Action), r.ClientID)
+		return fmt.Errorf("scamp: call %s: client id %d: want 0 or more", clean(r.Action), r.ClientID)
 	}
+	return nil
+}
+
+// query reads the name of the action; what it leaves open the request's own fields say.
+func (r *Request) query() (discovery.Query, error) {
 	q, err := discovery.ParseAction(r.Action)
 	if err != nil {
 		return q, fmt.Errorf("scamp: call: %w", err)
 	}
+	def(&q.Sector, r.Sector)
+	def(&q.Version, r.Version)
 	return q, nil
 }
 

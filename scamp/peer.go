@@ -30,8 +30,10 @@ type peer struct {
 	hold   *hold      // counts collected bodies
 	from   netip.Addr // of addr
 
-	dialect *dialect // nil on the accepting side
-	met     bool     // a reply has come; owned by the reader's goroutine
+	dialect *dialect    // nil on the accepting side
+	met     bool        // a reply has come; owned by the reader's goroutine
+	signals *signals    // of the pool, for those who wait; nil on the accepting side
+	over    atomic.Bool // takes no new calls: it has ended or is retired; set under mu
 
 	load    atomic.Int32 // calls that wait for their reply to end
 	headers atomic.Int64 // octets of the headers of requests in queue
@@ -70,6 +72,7 @@ func (p *peer) run() error {
 	err := p.conn.Run()
 	p.mu.Lock()
 	p.ended = err
+	p.over.Store(true)
 	if p.timer != nil {
 		p.timer.Stop()
 	}
@@ -111,12 +114,18 @@ func (p *peer) busy() bool {
 	return p.calls != nil || p.active > 0 || len(p.queue) > 0
 }
 
-// join enters a call before its first octet is written. It fails when the
-// connection is over.
+// join enters a call that waits for its turn. It fails when the connection is over.
 func (p *peer) join(s *Stream) bool {
-	at, ends := s.expiry(s.began)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.joinLocked(s)
+}
+
+// joinLocked enters a call, once, before its first octet is made.
+func (p *peer) joinLocked(s *Stream) bool {
+	if s.linked {
+		return true
+	}
 	if p.ended != nil || p.retired > 0 {
 		return false
 	}
@@ -126,20 +135,30 @@ func (p *peer) join(s *Stream) bool {
 	}
 	p.calls = s
 	p.load.Add(1)
-	if ends {
-		p.armLocked(at)
+	switch {
+	case s.total > 0:
+		p.armLocked(s.asked + s.total)
+	case s.progress > 0:
+		p.armLocked(s.asked + s.progress)
 	}
 	return true
 }
 
-// leave is the one way out of the tables. It says whether s was still in them.
+// leave is the way out of the tables. It says whether s was still in them.
 func (p *peer) leave(s *Stream) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s.left || !s.linked {
+	if s.left.Load() {
 		return false
 	}
-	s.left = true
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leaveLocked(s)
+}
+
+func (p *peer) leaveLocked(s *Stream) bool {
+	if !s.linked || s.left.Load() {
+		return false
+	}
+	s.left.Store(true)
 	if s.id != 0 && p.pending[s.id] == s {
 		delete(p.pending, s.id)
 		p.abandoned++
@@ -212,6 +231,9 @@ func (p *peer) replied(m *mux.Inbound) {
 	s := p.pending[id]
 	if ok && s != nil {
 		delete(p.pending, id)
+		if ended, _ := s.out.Ended(); ended && m.Whole() {
+			p.leaveLocked(s) // nothing of it can take any time
+		}
 		p.mu.Unlock()
 		s.deliver(m)
 		return
@@ -274,6 +296,7 @@ func (p *peer) retire() {
 	already := p.retired > 0 || p.ended != nil
 	if !already {
 		p.retired = p.conn.Now() + p.limits.RetireTime
+		p.over.Store(true)
 		at := p.retired
 		if p.calls == nil {
 			at = p.conn.Now()
@@ -284,13 +307,6 @@ func (p *peer) retire() {
 	if !already {
 		p.log.count("conn_retired")
 	}
-}
-
-// usable says whether new calls may join.
-func (p *peer) usable() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.ended == nil && p.retired == 0
 }
 
 // An oddMeter sees when too much that makes no sense comes within ten seconds.

@@ -31,7 +31,9 @@ type pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // dials and connections
 
-	loners atomic.Uint64 // connections of one call that were ever begun
+	loners  atomic.Uint64         // connections of one call that were ever begun
+	latest  atomic.Pointer[entry] // that a call last used: many calls in a row go to one instance
+	signals signals
 
 	mu      sync.Mutex // protects what follows
 	closed  bool
@@ -56,6 +58,7 @@ func (t target) shared() target {
 // An entry is the connection to a target, the dial that will become one, or one that
 // failed a moment ago.
 type entry struct {
+	key     target
 	dialect *dialect      // of the target; set at once
 	ready   chan struct{} // closed when what follows is set
 	peer    *peer
@@ -75,21 +78,24 @@ func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options
 	return pl
 }
 
-// get returns a connection to the target, made if there is none. Whoever waits for a
-// dial may leave; the dial goes on for the others. A connection that is to be alone
-// serves one call and is closed behind it.
-func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (*peer, ConnectInfo, error) {
+// get returns a connection to the target, made if there is none; reused says that it was
+// there. Whoever waits for a dial may leave; the dial goes on for the others. A
+// connection that is to be alone serves one call and is closed behind it.
+func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (e *entry, reused bool, err error) {
 	pin, err := id.pin()
 	if err != nil {
-		return nil, ConnectInfo{}, err
+		return nil, false, err
 	}
 	key := target{addr: addr, pin: pin}
+	if e := pl.latest.Load(); e != nil && !alone && e.key == key && !e.peer.over.Load() {
+		return e, true, nil
+	}
 	if alone {
 		key.alone = pl.loners.Add(1)
 	}
-	e, reused, err := pl.entry(key, id)
+	e, reused, err = pl.entry(key, id)
 	if err != nil {
-		return nil, ConnectInfo{}, err
+		return nil, false, err
 	}
 	select {
 	case <-e.ready:
@@ -98,13 +104,16 @@ func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (
 		select {
 		case <-e.ready:
 		case <-ctx.Done():
-			return nil, ConnectInfo{}, ctxError(ctx)
+			return nil, false, ctxError(ctx)
 		}
 	}
 	if e.err != nil {
-		return nil, ConnectInfo{}, e.err
+		return nil, false, e.err
 	}
-	return e.peer, ConnectInfo{Address: addr, Reused: reused, Took: e.took, TLS: e.state}, nil
+	if !alone {
+		pl.latest.Store(e)
+	}
+	return e, reused, nil
 }
 
 // entry finds the connection or dial that serves a target, or begins to dial.
@@ -121,7 +130,7 @@ func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error
 		return e, true, nil
 	}
 	e = pl.entries[key]
-	if e == nil || e.err != nil || e.peer != nil && !e.peer.usable() {
+	if e == nil || e.err != nil || e.peer != nil && e.peer.over.Load() {
 		return pl.begin(key, id), false, nil
 	}
 	return e, true, nil
@@ -130,7 +139,7 @@ func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error
 // begin dials a target. It is apart from entry so that finding a connection, which
 // every call does, allocates nothing.
 func (pl *pool) begin(key target, id Identity) *entry {
-	e := &entry{ready: make(chan struct{}), dialect: new(dialect)}
+	e := &entry{key: key, ready: make(chan struct{}), dialect: new(dialect)}
 	if shared := pl.entries[key.shared()]; shared != nil && key.alone > 0 {
 		e.dialect = shared.dialect
 	}
@@ -187,6 +196,7 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 		return
 	}
 	p.run()
+	pl.latest.CompareAndSwap(e, nil)
 	pl.drop(key, e)
 	pl.mu.Lock()
 	delete(pl.peers, p)
@@ -219,6 +229,7 @@ func (pl *pool) forget(p *peer) {
 	defer pl.mu.Unlock()
 	for key, e := range pl.entries {
 		if e.peer == p {
+			pl.latest.CompareAndSwap(e, nil)
 			delete(pl.entries, key)
 		}
 	}
@@ -241,6 +252,7 @@ func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, erro
 		return nil, none, dialError(addr, "TLS", err, pl)
 	}
 	p := newPeer(pl.limits, pl.log, pl.hold)
+	p.signals = &pl.signals
 	state := c.ConnectionState()
 	if len(state.PeerCertificates) > 0 {
 		p.cert, _ = discovery.ParseCertificate(state.PeerCertificates[0].Raw)
@@ -277,6 +289,19 @@ func (pl *pool) pending(key target) int {
 	}
 	return 0
 }
+
+// signals are channels for one value at a time, kept for the next who wait.
+type signals struct{ free sync.Pool }
+
+func (s *signals) get() chan struct{} {
+	if c, ok := s.free.Get().(chan struct{}); ok {
+		return c
+	}
+	return make(chan struct{}, 1)
+}
+
+// put takes back an empty channel that nobody uses any more.
+func (s *signals) put(c chan struct{}) { s.free.Put(c) }
 
 // close ends every connection and waits for what runs on them.
 func (pl *pool) close() {

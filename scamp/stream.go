@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/scampbus/scamp-go/packet"
@@ -29,20 +30,21 @@ type Stream struct {
 	progress time.Duration // rpc.timeout; zero if the caller's deadline bounds it all
 
 	out  mux.Outbound
-	done chan struct{} // closed when in or err is set
+	left atomic.Bool // out of the peer's tables; set under p.mu
 
 	// Protected by p.mu.
-	id         uint64 // request id, zero until the HEADER is written
-	left       bool   // out of the peer's tables
+	id         uint64 // request id, zero until the HEADER is made
 	prev, next *Stream
-	linked     bool
+	linked     bool // in the peer's tables, or left
 
 	mu      sync.Mutex // protects what follows
 	in      *mux.Inbound
 	err     error         // why the call failed, a *CallError
-	decided bool          // done is closed
+	decided bool          // in or err is set
+	signal  chan struct{} // gets one value when decided is set; nil while nobody waits
+	waiting int           // so many wait for it
 	leaving error         // why the caller gives up, which may end the connection before the call
-	reply   Reply         // what Reply returns
+	reply   Reply         // what Reply returns, if in is set
 	stop    func() bool   // ends the watch on ctx; nil if nobody watches yet
 	owing   bool          // when last looked at, we had octets of the reply that nobody had read
 	owed    time.Duration // until when that may have been so
@@ -55,8 +57,9 @@ var errNotTaken = fmt.Errorf("%w before it took the request", ErrLost)
 // open sends a request on p and returns its Stream. It does not wait. When it fails,
 // nothing of the request was sent, and its body is as it was.
 func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what attempt) (*Stream, error) {
-	s := &Stream{p: p, ctx: ctx, what: what, done: make(chan struct{}), began: p.conn.Now()}
-	s.asked = s.began - time.Since(what.start)
+	s := &Stream{p: p, ctx: ctx, what: what}
+	s.began = p.conn.Now()
+	s.asked = min(p.conn.At(what.start), s.began)
 	if _, ok := ctx.Deadline(); ok {
 		// An explicit deadline of the caller is a total, and the only one.
 	} else if n := what.route.Timeout; n > 0 {
@@ -65,15 +68,16 @@ func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what a
 		s.progress = p.limits.RPCTimeout
 	}
 	s.out.Init(p.conn, body, (*turn)(s))
-	if !p.join(s) {
-		return nil, errNotTaken
-	}
 	if err := p.conn.SendOutbound(&s.out, h); err != nil {
 		p.leave(s)
 		if errors.Is(err, mux.ErrClosed) || p.conn.Err() != nil {
 			return nil, fmt.Errorf("%w: %w", errNotTaken, err)
 		}
 		return nil, err
+	}
+	if !p.join(s) { // its turn has yet to come, and never will
+		s.out.Abort("")
+		return nil, errNotTaken
 	}
 	if body.More {
 		s.watch()
@@ -109,7 +113,7 @@ func (t *turn) Prepare(h *packet.Header) bool {
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.left {
+	if !p.joinLocked(s) || s.left.Load() {
 		return false
 	}
 	p.lastID++
@@ -141,9 +145,48 @@ func (s *Stream) deliver(m *mux.Inbound) {
 		m.Discard()
 		return
 	}
-	s.in, s.decided = m, true
+	s.in = m
+	s.reply = Reply{Envelope: m.Header.Envelope, Extra: m.Header.Extra, Instance: s.what.name(), Body: s, s: s}
+	signal := s.decideLocked()
 	s.mu.Unlock()
-	close(s.done)
+	if signal != nil {
+		signal <- struct{}{}
+	}
+}
+
+// decideLocked notes that in or err is set, and returns what those who wait for that
+// are to be told through, once: nil if nobody waits.
+func (s *Stream) decideLocked() chan<- struct{} {
+	s.decided = true
+	return s.signal
+}
+
+// wait waits until the call is decided, which it is at the latest when its context ends.
+func (s *Stream) wait() (*mux.Inbound, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.decided {
+		if s.signal == nil {
+			s.signal = s.p.signals.get()
+		}
+		signal := s.signal
+		s.waiting++
+		s.mu.Unlock()
+		select {
+		case <-signal:
+		case <-s.ctx.Done():
+			s.giveUp(ctxError(s.ctx))
+			<-signal
+		}
+		s.mu.Lock()
+		if s.waiting--; s.waiting > 0 {
+			signal <- struct{}{} // for the next of them
+		} else {
+			s.signal = nil
+			s.p.signals.put(signal)
+		}
+	}
+	return s.in, s.err
 }
 
 // fail ends the call unless it is decided, or cuts its reply.
@@ -152,14 +195,18 @@ func (s *Stream) fail(err error, ran Ran) {
 	if s.leaving != nil {
 		err = s.leaving
 	}
+	var signal chan<- struct{}
 	if !s.decided {
-		s.err, s.decided = s.what.failure(err, ran), true
-		close(s.done)
+		s.err = s.what.failure(err, ran)
+		signal = s.decideLocked()
 	} else if s.err == nil {
 		s.err = s.what.failure(err, RanMaybe)
 	}
 	in := s.in
 	s.mu.Unlock()
+	if signal != nil {
+		signal <- struct{}{}
+	}
 	if in != nil {
 		in.Fail(err)
 	}
@@ -215,6 +262,9 @@ func (s *Stream) release(cancel bool) {
 	s.mu.Unlock()
 	if stop != nil {
 		stop()
+	}
+	if s.left.Load() && in != nil && cancel {
+		in.Discard() // it left when its whole reply came
 	}
 	if !s.p.leave(s) {
 		return

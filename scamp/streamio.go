@@ -61,15 +61,7 @@ func (s *Stream) Abort(text string) {
 // Reply waits for the header of the reply. An error reply is an error here, as is one
 // that broke off before its first octet.
 func (s *Stream) Reply() (*Reply, error) {
-	select {
-	case <-s.done:
-	case <-s.ctx.Done():
-		s.giveUp(ctxError(s.ctx))
-		<-s.done
-	}
-	s.mu.Lock()
-	in, err := s.in, s.err
-	s.mu.Unlock()
+	in, err := s.wait()
 	if err == nil {
 		err = s.judge(in)
 	}
@@ -80,9 +72,6 @@ func (s *Stream) Reply() (*Reply, error) {
 	if !in.Complete() {
 		s.watch()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reply = Reply{Envelope: in.Header.Envelope, Extra: in.Header.Extra, Instance: s.what.name(), Body: s, s: s}
 	return &s.reply, nil
 }
 
@@ -107,6 +96,9 @@ func (s *Stream) judge(in *mux.Inbound) error {
 	}
 	if h.Bad != "" {
 		return s.what.failure(fmt.Errorf("%w: member %q of its header has an unusable type", errBadReply, h.Bad), RanYes)
+	}
+	if in.Whole() {
+		return nil
 	}
 	if err := in.Broken(); err != nil && in.Unread() == 0 {
 		return s.what.failure(bodyCause(err), RanMaybe)
@@ -207,9 +199,14 @@ func (s *Stream) bytes(limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	whole := collector{p: s.p}
-	defer whole.release()
-	b, err := in.Collect(limit, whole.take)
+	var b []byte
+	if in.Whole() {
+		b, err = in.Bytes(limit) // they are there, and the caller's from now on
+	} else {
+		whole := collector{p: s.p}
+		b, err = in.Collect(limit, whole.take)
+		whole.release()
+	}
 	if errors.Is(err, mux.ErrHeld) {
 		s.release(true)
 		return nil, s.what.failure(errors.New("reply body: too much is held already; read Body as a stream, or raise flow.max_held"), RanYes)

@@ -8,14 +8,14 @@ func (p *peer) armLocked(at time.Duration) {
 	if p.ended != nil {
 		return
 	}
-	wait := max(at-p.conn.Now(), 0)
-	switch {
-	case p.timer == nil:
-		p.timer = time.AfterFunc(wait, p.sweep) // stopped by run
-	case p.armed == 0 || at < p.armed:
-		p.timer.Reset(wait)
-	default:
+	if p.armed > 0 && p.armed <= at {
 		return
+	}
+	wait := max(at-p.conn.Now(), 0)
+	if p.timer == nil {
+		p.timer = time.AfterFunc(wait, p.sweep) // stopped by run
+	} else {
+		p.timer.Reset(wait)
 	}
 	p.armed = at
 }

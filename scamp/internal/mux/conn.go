@@ -244,6 +244,9 @@ func (c *Conn) Heard() bool { return c.heard.Load() }
 // is what Inbound.Progress and Outbound.Progress are given in.
 func (c *Conn) Now() time.Duration { return time.Since(c.start) }
 
+// At is when t was or will be, on the clock of Now.
+func (c *Conn) At(t time.Time) time.Duration { return t.Sub(c.start) }
+
 // LastIO is when the last octet was read or written, on the clock of Now.
 func (c *Conn) LastIO() time.Duration { return time.Duration(c.lastIO.Load()) }
 

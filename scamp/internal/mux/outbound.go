@@ -102,7 +102,7 @@ func (o *Outbound) Init(c *Conn, body Body, p Preparer) {
 
 // SendOutbound is Send for an Outbound that the caller made with Init, so that it
 // can be part of a larger value. A message it returns an error for has left no
-// trace: nothing of it was sent, and Prepare was not called.
+// trace: nothing of it was sent, and Prepare was not called or has refused.
 func (c *Conn) SendOutbound(o *Outbound, h *packet.Header) error {
 	err := c.checkHeader(h)
 	c.mu.Lock()
@@ -125,12 +125,18 @@ func (c *Conn) SendOutbound(o *Outbound, h *packet.Header) error {
 	others := c.othersLocked()
 	if c.fitsLocked() {
 		c.made.b = c.appendHeaderLocked(c.made.b, o, h, c.waiting < bulkQueue)
+		if o.ended && !o.started {
+			err = o.err
+		}
 	} else {
 		o.header = new(packet.Header)
 		*o.header = *h
 		c.heads.push(o)
 	}
 	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	if others {
 		c.pumpTogether()
 	} else {
