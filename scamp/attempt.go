@@ -16,7 +16,7 @@ type attempt struct {
 	route   discovery.Route
 	number  int       // 1 or 2
 	balance *balancer // nil where nobody chooses among instances
-	start   time.Time // when the call began: finding, connecting and a first attempt count
+	start   time.Time // when the call began: finding, connecting and a first attempt count; zero if nothing took time yet
 }
 
 // action is the action as tools write it.
@@ -40,6 +40,13 @@ func (a *attempt) instance() string {
 	return a.route.Ident + " (" + a.route.Address + ")"
 }
 
+// begin notes that from here on the call takes time.
+func (a *attempt) begin() {
+	if a.start.IsZero() {
+		a.start = time.Now()
+	}
+}
+
 func (a *attempt) failure(err error, ran Ran) *CallError {
 	return &CallError{Action: a.action(), Instance: a.instance(), Attempts: a.number, Ran: ran, Err: err, Advice: advice(err)}
 }
@@ -57,7 +64,7 @@ const maxConnects = 3
 // exchange sends a request to the instance of what, over a connection that shows id.
 // It waits for the reply's header unless the caller writes the body. A connection that
 // ended before it took the request is replaced: nothing of the request was sent.
-func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Identity, streamed bool) (*Stream, *Reply, error) {
+func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Identity, streamed bool) (*Stream, *Reply, error) {
 	if ctx.Err() != nil {
 		req.closeBody()
 		return nil, nil, what.failure(ctxError(ctx), RanNo)
@@ -70,7 +77,7 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 	// takes one that was aborted for a complete one: what is known whole goes out as one
 	// unit, and anything else has a connection of its own (PROTOCOL 3.4).
 	long := streamed || body != nil || len(data) > mux.MinWindow
-	alone := long && pl.original(what, id)
+	alone := long && pl.original(*what, id)
 	trace := traceFrom(ctx)
 	var s *Stream
 	for tries := 1; ; tries++ {
@@ -82,7 +89,7 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 		var h packet.Header
 		req.header(&h, what.route)
 		unit := !long && p.dialect.original(what.original())
-		s, err = p.open(ctx, &h, mux.Body{Data: data, More: streamed || body != nil, Unit: unit}, what)
+		s, err = p.open(ctx, &h, mux.Body{Data: data, More: streamed || body != nil, Unit: unit}, *what)
 		if err == nil {
 			break
 		}
@@ -102,6 +109,9 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 		go s.copyBody(body) // ends when the body does, or the call and the Read it is in
 	}
 	reply, err := s.Reply()
+	if what.start.IsZero() {
+		what.start = s.p.conn.Time(s.began)
+	}
 	if trace.Replied != nil && err == nil {
 		trace.Replied(s.p.conn.Now() - s.began)
 	}
@@ -109,7 +119,12 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what attempt, id Ide
 }
 
 // connected returns a connection to the instance of what, and remembers how that went.
-func (pl *pool) connected(ctx context.Context, what attempt, id Identity, alone bool, trace *Trace) (*peer, error) {
+func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone bool, trace *Trace) (*peer, error) {
+	if e := pl.recent(what.route.Address, id, alone); e != nil {
+		trace.connected(what, e, true)
+		return e.peer, nil
+	}
+	what.begin()
 	if n := what.route.Timeout; n > 0 {
 		if _, has := ctx.Deadline(); !has && n+5*time.Second < pl.limits.DialTimeout {
 			var cancel context.CancelFunc
@@ -130,9 +145,7 @@ func (pl *pool) connected(ctx context.Context, what attempt, id Identity, alone 
 	if what.balance != nil && !reused {
 		what.balance.connected(what.route)
 	}
-	if trace.Connected != nil {
-		trace.Connected(ConnectInfo{Address: what.route.Address, Reused: reused, Took: e.took, TLS: e.state})
-	}
+	trace.connected(what, e, reused)
 	return e.peer, nil
 }
 

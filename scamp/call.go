@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -47,11 +46,11 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		return nil, nil, err
 	}
 	trace := traceFrom(ctx)
-	what := attempt{balance: b.balance, start: time.Now()}
+	what := attempt{balance: b.balance}
 	var failure error
 	for {
 		what.number++
-		route, err := b.route(ctx, q, what)
+		route, err := b.route(ctx, q, &what)
 		switch {
 		case err != nil && failure != nil:
 			return nil, nil, failure // nobody is left: what the last instance said counts
@@ -63,7 +62,7 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 			trace.Routed(route)
 		}
 		what.route = route
-		s, reply, err := b.pool.exchange(ctx, req, what, identityOf(route), streamed)
+		s, reply, err := b.pool.exchange(ctx, req, &what, identityOf(route), streamed)
 		if err == nil {
 			return s, reply, nil
 		}
@@ -93,12 +92,13 @@ func again(ctx context.Context, req *Request, err error, n int) bool {
 
 // route finds the instance to send a request to, another than last time if there is
 // one.
-func (b *Bus) route(ctx context.Context, q discovery.Query, what attempt) (discovery.Route, error) {
+func (b *Bus) route(ctx context.Context, q discovery.Query, what *attempt) (discovery.Route, error) {
 	routes := b.dir.Find(q)
 	if len(routes) == 0 {
 		routes = b.dir.Suspects(q)
 	}
 	if len(routes) == 0 && what.number == 1 {
+		what.begin()
 		routes = b.settle(ctx, q)
 	}
 	switch {

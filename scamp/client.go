@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -63,7 +62,7 @@ func (c *Client) Call(ctx context.Context, req *Request) (*Reply, error) {
 		req.closeBody()
 		return nil, err
 	}
-	_, reply, err := c.pool.exchange(ctx, req, what, c.id, false)
+	_, reply, err := c.pool.exchange(ctx, req, &what, c.id, false)
 	return reply, err
 }
 
@@ -77,7 +76,7 @@ func (c *Client) Stream(ctx context.Context, req *Request) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := c.pool.exchange(ctx, req, what, c.id, true)
+	s, _, err := c.pool.exchange(ctx, req, &what, c.id, true)
 	return s, err
 }
 
@@ -98,7 +97,7 @@ func (c *Client) attempt(req *Request) (attempt, error) {
 		o = &clientOffer{req.Action, req.Sector, req.Version, discovery.Offer{Sector: q.Sector, Action: q.Action, Version: q.Version, Rule: true}}
 		c.latest.Store(o)
 	}
-	return attempt{route: discovery.Route{Peer: c.peer, Offer: &o.offer}, number: 1, start: time.Now()}, nil
+	return attempt{route: discovery.Route{Peer: c.peer, Offer: &o.offer}, number: 1}, nil
 }
 
 // Stats returns the counters of the client's connection by the name that THREATS gives

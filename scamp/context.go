@@ -3,6 +3,7 @@ package scamp
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,7 @@ type requestContext struct {
 	deadline time.Time // zero if none
 	serving  *serving
 
+	over  atomic.Bool // err and cause are set, and stay as they are
 	mu    sync.Mutex
 	done  chan struct{} // nil until asked for
 	err   error
@@ -37,8 +39,9 @@ func (c *requestContext) Done() <-chan struct{} {
 }
 
 func (c *requestContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if !c.over.Load() {
+		return nil
+	}
 	return c.err
 }
 
@@ -85,6 +88,7 @@ func (c *requestContext) end(cause error) {
 	if cause == errServiceTime {
 		c.err = context.DeadlineExceeded
 	}
+	c.over.Store(true)
 	if c.done != nil {
 		close(c.done)
 	}
@@ -98,8 +102,9 @@ func (c *requestContext) end(cause error) {
 
 // why is the cause, nil while the context lives.
 func (c *requestContext) why() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if !c.over.Load() {
+		return nil
+	}
 	return c.cause
 }
 

@@ -60,7 +60,15 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 	r := newServing(p, s, m, a)
 	s.mu.Lock()
 	why, counter := s.takeLocked(p, r)
+	var w *worker
+	if why == "" && counter == "" {
+		w = s.workerLocked()
+	}
 	s.mu.Unlock()
+	if w != nil {
+		w.next <- r
+		return
+	}
 	if counter != "" {
 		s.log.count(counter)
 	}
@@ -69,8 +77,8 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 	}
 }
 
-// takeLocked starts a request or has it wait, or says why it is refused. It also says
-// what that counts as.
+// takeLocked gives a request its place or has it wait, or says why it is refused. It
+// also says what that counts as: nothing if it is to run.
 func (s *intake) takeLocked(p *peer, r *serving) (why, counter string) {
 	switch {
 	case s.refuse != "":
@@ -80,7 +88,6 @@ func (s *intake) takeLocked(p *peer, r *serving) (why, counter string) {
 	case s.running < s.limits.MaxConcurrency && p.start(r):
 		s.running++
 		s.inHand++
-		s.assignLocked(r)
 		return "", ""
 	case s.waiting >= s.limits.MaxQueue:
 		return "too many requests are waiting", "queue_full"
@@ -114,47 +121,55 @@ type worker struct {
 	next chan *serving // capacity 1: whoever took it from idle never waits; closed by stop
 }
 
-// assignLocked has a request run that has its place already.
-func (d *dispatcher) assignLocked(r *serving) {
+// workerLocked returns a worker for a request that has its place already. It is sent the
+// request when the lock is open.
+func (d *dispatcher) workerLocked() *worker {
 	if n := len(d.idle); n > 0 {
 		w := d.idle[n-1]
 		d.idle[n-1] = nil
 		d.idle = d.idle[:n-1]
-		w.next <- r
-		return
+		return w
 	}
-	go d.work(&worker{next: make(chan *serving, 1)}, r) // ends when enough are idle, or with the bus
+	w := &worker{next: make(chan *serving, 1)}
+	go d.work(w) // ends when enough are idle, or with the bus
+	return w
 }
 
 // work serves requests, one after the other.
-func (d *dispatcher) work(w *worker, r *serving) {
+func (d *dispatcher) work(w *worker) {
+	var r *serving
 	defer func() {
 		if r != nil && r.abandoned() { // the handler has ended its goroutine (runtime.Goexit)
 			d.goOn(r)
 		}
 	}()
-	for r != nil {
-		if r.serve() {
-			r = d.next(r)
-		} else {
-			r = nil // Ended goes on with it
-		}
-		if r == nil {
-			r = d.rest(w)
+	for r = range w.next {
+		for r != nil {
+			done := r
+			if !r.serve() {
+				done = nil // Ended goes on with it
+			}
+			r = nil
+			d.mu.Lock()
+			if done != nil {
+				r = d.nextLocked(done)
+			}
+			stay := r != nil || d.restLocked(w)
+			d.mu.Unlock()
+			if !stay {
+				return
+			}
 		}
 	}
 }
 
-// rest waits for the next request; it returns nil when the worker is to end.
-func (d *dispatcher) rest(w *worker) *serving {
-	d.mu.Lock()
+// restLocked has a worker wait for its next request, unless it is to end.
+func (d *dispatcher) restLocked(w *worker) bool {
 	if d.stopped || len(d.idle) >= d.limits.Mux.MaxHandlers {
-		d.mu.Unlock()
-		return nil
+		return false
 	}
 	d.idle = append(d.idle, w)
-	d.mu.Unlock()
-	return <-w.next
+	return true
 }
 
 // stop lets the workers end: those that rest now, the others when their handlers have
@@ -171,17 +186,20 @@ func (d *dispatcher) stop() {
 
 // goOn gives the place of a request whose worker has left it to one that waits.
 func (d *dispatcher) goOn(done *serving) {
-	if r := d.next(done); r != nil {
-		d.mu.Lock()
-		d.assignLocked(r)
-		d.mu.Unlock()
+	var w *worker
+	d.mu.Lock()
+	r := d.nextLocked(done)
+	if r != nil {
+		w = d.workerLocked()
+	}
+	d.mu.Unlock()
+	if w != nil {
+		w.next <- r
 	}
 }
 
-// next gives the place of a request that is done to one that waits.
-func (d *dispatcher) next(done *serving) *serving {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// nextLocked gives the place of a request that is done to one that waits.
+func (d *dispatcher) nextLocked(done *serving) *serving {
 	p := done.p
 	p.mu.Lock()
 	p.removeLocked(done)
@@ -201,7 +219,7 @@ func (d *dispatcher) next(done *serving) *serving {
 		case len(p.queue) > 0 && p.active < d.limits.Mux.MaxHandlers:
 			r = p.dequeueLocked(0)
 			d.waiting--
-			p.startLocked(r)
+			p.startLocked(r, p.conn.Now())
 		}
 		d.offerLocked(p)
 		p.mu.Unlock()
@@ -325,7 +343,12 @@ func (s *intake) left() int {
 func (s *intake) cancel(p *peer, id packet.RequestID) {
 	s.mu.Lock()
 	p.mu.Lock()
-	running := p.running[id]
+	var running *serving
+	for r := p.requests; r != nil && running == nil; r = r.next {
+		if r.in.Header.ID == id {
+			running = r
+		}
+	}
 	var waiting *serving
 	for i, r := range p.queue {
 		if r.in.Header.ID == id {

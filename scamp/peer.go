@@ -33,7 +33,7 @@ type peer struct {
 	dialect *dialect    // nil on the accepting side
 	met     bool        // a reply has come; owned by the reader's goroutine
 	signals *signals    // of the pool, for those who wait; nil on the accepting side
-	over    atomic.Bool // takes no new calls: it has ended or is retired; set under mu
+	closed  atomic.Bool // takes no new calls: it has ended or is retired; set under mu
 
 	load    atomic.Int32 // calls that wait for their reply to end
 	headers atomic.Int64 // octets of the headers of requests in queue
@@ -45,7 +45,6 @@ type peer struct {
 	calls     *Stream // every call that has not left, linked
 	abandoned int     // calls that left before their reply came: so many late replies are no oddity
 	odd       oddMeter
-	running   map[packet.RequestID]*serving
 	requests  *serving // every request being served, linked
 	active    int      // requests being served
 	queue     []*serving
@@ -64,7 +63,7 @@ type server interface {
 }
 
 func newPeer(limits *Limits, log *logger, hold *hold) *peer {
-	return &peer{hold: hold, limits: limits, log: log, pending: make(map[uint64]*Stream), running: make(map[packet.RequestID]*serving)}
+	return &peer{hold: hold, limits: limits, log: log, pending: make(map[uint64]*Stream)}
 }
 
 // run serves the connection until it ends, and returns why it did.
@@ -72,7 +71,7 @@ func (p *peer) run() error {
 	err := p.conn.Run()
 	p.mu.Lock()
 	p.ended = err
-	p.over.Store(true)
+	p.closed.Store(true)
 	if p.timer != nil {
 		p.timer.Stop()
 	}
@@ -296,7 +295,7 @@ func (p *peer) retire() {
 	already := p.retired > 0 || p.ended != nil
 	if !already {
 		p.retired = p.conn.Now() + p.limits.RetireTime
-		p.over.Store(true)
+		p.closed.Store(true)
 		at := p.retired
 		if p.calls == nil {
 			at = p.conn.Now()

@@ -78,6 +78,19 @@ func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options
 	return pl
 }
 
+// recent returns the connection that a call last used if it leads to the target, and
+// nil otherwise: then get has to look further.
+func (pl *pool) recent(addr string, id Identity, alone bool) *entry {
+	e := pl.latest.Load()
+	if e == nil || alone || e.key.addr != addr || e.peer.closed.Load() {
+		return nil
+	}
+	if pin, err := id.pin(); err != nil || e.key.pin != pin {
+		return nil
+	}
+	return e
+}
+
 // get returns a connection to the target, made if there is none; reused says that it was
 // there. Whoever waits for a dial may leave; the dial goes on for the others. A
 // connection that is to be alone serves one call and is closed behind it.
@@ -87,9 +100,6 @@ func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (
 		return nil, false, err
 	}
 	key := target{addr: addr, pin: pin}
-	if e := pl.latest.Load(); e != nil && !alone && e.key == key && !e.peer.over.Load() {
-		return e, true, nil
-	}
 	if alone {
 		key.alone = pl.loners.Add(1)
 	}
@@ -130,7 +140,7 @@ func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error
 		return e, true, nil
 	}
 	e = pl.entries[key]
-	if e == nil || e.err != nil || e.peer != nil && e.peer.over.Load() {
+	if e == nil || e.err != nil || e.peer != nil && e.peer.closed.Load() {
 		return pl.begin(key, id), false, nil
 	}
 	return e, true, nil

@@ -112,7 +112,7 @@ func (w *ReplyWriter) begin() error {
 	if w.failure = w.check(); w.failure != nil {
 		return w.failure // finish answers with it
 	}
-	if !w.r.start() {
+	if !w.r.start(w.r.p.conn.Now()) {
 		w.failure = w.cause(errReplyGiven)
 		return w.failure
 	}
@@ -192,7 +192,13 @@ func (w *ReplyWriter) finish(err error) (written bool) {
 	if err == nil {
 		err = w.check()
 	}
-	if !w.r.start() {
+	// A short reply does not wait but for a connection that takes nothing: then this is
+	// late enough.
+	now := w.r.p.conn.LastIO()
+	if len(w.data) > smallBody {
+		now = w.r.p.conn.Now()
+	}
+	if !w.r.start(now) {
 		return true // the sweep or a cancel has answered already
 	}
 	h := w.header()
@@ -203,7 +209,11 @@ func (w *ReplyWriter) finish(err error) (written bool) {
 		body.Data = nil
 	}
 	w.send(&h, body)
-	return !w.r.sent.Load() || !w.out.Then(w.r)
+	if !w.r.sent.Load() {
+		return true
+	}
+	ended, _ := w.out.Ended()
+	return ended || !w.out.Then(w.r)
 }
 
 // txerrFor is the text of a TXERR: never empty, never "0" (PROTOCOL 4.1).

@@ -44,6 +44,7 @@ type serving struct {
 	due    time.Duration // when the caller's time is over, on the clock of p.conn; zero if never
 	body   bytes.Reader  // over req.Data
 	held   mux.Held      // what req.Data lies in, until the reply is written: it may be the reply
+	taken  bool          // the body was there as a whole and nothing of it is left
 	whole  collector     // what was collected of the body
 	sent   atomic.Bool   // rep.out was handed to the connection
 
@@ -69,26 +70,26 @@ func newServing(p *peer, s *intake, m *mux.Inbound, a *action) *serving {
 	return r
 }
 
-// start enters a request that runs, unless the connection has enough of them.
+// start enters a request that has just arrived and runs, unless the connection has
+// enough of them.
 func (p *peer) start(r *serving) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.active >= p.limits.Mux.MaxHandlers {
 		return false
 	}
-	p.startLocked(r)
+	p.startLocked(r, p.conn.LastRead())
 	return true
 }
 
-func (p *peer) startLocked(r *serving) {
+func (p *peer) startLocked(r *serving, now time.Duration) {
 	r.running = true
 	p.active++
 	if r.next = p.requests; r.next != nil {
 		r.next.prev = r
 	}
 	p.requests = r
-	p.running[r.in.Header.ID] = r
-	r.limit = p.conn.Now() + r.s.timeFor(r.action)
+	r.limit = now + r.s.timeFor(r.action)
 	if at, ok := r.expiryLocked(); ok {
 		p.armLocked(at)
 	}
@@ -109,9 +110,6 @@ func (p *peer) removeLocked(r *serving) {
 		r.next.prev = r.prev
 	}
 	r.prev, r.next = nil, nil
-	if p.running[r.in.Header.ID] == r {
-		delete(p.running, r.in.Header.ID)
-	}
 }
 
 // serve runs the handler and ends the reply. It says whether that is done; if not, the
@@ -119,7 +117,7 @@ func (p *peer) removeLocked(r *serving) {
 // whose caller has left before its turn came runs no handler.
 func (r *serving) serve() (done bool) {
 	if why := r.pointless(); why != "" {
-		if r.start() {
+		if r.start(0) {
 			turnAway(r.p, r.in, why)
 		}
 		r.ctx.end(errHandlerDone)
@@ -127,8 +125,10 @@ func (r *serving) serve() (done bool) {
 	}
 	r.prepare()
 	err := r.call()
-	if why := r.ctx.why(); err != nil && why != nil {
-		err = why
+	if err != nil {
+		if why := r.ctx.why(); why != nil {
+			err = why
+		}
 	}
 	if !r.rep.begun && brokenOff(r.in) {
 		err = errBodyBroken // also if the handler never looked (PROTOCOL 5.1)
@@ -140,7 +140,9 @@ func (r *serving) serve() (done bool) {
 func (r *serving) finish(err error) (done bool) {
 	done = r.rep.finish(err)
 	r.ctx.end(errHandlerDone)
-	r.in.Discard()
+	if !r.taken {
+		r.in.Discard()
+	}
 	if done {
 		r.letGo()
 	}
@@ -178,6 +180,9 @@ func (r *serving) pointless() string {
 
 // brokenOff says whether a request ended before its end.
 func brokenOff(m *mux.Inbound) bool {
+	if m.Whole() {
+		return false
+	}
 	err := m.Broken()
 	return err != nil && isBroken(err)
 }
@@ -202,7 +207,7 @@ func (r *serving) prepare() {
 			ok = err == nil
 		}
 	}
-	if ok {
+	if r.taken = ok; ok {
 		r.held = held
 		r.body.Reset(data)
 		r.req.Data, r.req.Body = data, &r.body
@@ -226,18 +231,17 @@ func (r *serving) abandoned() (done bool) {
 	return r.finish(errFailed)
 }
 
-// start says that the reply begins now. It is false when the reply was given in the
-// handler's stead: exactly one reply goes out (PROTOCOL 17-52).
-func (r *serving) start() bool {
+// start says that the reply begins now, on the clock of p.conn. It is false when the
+// reply was given in the handler's stead: exactly one reply goes out (PROTOCOL 17-52).
+func (r *serving) start(now time.Duration) bool {
 	r.p.mu.Lock()
 	defer r.p.mu.Unlock()
 	if r.begun {
 		return false
 	}
-	r.begun = true
-	r.moving = r.p.conn.Now()
+	r.begun, r.moving = true, now
 	// The timer may be set for what its handler may take until here, which can be days.
-	if at, ok := r.expiryLocked(); ok && (r.p.armed == 0 || at < r.p.armed) {
+	if at, ok := r.expiryLocked(); ok {
 		r.p.armLocked(at)
 	}
 	return true
@@ -250,7 +254,7 @@ func (r *serving) cut(why *RemoteError) {
 	r.p.mu.Lock()
 	r.over = true
 	r.p.mu.Unlock()
-	unanswered := r.start()
+	unanswered := r.start(r.p.conn.Now())
 	r.ctx.end(why)
 	r.in.Fail(why)
 	switch {

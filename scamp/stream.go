@@ -59,7 +59,10 @@ var errNotTaken = fmt.Errorf("%w before it took the request", ErrLost)
 func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what attempt) (*Stream, error) {
 	s := &Stream{p: p, ctx: ctx, what: what}
 	s.began = p.conn.Now()
-	s.asked = min(p.conn.At(what.start), s.began)
+	s.asked = s.began
+	if !what.start.IsZero() {
+		s.asked = p.conn.At(what.start)
+	}
 	if _, ok := ctx.Deadline(); ok {
 		// An explicit deadline of the caller is a total, and the only one.
 	} else if n := what.route.Timeout; n > 0 {

@@ -33,6 +33,12 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
+func (t *Trace) connected(what *attempt, e *entry, reused bool) {
+	if t.Connected != nil {
+		t.Connected(ConnectInfo{Address: what.route.Address, Reused: reused, Took: e.took, TLS: e.state})
+	}
+}
+
 var noTrace = new(Trace)
 
 func traceFrom(ctx context.Context) *Trace {

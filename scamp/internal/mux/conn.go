@@ -247,6 +247,9 @@ func (c *Conn) Now() time.Duration { return time.Since(c.start) }
 // At is when t was or will be, on the clock of Now.
 func (c *Conn) At(t time.Time) time.Duration { return t.Sub(c.start) }
 
+// Time is when it is or was so late on the clock of Now.
+func (c *Conn) Time(at time.Duration) time.Time { return c.start.Add(at) }
+
 // LastIO is when the last octet was read or written, on the clock of Now.
 func (c *Conn) LastIO() time.Duration { return time.Duration(c.lastIO.Load()) }
 
