@@ -55,6 +55,12 @@ func numbersRise(t *testing.T) {
 				p = refuse // takes neither a number nor an id
 			}
 			o, err := e.Send(request(), mux.Body{More: i%2 == 0}, p)
+			if i%3 == 1 {
+				if !errors.Is(err, mux.ErrClosed) {
+					t.Fatalf("sending what is refused when its turn comes: %v, want ErrClosed", err)
+				}
+				continue
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
