@@ -20,7 +20,7 @@ type Options struct {
 	Carriers []discovery.Carrier                                               // announcements go and come here; nil means multicast. The bus closes them
 	Now      func() time.Time                                                  // the wall clock, for the timestamps of announcements; nil means time.Now
 	Rand     func(n int) int                                                   // 0 to n-1, for the choice of instances; nil means math/rand
-	Log      *slog.Logger                                                      // nil means silence
+	Log      *slog.Logger                                                      // nil means silence. Nothing but Close waits for it; lines that come too fast for it are left out and counted
 	Limits   Limits                                                            // fields that are set win over the configuration
 	KeyPair  *KeyPair                                                          // shown to services as the caller's certificate; nil means none
 
@@ -139,6 +139,7 @@ func (b *Bus) Close() error {
 	b.work.Wait()
 	b.serving.stop()
 	b.dir.Close()
+	b.log.wait()
 	return nil
 }
 

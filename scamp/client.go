@@ -47,7 +47,7 @@ func dialClient(ctx context.Context, cfg *Config, addr string, peer Identity, op
 	c := &Client{peer: &discovery.Peer{Address: addr}, id: peer, sector: cfg.DefaultSector}
 	c.pool = newPool(cfg, &limits, newLogger(opts.Log, &limits), newHold(&limits), opts, opts.KeyPair)
 	if _, _, err := c.pool.get(ctx, addr, peer, false); err != nil {
-		c.pool.close()
+		c.Close()
 		return nil, fmt.Errorf("scamp: dial %s: %w", clean(addr), err)
 	}
 	return c, nil
@@ -111,5 +111,6 @@ func (c *Client) Stats() map[string]uint64 {
 // Close ends the connection and waits for what runs on it. Calls that wait fail.
 func (c *Client) Close() error {
 	c.pool.close()
+	c.pool.log.wait()
 	return nil
 }

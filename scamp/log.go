@@ -1,6 +1,7 @@
 package scamp
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,6 +11,8 @@ import (
 
 // A logger tells what nobody can be told by a return, and counts. Lines of one kind
 // come at most LogRate a second; the next one says how many were left out (THREATS X1).
+// Whoever has a line, a connection's reader for example, never waits for the log: lines
+// go through a queue to a goroutine that runs while there are any.
 type logger struct {
 	slog *slog.Logger
 	mux  *mux.Counters
@@ -19,7 +22,13 @@ type logger struct {
 	mu     sync.Mutex
 	counts map[string]uint64
 	kinds  map[string]*logKind
+	queue  []slog.Record
+	busy   chan struct{} // closed when no line is left; nil if there are none
 }
+
+// logQueue is how many lines wait for a log that takes its time: some of each kind. What
+// comes then is left out.
+const logQueue = 64
 
 type logKind struct {
 	second  int64 // of the line last written
@@ -65,10 +74,7 @@ func (l *logger) warn(kind, msg string, args ...any) {
 			args[i] = l.cut(v.Error())
 		}
 	}
-	if skipped > 0 {
-		args = append(args, "left_out", skipped)
-	}
-	l.slog.Warn(msg, args...)
+	l.put(slog.LevelWarn, kind, skipped, msg, args)
 }
 
 // fault counts and writes an error of this side, such as a handler that panicked, unless
@@ -80,10 +86,59 @@ func (l *logger) fault(kind, msg string, args ...any) {
 	if !ok {
 		return
 	}
-	if skipped > 0 {
-		args = append(args, "left_out", skipped)
+	l.put(slog.LevelError, kind, skipped, msg, args)
+}
+
+// put queues a line, which tells how many of its kind were left out before it.
+func (l *logger) put(level slog.Level, kind string, skipped int, msg string, args []any) {
+	if !l.slog.Enabled(context.Background(), level) {
+		return
 	}
-	l.slog.Error(msg, args...)
+	r := slog.NewRecord(time.Now(), level, msg, 0)
+	r.Add(args...)
+	if skipped > 0 {
+		r.Add("left_out", skipped)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) >= logQueue {
+		l.counts["log_suppressed"]++
+		l.kinds[kind].skipped += skipped + 1
+		return
+	}
+	l.queue = append(l.queue, r)
+	if l.busy == nil {
+		l.busy = make(chan struct{})
+		go l.write() // ends when no line is left; wait waits for it
+	}
+}
+
+// write writes lines until none is left.
+func (l *logger) write() {
+	for {
+		l.mu.Lock()
+		if len(l.queue) == 0 {
+			close(l.busy)
+			l.busy, l.queue = nil, nil
+			l.mu.Unlock()
+			return
+		}
+		r := l.queue[0]
+		l.queue[0] = slog.Record{}
+		l.queue = l.queue[1:]
+		l.mu.Unlock()
+		l.slog.Handler().Handle(context.Background(), r) // its error nobody could be told
+	}
+}
+
+// wait waits until every line is written.
+func (l *logger) wait() {
+	l.mu.Lock()
+	busy := l.busy
+	l.mu.Unlock()
+	if busy != nil {
+		<-busy
+	}
 }
 
 // share says whether a line of that kind may be written now, and how many were left out
