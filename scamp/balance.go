@@ -115,6 +115,7 @@ func (b *balancer) failed(r discovery.Route) {
 
 // refused makes an instance that would not take a request come last for a moment.
 func (b *balancer) refused(r discovery.Route) {
+	b.pool.log.count("instance_avoided")
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := b.markLocked(r)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
 // A Config is what a soa.conf says (PROTOCOL 13). The zero value is usable: a zero
@@ -190,14 +192,27 @@ func (c *Config) readSettings() error {
 		}
 		errs = append(errs, fmt.Errorf("scamp: %s:%d: %s = %s: want %s", c.File, v.line, key, quoteText(v.text), want))
 	}
-	if l := c.Limits.WithDefaults(); len(errs) == 0 && l.ClientIdle >= l.ServerIdle {
+	l := c.Limits.WithDefaults()
+	if len(errs) == 0 && l.ClientIdle >= l.ServerIdle {
 		_, v := settingFor("beepish.client_timeout").find(c.values)
 		if v.text == "" {
 			_, v = settingFor("beepish.server_timeout").find(c.values)
 		}
 		c.warn(v.line, "beepish.client_timeout is not below beepish.server_timeout: requests may meet a connection that is just closing")
 	}
+	if len(errs) == 0 {
+		c.warnCapped("flow.max_inflight", c.Limits.Mux.MaxInflight, mux.MinWindow, "a peer that announces no window takes no more")
+		c.warnCapped("flow.max_window", c.Limits.Mux.MaxWindow, l.Mux.MaxBuffered/2, "a window that is announced may be half of flow.max_buffered")
+	}
 	return errors.Join(errs...)
+}
+
+// warnCapped tells of a setting that is more than can be used.
+func (c *Config) warnCapped(key string, value, most int, why string) {
+	if value > most {
+		_, v := settingFor(key).find(c.values)
+		c.warn(v.line, "%s is %d, but %d is used: %s", key, value, most, why)
+	}
 }
 
 // find returns what the file says about the setting and under which of its keys.

@@ -8,8 +8,8 @@ import (
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
-// Limits bounds what a bus may hold, wait for or be made to do. A zero field means
-// the default; the defaults are those that fixtures/limits.json records. Each limit
+// Limits bounds what a bus may hold, wait for or be made to do. A zero or negative field
+// means the default; the defaults are those that fixtures/limits.json records. Each limit
 // that refuses, drops or ends something counts that in Stats.
 type Limits struct {
 	Packet    packet.Limits    // packets and headers
@@ -61,37 +61,44 @@ func (l Limits) WithDefaults() Limits {
 	l.Mux = l.Mux.WithDefaults()
 	l.Discovery = l.Discovery.WithDefaults()
 
-	setDefault(&l.MaxHeld, 256<<20)
-	setDefault(&l.MaxBody, 16<<20)
-	setDefault(&l.MaxConcurrency, 1024)
-	setDefault(&l.MaxQueue, 4096)
+	setLimit(&l.MaxHeld, 256<<20)
+	setLimit(&l.MaxBody, 16<<20)
+	setLimit(&l.MaxConcurrency, 1024)
+	setLimit(&l.MaxQueue, 4096)
 
-	setDefault(&l.MaxConns, 8192)
-	setDefault(&l.MaxConnsPerAddr, 1024)
-	setDefault(&l.MaxHandshakes, 64)
-	setDefault(&l.HandshakeSilence, time.Second)
-	setDefault(&l.HandshakeTimeout, 5*time.Second)
-	setDefault(&l.DialTimeout, 10*time.Second)
-	setDefault(&l.MaxDials, 4)
-	setDefault(&l.MaxBackoff, 60*time.Second)
-	setDefault(&l.ServerIdle, 120*time.Second)
-	setDefault(&l.ClientIdle, 90*time.Second)
-	setDefault(&l.RetireTime, 30*time.Second)
-	setDefault(&l.KeepAlive, 15*time.Second)
-	setDefault(&l.UserTimeout, 30*time.Second)
+	setLimit(&l.MaxConns, 8192)
+	setLimit(&l.MaxConnsPerAddr, 1024)
+	setLimit(&l.MaxHandshakes, 64)
+	setLimit(&l.HandshakeSilence, time.Second)
+	setLimit(&l.HandshakeTimeout, 5*time.Second)
+	setLimit(&l.DialTimeout, 10*time.Second)
+	setLimit(&l.MaxDials, 4)
+	setLimit(&l.MaxBackoff, 60*time.Second)
+	setLimit(&l.ServerIdle, 120*time.Second)
+	setLimit(&l.ClientIdle, 90*time.Second)
+	setLimit(&l.RetireTime, 30*time.Second)
+	setLimit(&l.KeepAlive, 15*time.Second)
+	setLimit(&l.UserTimeout, 30*time.Second)
 
-	setDefault(&l.RPCTimeout, 75*time.Second)
-	setDefault(&l.WorkerTimeout, 60*time.Second)
-	setDefault(&l.AvoidTime, time.Second)
+	setLimit(&l.RPCTimeout, 75*time.Second)
+	setLimit(&l.WorkerTimeout, 60*time.Second)
+	setLimit(&l.AvoidTime, time.Second)
 
-	setDefault(&l.MaxTicket, 8192)
-	setDefault(&l.MaxPrivileges, 4096)
-	setDefault(&l.MaxTicketFailures, 50)
-	setDefault(&l.TicketCache, 10000)
+	setLimit(&l.MaxTicket, 8192)
+	setLimit(&l.MaxPrivileges, 4096)
+	setLimit(&l.MaxTicketFailures, 50)
+	setLimit(&l.TicketCache, 10000)
 
-	setDefault(&l.LogRate, 1)
-	setDefault(&l.LogText, 128)
+	setLimit(&l.LogRate, 1)
+	setLimit(&l.LogText, 128)
 	return l
+}
+
+// setLimit sets *field to def unless it is a limit: nothing works with less than none.
+func setLimit[T int | time.Duration](field *T, def T) {
+	if *field <= 0 {
+		*field = def
+	}
 }
 
 // setDefault sets *field to def if it is zero.

@@ -86,6 +86,7 @@ func (r *Request) Bytes() ([]byte, error) {
 	case errors.Is(err, mux.ErrHeld):
 		return nil, &RemoteError{Code: CodeTransport, Text: "the service holds too many bodies already"}
 	case errors.Is(err, mux.ErrTooBig):
+		r.collect.p.log.count("body_too_big")
 		return nil, &RemoteError{Code: CodeRequestTooBig, Text: fmt.Sprintf("the body is longer than %d octets", r.limit)}
 	case err != nil:
 		return nil, bodyError(err)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -87,13 +88,24 @@ func (p *peer) run() error {
 	return err
 }
 
-// logEnd tells why the connection ended, if the other end did what it must not.
+// logEnd tells why the connection ended, if the other end did what it must not, or is
+// gone without a word.
 func (p *peer) logEnd(err error) {
+	if vanished(err) {
+		p.log.odd("peer_vanished", "a peer is gone without a word", "peer", p.addr.String(), "error", err)
+		return
+	}
 	var broken *mux.ProtocolError
 	var malformed *packet.Error
 	if errors.As(err, &broken) || errors.As(err, &malformed) || errors.Is(err, mux.ErrWriteStalled) || errors.Is(err, mux.ErrSilent) {
 		p.log.warn("connection_ended", "connection ended", "peer", p.addr.String(), "error", err)
 	}
+}
+
+// vanished says whether TCP gave up: its keep-alive or what we sent had no answer, or the
+// network knows no way to the peer any more (PROTOCOL 4.7).
+func vanished(err error) bool {
+	return errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }
 
 func (p *peer) listLocked() (calls []*Stream, requests []*serving) {
@@ -331,6 +343,9 @@ func (p *peer) connect(c io.ReadWriter, link *mux.Link, cfg *Config, idle time.D
 		Window: min(p.limits.Mux.MaxWindow, p.limits.Mux.MaxBuffered/2),
 		Accept: p.accept, Busy: p.busy, Counters: p.log.mux,
 		Idle: idle, Heartbeat: cfg.Heartbeat, PingAny: cfg.Heartbeat > 0,
+	}
+	opts.Oddity = func(why string) { // the Conn counts it
+		p.log.warn("ack_repeated", "a packet was ignored", "peer", p.addr.String(), "why", why)
 	}
 	def(&opts.Heartbeat, heartbeat)
 	if p.server != nil {

@@ -192,7 +192,8 @@ func bodyCause(err error) error {
 
 // bytes is Reply.Bytes.
 func (s *Stream) bytes(limit int) ([]byte, error) {
-	if limit == 0 {
+	ours := limit == 0
+	if ours {
 		limit = s.p.limits.MaxBody
 	}
 	in, err := s.body()
@@ -212,6 +213,9 @@ func (s *Stream) bytes(limit int) ([]byte, error) {
 		return nil, s.what.failure(errors.New("reply body: too much is held already; read Body as a stream, or raise flow.max_held"), RanYes)
 	}
 	if errors.Is(err, mux.ErrTooBig) {
+		if ours { // else it is the caller's limit
+			s.p.log.count("body_too_big")
+		}
 		s.release(true)
 		return nil, s.what.failure(fmt.Errorf("reply body: longer than %d octets; read Body as a stream, or raise flow.max_body", limit), RanYes)
 	}
