@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,6 +74,7 @@ type Conn struct {
 
 	mu        sync.Mutex    // protects what follows
 	err       error         // why it ended, nil while it lives
+	unsent    error         // why nothing can be written any more; Run ends with it
 	nextOut   uint64        // number of the next HEADER (invariant 1)
 	sent      int64         // requests and replies among the HEADERs sent
 	over      uint64        // messages begun that have ended
@@ -145,10 +147,43 @@ func (c *Conn) Run() error {
 	var writer sync.WaitGroup
 	writer.Go(c.write) // ends when c.done is closed
 	c.watch()
-	c.fail(c.in.run())
+	c.fail(c.reason(c.in.run()))
 	writer.Wait()
 	err := c.Err()
 	c.in.lose(lost(err))
+	return err
+}
+
+// lastWords is how long a connection that cannot be written is read for what the peer
+// has sent before it closed.
+const lastWords = time.Second
+
+// unwritable ends the connection after a write that failed. The peer may have closed it
+// behind its last reply, which the kernel still holds: so the reader reads on until
+// there is nothing more, while nothing new begins.
+func (c *Conn) unwritable(err error) {
+	if errors.Is(err, ErrWriteStalled) || errors.Is(err, net.ErrClosed) {
+		c.fail(err)
+		return
+	}
+	c.mu.Lock()
+	first := c.unsent == nil
+	if first {
+		c.unsent, c.closing, c.silent = err, true, true
+	}
+	c.mu.Unlock()
+	if first {
+		c.link.SetReadDeadline(time.Now().Add(lastWords))
+	}
+}
+
+// reason is why the connection ends whose reader has ended with err.
+func (c *Conn) reason(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unsent != nil {
+		return c.unsent
+	}
 	return err
 }
 

@@ -24,7 +24,7 @@ const bulkQueue = 64 << 10
 const smallBody = 1024
 
 // write is the writer goroutine: it writes what did not fit at once, then what
-// was queued meanwhile. It ends when the connection has ended.
+// was queued meanwhile. It ends when the connection has ended, or cannot be written.
 func (c *Conn) write() {
 	for {
 		select {
@@ -36,7 +36,7 @@ func (c *Conn) write() {
 			if errors.Is(err, ErrWriteStalled) {
 				c.count.Add(WriteStalled)
 			}
-			c.fail(err)
+			c.unwritable(err)
 			return
 		}
 		c.lastIO.Store(int64(c.Now()))
@@ -98,7 +98,7 @@ func (c *Conn) pump(rounds int) {
 			_, err := c.rw.Write(batch.b)
 			waiting = c.link.flush()
 			if err != nil {
-				c.fail(err)
+				c.unwritable(err)
 			}
 		}
 		tellAll(ended)
