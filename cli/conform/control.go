@@ -127,12 +127,19 @@ func (h *Host) answer(ctx context.Context, l *link, m *Message) {
 		l.send(reply.With("error", `"want {\"results\":[...]}"`).With("error_code", `"bad_request"`).All(""))
 		return
 	}
-	plan, err := json.Marshal(h.plan(ctx, told))
+	plan := h.plan(ctx, told)
+	text, err := json.Marshal(plan)
 	if err != nil {
 		panic("conform: a plan that is no JSON: " + err.Error())
 	}
-	l.send(reply.All(string(plan)))
+	l.send(reply.All(string(text)))
 	h.active()
+	if plan.Done {
+		l.awaitFor(h.opts.Quiet, func() bool { return l.err != nil }) // until it is read
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.finished = true
+	}
 }
 
 // plan takes what the requester says of its latest calls and returns the next ones.
@@ -177,9 +184,6 @@ func (h *Host) plan(ctx context.Context, told report) Plan {
 		h.step = 1
 		return s.plan(0)
 	}
-	h.mu.Lock()
-	h.finished = true
-	h.mu.Unlock()
 	return Plan{Done: true}
 }
 

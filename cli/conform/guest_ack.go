@@ -37,6 +37,7 @@ func guestAckCases() []Case {
 				r := v.Reply(m)
 				v.Send(r.All(text(1000)))
 				v.Succeeds(1000)
+				v.Reported(1, v.run.Timeout/2)
 				v.awaitFor(v.run.Quiet, func() bool { return len(v.acks[r.No]) > 0 })
 				if acks := v.acks[r.No]; len(acks) > 0 {
 					return v.Miss("ACKs %v", acks)

@@ -29,7 +29,8 @@ func guestHostileCases() []Case {
 			return r.Head() + fmt.Sprintf("DATA %d 9223372036854775807\r\n", r.No)
 		}),
 		lives("2.4-rf", SectionNumbers, "8", "a type named like a property of every JavaScript object closes", "The JavaScript implementation ends its process on one.", Peers{JS: Fail}, func(v *Visit, m *Message) string {
-			return "constructor 0 0\r\nEND\r\n" + good(v, m)
+			r := v.Reply(m)
+			return r.Head() + r.Data(okBody) + fmt.Sprintf("constructor %d 0\r\nEND\r\n", r.No) + r.EOF()
 		}),
 		lives("3.1-rk", SectionHeader, "18a", "a header of 60000 opening brackets closes", "A parser that calls itself for each level runs out of stack.", Peers{}, func(v *Visit, m *Message) string {
 			r := v.Reply(m)

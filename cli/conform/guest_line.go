@@ -70,7 +70,7 @@ func guestLineCases() []Case {
 		{"2.1-re", "5", "a leading zero closes", whyNumber, SectionLine, broken("EOF 0%d 0\r\nEND\r\n"), Peers{}},
 		{"2.1-rf", "8", "an unknown type closes", whyStrict, SectionLine, broken("RSET %d 0\r\nEND\r\n"), measured(Pass, Pass, Pass)},
 		{"2.3-rb", "4", "a line of more than 80 octets closes", whyStrict, SectionLine, func(r *Request) string {
-			return "EOF " + strings.Repeat(" ", 100) + "0 0\r\nEND\r\n"
+			return r.Head() + r.Data(okBody) + fmt.Sprintf("EOF %s%d 0\r\nEND\r\n", strings.Repeat(" ", 100), r.No)
 		}, Peers{}},
 		{"2.3-rc", "7", "a wrong trailer closes", whyTrailer, SectionLine, broken("EOF %d 0\r\nend\r\n"), Peers{}},
 		{"2.2-rb", "6", "a DATA of 131073 octets closes", "Whoever makes room for what a stranger says runs out of memory.", SectionLine,
@@ -83,7 +83,7 @@ func guestLineCases() []Case {
 			return r.Head() + r.Head()
 		}, Peers{}},
 		{"2.4-rd", "11", "DATA for a message never begun closes", whyNumbers, SectionNumbers, func(r *Request) string {
-			return wire(packet.KindData, 7, "x")
+			return r.Head() + r.Data(okBody) + wire(packet.KindData, 7, "x") + r.EOF()
 		}, Peers{}},
 		{"2.4-re", "12", "an EOF with a body closes", "Octets of body in an EOF are lost on peers that do not look there.", SectionEnd,
 			func(r *Request) string {

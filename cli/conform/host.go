@@ -51,6 +51,7 @@ type Host struct {
 	activity time.Time  // of the requester, the latest
 	driven   bool       // somebody asks by NextAction which calls to make
 	finished bool       // and was told that all is done
+	gone     bool       // the requester made no call for too long
 }
 
 // A Station is an action to announce: where it is, and what must be wrong with it.
@@ -137,7 +138,7 @@ func (h *Host) Run(ctx context.Context) (*Card, error) {
 	results := make(chan Result, len(h.stations)) // one of each station
 	var work sync.WaitGroup
 	for _, s := range h.stations {
-		work.Go(func() { s.accept(inner) })         // ends when the listener is closed
+		work.Go(func() { s.accept() })              // ends when the listener is closed
 		work.Go(func() { results <- s.run(inner) }) // ends with the case, or with inner
 	}
 	work.Go(func() { h.serveControl(inner) }) // ends when the listener is closed
@@ -157,6 +158,9 @@ func (h *Host) Run(ctx context.Context) (*Card, error) {
 		}
 	}
 	card.Gone = ctx.Err() == nil && len(card.Results) < len(h.stations)
+	h.mu.Lock()
+	h.gone = card.Gone
+	h.mu.Unlock()
 	stop()
 	h.close()
 	work.Wait()
@@ -181,12 +185,18 @@ func (h *Host) over(results int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case results == len(h.stations) && (h.finished || !h.driven):
+	case results == len(h.stations) && (h.finished || !h.driven && results > 0):
 		return true
 	case h.activity.IsZero():
 		return false // nobody came yet
 	}
 	return time.Since(h.activity) > h.opts.Patience
+}
+
+func (h *Host) isGone() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.gone
 }
 
 func (h *Host) active() {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ type hosted struct {
 
 func host(t *testing.T, opts conform.HostOptions, cases []conform.Case) *hosted {
 	t.Helper()
-	h := &hosted{pair: keyPair(t), other: keyPair(t)}
+	h := &hosted{pair: keyPairs()[0], other: keyPairs()[1]}
 	opts.Addr, opts.Certificate, opts.Other = "127.0.0.1:0", h.pair.TLS(), h.other.TLS()
 	var err error
 	if h.host, err = conform.Listen(opts, cases); err != nil {
@@ -34,14 +35,17 @@ func host(t *testing.T, opts conform.HostOptions, cases []conform.Case) *hosted 
 	return h
 }
 
-func keyPair(t *testing.T) *scamp.KeyPair {
-	t.Helper()
-	pair, err := scamp.GenerateKeyPair("conform test", 2048)
-	if err != nil {
-		t.Fatal(err)
+// keyPairs are two that all tests share: making one takes long.
+var keyPairs = sync.OnceValue(func() (pairs [2]*scamp.KeyPair) {
+	for i := range pairs {
+		pair, err := scamp.GenerateKeyPair("conform test", 2048)
+		if err != nil {
+			panic(err)
+		}
+		pairs[i] = pair
 	}
-	return pair
-}
+	return pairs
+})
 
 // publish writes what is announced into a cache file, and the rules, and returns the
 // configuration of a bus that reads them.

@@ -20,6 +20,7 @@ type station struct {
 
 	mu      sync.Mutex // protects what follows
 	offered bool       // NextAction named it, so a report will come
+	shut    bool       // the play wants no more connections
 }
 
 // maxWaiting is how many connections to one station may wait for its play.
@@ -37,31 +38,39 @@ func newStation(h *Host, c Case, ln net.Listener) *station {
 
 // accept takes connections until the listener is closed. When the case was judged, they
 // are closed at once, so that calls which come too late fail soon.
-func (s *station) accept(ctx context.Context) {
-	defer s.refuse()
+func (s *station) accept() {
 	for {
 		c, err := s.ln.Accept()
 		if err != nil {
 			return
 		}
 		s.h.active()
-		select {
-		case <-s.done:
-			c.Close()
-			continue
-		default:
-		}
-		select {
-		case s.conns <- c:
-		default:
+		if !s.queue(c) {
 			c.Close()
 		}
 	}
 }
 
-// refuse closes the connections that nobody waits for.
+// queue has a connection wait for the play, if there is a place and it still wants any.
+func (s *station) queue(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut {
+		return false
+	}
+	select {
+	case s.conns <- c:
+		return true
+	default:
+		return false
+	}
+}
+
+// refuse closes the connections that wait, and all that come from now on.
 func (s *station) refuse() {
-	<-s.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut = true
 	for {
 		select {
 		case c := <-s.conns:
@@ -88,12 +97,10 @@ func (s *station) offer() {
 // returns the result.
 func (s *station) run(ctx context.Context) Result {
 	defer close(s.done)
+	defer s.refuse()
 	v := &Visit{Probe: &Probe{c: &s.c, run: s.h.newRun(), ctx: ctx}, s: s}
 	defer v.leave()
 	result := v.play()
-	if ctx.Err() != nil && result.Verdict != Pass {
-		result = v.Skip("the run ended before the case did")
-	}
 	result.Case, result.Sent, result.Got = s.c, v.sent.list(), v.got.list()
 	if !v.began.IsZero() {
 		result.Elapsed = time.Since(v.began)

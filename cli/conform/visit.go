@@ -33,12 +33,35 @@ type outcome struct {
 func (v *Visit) play() Result {
 	if !v.c.Cold {
 		if problem := v.first(); problem != "" {
-			return Result{Verdict: Fail, Came: problem}
+			result := Result{Verdict: Fail, Came: problem}
+			if v.ctx.Err() != nil {
+				result = v.cut(result)
+			}
+			return result
 		}
 	}
 	result := v.c.Play(v)
+	switch {
+	case v.ctx.Err() != nil && result.Verdict != Pass:
+		return v.cut(result)
+	case result.Verdict != Pass && result.Verdict != Info:
+		v.s.refuse() // so that calls which still wait end
+		v.hangUp()
+	}
 	v.linger()
 	return v.judged(result)
+}
+
+// cut is the result of a case that was not waited for: because the run was ended, or
+// because the requester is gone.
+func (v *Visit) cut(result Result) Result {
+	if !v.s.h.isGone() {
+		return v.Skip("the run ended before the case did")
+	}
+	if v.began.IsZero() && !v.s.isOffered() {
+		return v.Skip("the requester is gone")
+	}
+	return Result{Verdict: Fail, Came: "the requester is gone; in the case itself: " + result.Came}
 }
 
 // first waits, for as long as it takes, for the first connection.
