@@ -207,6 +207,7 @@ func TestRepeatedACKIsTold(t *testing.T) {
 		synctest.Wait()
 		w.send(pk("ACK", 0, "12") + pk("ACK", 0, "12") + pk("EOF", 0, ""))
 		w.message()
+		synctest.Wait() // the log is written
 		if got := bus.Stats()["ack_repeated"]; got != 1 || !strings.Contains(log.String(), "repeats the count 12") {
 			t.Errorf("ack_repeated is %d, and the log says %q, want 1 and that the count was repeated", got, log.String())
 		}
