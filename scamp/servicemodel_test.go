@@ -1,0 +1,389 @@
+package scamp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/packet"
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+	"pgregory.net/rapid"
+)
+
+// TestModelOfServing has a peer send random requests to a service, whole and in parts,
+// cancel them and break them off, while its handlers write, return and fail in any
+// order: 60 sequences of up to 200 steps, more by SCAMP_MODEL_CHECKS. After each step so many run and so many wait as the limits say, and every
+// request has had the one reply it must have, or none yet (THREATS 4.2).
+func TestModelOfServing(t *testing.T) {
+	modelChecks(t, 60)
+	rapid.Check(t, func(r *rapid.T) {
+		steps := drawSteps(r, servingSteps)
+		var err error
+		synctest.Test(t, func(t *testing.T) { err = runServing(t, steps) })
+		if err != nil {
+			r.Fatal(err)
+		}
+	})
+}
+
+var servingSteps = []string{
+	// of the peer
+	"request", "request", "request", "request", "begin", "begin", "begin with time", "DATA", "EOF", "EOF", "TXERR", "cancel", "cancel", "cancel unknown", "PING", "notify",
+	// of the handlers, and of time
+	"write", "write", "return", "return", "return", "return", "fail", "fail", "wait", "rare",
+}
+
+// Limits of the service of the model: so few that sequences reach them.
+const modelHandlers, modelQueue = 3, 4
+
+// A servingModel says what became of requests.
+type servingModel struct {
+	t        *testing.T
+	s        *scamptest.Service
+	w        *wire
+	all      []*modelRequest
+	queue    []*modelRequest
+	running  int
+	next     int // number of the peer's next message
+	draining bool
+	dead     bool
+	heard    map[uint64]*heard
+	replies  map[string][]string // what came, by request id
+
+	mu      sync.Mutex
+	started map[string]*modelHandler // by request id
+	over    bool                     // handlers are not told anything any more
+}
+
+// A modelRequest is one request of the peer.
+type modelRequest struct {
+	id, no  int
+	end     string    // EOF or TXERR, empty while it goes on
+	due     time.Time // when its caller's time is over; zero for never
+	handler *modelHandler
+	queued  bool
+	left    bool // its handler has returned
+	begun   bool // its reply has
+	body    string
+	want    string // its reply, empty before it is complete
+}
+
+// A modelHandler is a handler that does as it is told.
+type modelHandler struct {
+	ctx  context.Context
+	acts chan string // "write", "return" or "fail"; closed at the end
+}
+
+func (m *servingModel) work(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+	h := &modelHandler{ctx: ctx, acts: make(chan string, 1000)} // more than there are steps
+	m.mu.Lock()
+	m.started[req.Terminal] = h
+	if m.over {
+		close(h.acts)
+	}
+	m.mu.Unlock()
+	for act := range h.acts {
+		switch act {
+		case "write":
+			rep.Write([]byte("abc")) // fails when the reply was given or cut already
+		case "return":
+			return nil
+		default:
+			return &scamp.RemoteError{Code: "lab", Text: "not today"}
+		}
+	}
+	return errors.New("never told to return")
+}
+
+func runServing(t *testing.T, steps []step) error {
+	m := &servingModel{t: t, heard: map[uint64]*heard{}, replies: map[string][]string{}, started: map[string]*modelHandler{}}
+	n := scamptest.New(t)
+	n.Limits = scamp.Limits{MaxQueue: modelQueue, ServerIdle: 1000 * time.Hour}
+	n.Limits.Mux.MaxHandlers = modelHandlers
+	m.s = n.ServeWith("model", &scamp.ServiceOptions{Drain: 1000 * time.Hour}, func(s *scamp.Service) {
+		s.Handle("Model.work", m.work, &scamp.ActionOptions{Timeout: 24 * time.Hour})
+	})
+	m.w = callWire(t, n, m.s.Addr())
+	m.w.acks.Store(true)
+	m.message(`{"request_id":1,"type":"notify"}`) // who says nothing at first is not served
+	err := m.run(steps)
+	m.w.c.NetConn().Close()
+	m.mu.Lock()
+	m.over = true
+	for _, h := range m.started {
+		close(h.acts)
+	}
+	m.mu.Unlock()
+	m.s.Stop()
+	if running, waiting, inHand := scamp.WorkOf(m.s.Service); err == nil && running+waiting+inHand > 0 {
+		err = fmt.Errorf("at the end %d run, %d wait, %d are in hand", running, waiting, inHand)
+	}
+	return err
+}
+
+func (m *servingModel) run(steps []step) error {
+	for i, s := range steps {
+		m.do(s)
+		synctest.Wait()
+		m.turn()
+		if err := m.check(); err != nil {
+			return fmt.Errorf("step %d, %v: %w", i, s, err)
+		}
+		if m.dead {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (m *servingModel) do(s step) {
+	switch s.op {
+	case "request", "begin", "begin with time":
+		m.request(s)
+		return
+	case "cancel unknown":
+		m.message(`{"request_id":100000,"type":"cancel"}`)
+		return
+	case "notify":
+		m.message(`{"request_id":1,"type":"notify"}`)
+		return
+	case "PING":
+		m.w.send(pk("PING", 7, ""))
+		return
+	case "wait":
+		time.Sleep(time.Duration(min(s.n, 100)) * time.Second)
+		for _, r := range m.all {
+			if r.handler != nil && !r.left && r.overdue() {
+				m.cut(r)
+			}
+		}
+		return
+	case "rare":
+		switch {
+		case s.k == 0:
+			m.dead = true
+			m.w.c.NetConn().Close()
+		case s.k < 3 && !m.draining:
+			m.draining = true
+			go m.s.Stop() // ends when all is done, at the latest with the connection
+		}
+		return
+	}
+	if len(m.all) > 0 {
+		m.doRequest(s.op, m.all[s.k%len(m.all)])
+	}
+}
+
+// doRequest is a step that concerns a request.
+func (m *servingModel) doRequest(op string, r *modelRequest) {
+	runs := r.handler != nil && !r.left
+	switch op {
+	case "DATA":
+		if r.end == "" {
+			m.w.send(pk("DATA", r.no, "more"))
+		}
+	case "EOF", "TXERR":
+		if r.end == "" {
+			r.end = op
+			m.w.send(pk(op, r.no, map[string]string{"TXERR": "no"}[op]))
+		}
+	case "cancel":
+		m.message(fmt.Sprintf(`{"request_id":%d,"type":"cancel"}`, r.id))
+		switch {
+		case r.queued:
+			r.queued, r.want = false, "refused"
+		case runs:
+			m.cut(r)
+		}
+	case "write":
+		if runs {
+			r.handler.acts <- op
+			if r.want == "" {
+				r.begun = true
+				r.body += "abc"
+			}
+		}
+	case "return", "fail":
+		if !runs {
+			return
+		}
+		r.handler.acts <- op
+		r.left = true
+		m.running--
+		switch {
+		case r.want != "":
+			// It was given in the handler's stead, or cut.
+		case r.begun && op == "fail":
+			r.want = "cut"
+		case !r.begun && r.end == "TXERR":
+			r.want = "error transport"
+		case op == "fail":
+			r.want = "error lab"
+		default:
+			r.want = "reply " + r.body
+		}
+	}
+}
+
+// request has the peer send a request, or the beginning of one.
+func (m *servingModel) request(s step) {
+	r := &modelRequest{id: len(m.all) + 1, no: m.next}
+	more := []string{"terminal", strconv.Quote(strconv.Itoa(r.id))}
+	if s.op == "begin with time" {
+		after := time.Duration(s.k+1)*1500*time.Millisecond + time.Millisecond
+		r.due = time.Now().Add(after)
+		more = append(more, "ext", fmt.Sprintf(`{"v":1,"ms":%d}`, after.Milliseconds()))
+	}
+	octets := pk("HEADER", r.no, ask("Model.work", r.id, more...)) + pk("DATA", r.no, strings.Repeat("x", s.n))
+	if s.op == "request" {
+		r.end = "EOF"
+		octets += pk("EOF", r.no, "")
+	}
+	m.next++
+	m.all = append(m.all, r)
+	m.w.send(octets)
+	switch {
+	case m.draining || m.running == modelHandlers && m.waits() == modelQueue:
+		r.want = "refused"
+	default:
+		r.queued = true
+		m.queue = append(m.queue, r)
+	}
+}
+
+// waits is how many requests wait for their turn.
+func (m *servingModel) waits() (n int) {
+	for _, r := range m.queue {
+		if r.queued {
+			n++
+		}
+	}
+	return n
+}
+
+// turn has those run whose turn has come. One whose caller has no time left, or has
+// broken it off, is refused then.
+func (m *servingModel) turn() {
+	for len(m.queue) > 0 && m.running < modelHandlers {
+		r := m.queue[0]
+		m.queue = m.queue[1:]
+		switch {
+		case !r.queued:
+			// It was cancelled.
+		case r.end == "TXERR" || r.overdue():
+			r.queued, r.want = false, "refused"
+		default:
+			r.queued = false
+			m.running++
+			m.mu.Lock()
+			r.handler = m.started[strconv.Itoa(r.id)]
+			m.mu.Unlock()
+		}
+	}
+}
+
+func (r *modelRequest) overdue() bool { return !r.due.IsZero() && !time.Now().Before(r.due) }
+
+// cut gives a request up whose handler runs.
+func (m *servingModel) cut(r *modelRequest) {
+	if r.want != "" {
+		return
+	}
+	r.want = "error transport"
+	if r.begun {
+		r.want = "cut"
+	}
+}
+
+// message has the peer send a message without a body.
+func (m *servingModel) message(header string) {
+	m.w.send(pk("HEADER", m.next, header), pk("EOF", m.next, ""))
+	m.next++
+}
+
+// check compares the service with the model when nothing moves any more.
+func (m *servingModel) check() error {
+	if err := m.arrived(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	started := len(m.started)
+	m.mu.Unlock()
+	ran := 0
+	for _, r := range m.all {
+		if r.handler != nil {
+			ran++
+			if over := r.handler.ctx.Err() != nil; !m.dead && over != (r.want != "") {
+				return fmt.Errorf("request %d: its context has ended: %v, want %v", r.id, over, r.want != "")
+			}
+		}
+		got := m.replies[strconv.Itoa(r.id)]
+		if r.want == "" && len(got) > 0 || r.want != "" && !m.dead && (len(got) != 1 || got[0] != r.want) {
+			return fmt.Errorf("request %d: replies %.100q, want %.100q", r.id, got, r.want)
+		}
+	}
+	if started != ran {
+		return fmt.Errorf("%d handlers were ever started, want %d", started, ran)
+	}
+	running, waiting, inHand := scamp.WorkOf(m.s.Service)
+	if m.dead {
+		return nil
+	}
+	if want := m.waits(); running != m.running || waiting != want || inHand != running+want {
+		return fmt.Errorf("%d run, %d wait, %d are in hand; want %d, %d and their sum", running, waiting, inHand, m.running, want)
+	}
+	if m.draining && m.running+m.waits() == 0 {
+		m.w.mu.Lock()
+		m.dead = m.w.err != nil
+		m.w.mu.Unlock()
+		if !m.dead {
+			return errors.New("the service has nothing left to do, and the connection lives")
+		}
+	}
+	return nil
+}
+
+// arrived follows what the peer has received.
+func (m *servingModel) arrived() error {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	for _, p := range m.w.got {
+		h := m.heard[p.MsgNo]
+		switch p.Kind {
+		case packet.KindHeader:
+			h = new(heard)
+			if err := packet.NewHeaderReader(packet.Limits{}).Parse(p.Body, &h.header); err != nil {
+				return err
+			}
+			m.heard[p.MsgNo] = h
+		case packet.KindData:
+			h.body += string(p.Body)
+		case packet.KindEOF, packet.KindTXERR:
+			id := h.header.ID.String()
+			m.replies[id] = append(m.replies[id], replyVerdict(h, p.Kind))
+			delete(m.heard, p.MsgNo)
+		}
+	}
+	m.w.got = nil
+	return nil
+}
+
+// replyVerdict says what a reply is.
+func replyVerdict(h *heard, end packet.Kind) string {
+	switch {
+	case end == packet.KindTXERR:
+		return "cut"
+	case h.header.DispatchFailure():
+		return "refused"
+	case h.header.ErrorCode != "":
+		return "error " + h.header.ErrorCode
+	}
+	return "reply " + h.body
+}
