@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,13 +32,18 @@ type conformOptions struct {
 	strict      bool
 	hostile     bool
 	myHost      bool
+	idle        time.Duration
+	listen      bool
+	self        bool
+	dir         string
+	scheme      string
 }
 
 func (a *app) conformCommand() *cobra.Command {
 	var o conformOptions
 	cmd := &cobra.Command{
 		Use:   "conform HOST:PORT",
-		Short: "Judge a service of any implementation by the protocol",
+		Short: "Judge a service or a client of any implementation by the protocol",
 		Long: `Conform sends octets over TLS to the service at HOST:PORT and judges what comes back. Each case
 has the number of its paragraph in PROTOCOL.md. Verdicts: PASS, FAIL (a MUST is missed),
 NON-STRICT (a SHOULD is missed), INFO (a fact that is not judged), SKIP (could not be judged).
@@ -49,18 +55,43 @@ be the one that is announced at HOST:PORT, if a configuration says where to look
 
 Nothing is sent that is known to end an honest but fragile peer. --hostile adds what is, and
 floods; it needs --i-own-this-host. --timeout bounds each wait for an answer; default: 5s.
+--idle TIME says after how long the peer closes an idle connection, which else is not tried.
 
---section takes tls, line, header, numbers, data, ack, end, ping, correlation, errors, limits;
---case takes ids (4.4-a), paragraphs (4.4) and patterns (4.4-*). --dryrun lists what would be
-sent, --explain PARAGRAPH says why it matters and who gets it wrong; neither needs HOST:PORT.
+With --listen it judges a requester, a client: it plays the service at HOST:PORT, default
+127.0.0.1 and any ports. Each case has an action, and a port, of its own; a port other than 0
+stands for itself and those after it. --dir DIR gets what a client needs to come here: soa.conf,
+authorized_services and discovery, a cache file that is kept fresh; without it a temporary
+directory does, and is removed. Keys are made for the occasion. The client runs this loop, a dozen
+lines in any language (STRING is a JSON string, RESULT an object):
+
+  results = []
+  do      reply = call Conform.next with the body {"results":[RESULT,...]}, of the calls before
+          {"action":"Conform.c4_3_ra","text":"abc...","times":5000,"calls":1,"give_up_ms":0,...}
+  until   it is {"done":true}
+  make    as many calls of the action, at once, each with the STRING of text so many times; give up
+          after give_up_ms milliseconds, unless that is 0
+  RESULT  {"ok":true,"octets":4}, how long the body of the reply was, or
+          {"ok":false,"code":"transport","error":"..."}, error_code and error as the program sees
+          them; code transport if there was no whole reply
+
+A client that is started anew goes on where it ended. Actions that are called without Conform.next
+are judged too, by what goes over the wire alone; Ctrl-C ends the run and prints the card. With
+--self a client of our own runs the loop.
+
+--section takes tls, line, header, numbers, data, ack, end, ping, correlation, errors, limits,
+idle, authorization; --case takes ids (4.4-a), paragraphs (4.4) and patterns (4.4-*). --dryrun
+lists the cases, and the verdicts of other implementations where they are known; --explain
+PARAGRAPH says why it matters and who gets it wrong; both with --listen for the cases of clients.
 
 The score card goes to stdout, to FILE as well with --junit FILE. With --json each case is an
 object: id, section, title, paragraph, item (of the checklist), level, hostile, expected, why,
-peers (verdicts of js, go and perl, where measured), verdict, came, sent, got, ms; with --dryrun
-and --explain those up to peers. The exit code is 9 when something is FAIL, and with --strict
-when something is NON-STRICT.`,
+peers (verdicts of js, go and perl, measured, and of c# and rust, by their sources), verdict, came,
+sent, got, ms; with --dryrun and --explain those up to peers. With --listen the first object is
+{"event":"ready"} with action, address, dir, config, cache, authorized_services. The exit code is 9
+when something is FAIL, and with --strict when something is NON-STRICT.`,
 		Example: `  scamp conform 127.0.0.1:30100 --action hello.echo --cert hello.crt
   scamp conform 10.0.0.5:30100 --action Lab.echo --section ack,data --junit card.xml
+  scamp conform --listen --dir kit
   scamp conform --explain 4.4`,
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, words []string) error {
@@ -70,6 +101,12 @@ when something is NON-STRICT.`,
 				return &usageError{"scamp conform", err}
 			case o.explain != "" || o.dryrun:
 				return a.listCases(cases, o.explain != "")
+			case o.listen:
+				addr, err := o.checkListen(words)
+				if err != nil {
+					return &usageError{"scamp conform", err}
+				}
+				return a.conformListen(cmd.Context(), addr, cases, &o)
 			}
 			return a.conform(cmd.Context(), words[0], cases, &o)
 		},
@@ -85,7 +122,12 @@ when something is NON-STRICT.`,
 	flags.BoolVar(&o.dryrun, "dryrun", false, "list the cases, send nothing")
 	flags.BoolVar(&o.strict, "strict", false, "NON-STRICT counts as a failure")
 	flags.StringVar(&o.junit, "junit", "", "write the score card to this `FILE` as JUnit XML")
-	flags.BoolVar(&o.hostile, "hostile", false, "also what may crash or burden a fragile service")
+	flags.DurationVar(&o.idle, "idle", 0, "after this `TIME` the peer closes an idle connection; default: unknown")
+	flags.BoolVar(&o.listen, "listen", false, "judge a client: play the service at HOST:PORT")
+	flags.BoolVar(&o.self, "self", false, "with --listen: judge a client of our own")
+	flags.StringVar(&o.dir, "dir", "", "with --listen: put what a client needs into this directory, `DIR`")
+	flags.StringVar(&o.scheme, "uri-scheme", "beepish+tls", "with --listen: `SCHEME` of the addresses; some old clients know scamp+tls alone")
+	flags.BoolVar(&o.hostile, "hostile", false, "also what may crash or burden a fragile peer")
 	flags.BoolVar(&o.myHost, "i-own-this-host", false, "with --hostile: I may do this to HOST")
 	cmd.RegisterFlagCompletionFunc("section", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
@@ -110,22 +152,37 @@ func (o *conformOptions) check(words []string) ([]conform.Case, error) {
 	if o.explain != "" {
 		patterns = append(patterns, o.explain)
 	}
-	cases := conform.Select(conform.Cases(), sections, patterns)
+	all := conform.Cases()
+	switch {
+	case o.listen:
+		all = conform.RequesterCases()
+	case o.explain != "":
+		all = append(all, conform.RequesterCases()...)
+	}
+	cases := conform.Select(all, sections, patterns)
 	sends := o.explain == "" && !o.dryrun
 	if o.explain == "" && !o.hostile {
 		cases = slices.DeleteFunc(cases, func(c conform.Case) bool { return c.Hostile })
 	}
 	switch {
 	case len(cases) == 0:
-		return nil, errors.New("no case is left: scamp conform --dryrun --hostile lists all")
+		list := "scamp conform --dryrun --hostile"
+		if o.listen {
+			list += " --listen"
+		}
+		return nil, fmt.Errorf("no case is left: %s lists all", list)
+	case !o.listen && (o.self || o.dir != "" || o.scheme != "beepish+tls"):
+		return nil, errors.New("--self, --dir and --uri-scheme: want them with --listen")
+	case o.idle != 0 && o.idle < time.Second:
+		return nil, fmt.Errorf("--idle %v: want at least 1s", o.idle)
 	case sends && o.hostile != o.myHost:
 		return nil, errors.New("--hostile and --i-own-this-host: want both or neither")
 	case o.cert != "" && o.fingerprint != "":
 		return nil, errors.New("--cert and --fingerprint: want one of them")
-	case !sends:
+	case !sends || o.listen:
 		return cases, nil
 	case len(words) == 0:
-		return nil, errors.New("no service: want HOST:PORT")
+		return nil, errors.New("no service: want HOST:PORT, or --listen to judge a client")
 	}
 	if _, _, err := net.SplitHostPort(words[0]); err != nil {
 		return nil, fmt.Errorf("%q: want HOST:PORT", words[0])
@@ -168,9 +225,16 @@ func (a *app) listCases(cases []conform.Case, explain bool) error {
 		}
 		return a.printf("%s", text.String())
 	}
-	t := &table{head: []string{"CASE", "LEVEL", "SECTION", "WHAT A SERVICE DOES"}}
+	known := func(v conform.Verdict) string {
+		if v == 0 {
+			return "-"
+		}
+		return v.String()
+	}
+	t := &table{head: []string{"CASE", "LEVEL", "SECTION", "JS", "GO", "PERL", "C#", "RUST", "WHAT A GOOD ONE DOES"}}
 	for _, c := range cases {
-		t.add(c.ID, c.Level.String(), string(c.Section), c.Title)
+		p := c.Peers
+		t.add(c.ID, c.Level.String(), string(c.Section), known(p.JS), known(p.Go), known(p.Perl), known(p.CSharp), known(p.Rust), c.Title)
 	}
 	return a.printTable(t)
 }
@@ -181,16 +245,16 @@ func (a *app) conform(ctx context.Context, addr string, cases []conform.Case, o 
 	if err != nil {
 		return err
 	}
-	var junit *os.File
-	if o.junit != "" {
-		if junit, err = os.Create(o.junit); err != nil { // now, not after a minute of work
-			return fmt.Errorf("scamp: JUnit file: %w", err)
-		}
+	junit, err := o.openJUnit()
+	if err != nil {
+		return err
+	}
+	if junit != nil {
 		defer func() { err = errors.Join(err, junit.Close()) }()
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	opts := conform.Options{Addr: addr, Action: action, Timeout: a.timeout, Hostile: o.hostile}
+	opts := conform.Options{Addr: addr, Action: action, Timeout: a.timeout, Idle: o.idle, Hostile: o.hostile}
 	if id.Anyone {
 		a.say("nothing to compare the certificate with: judging whoever answers at %s", clean(addr))
 	} else {
@@ -212,6 +276,25 @@ func (a *app) conform(ctx context.Context, addr string, cases []conform.Case, o 
 	case err != nil:
 		return err
 	}
+	return a.printCard(card, junit, o)
+}
+
+// openJUnit makes the JUnit file now, not after a minute of work. It is nil if none is
+// wanted.
+func (o *conformOptions) openJUnit() (*os.File, error) {
+	if o.junit == "" {
+		return nil, nil
+	}
+	f, err := os.Create(o.junit)
+	if err != nil {
+		return nil, fmt.Errorf("scamp: JUnit file: %w", err)
+	}
+	return f, nil
+}
+
+// printCard prints the card, unless its parts were printed as JSON, and returns an error
+// if something counts against who was judged.
+func (a *app) printCard(card *conform.Card, junit *os.File, o *conformOptions) error {
 	if !a.json {
 		var text strings.Builder
 		if err := conform.WriteText(&text, card, o.strict); err != nil {
@@ -227,7 +310,7 @@ func (a *app) conform(ctx context.Context, addr string, cases []conform.Case, o 
 		}
 	}
 	if card.Missed(o.strict) {
-		return exitf(ExitFindings, "scamp: %s does not conform: %d FAIL, %d NON-STRICT", addr, card.Count(conform.Fail), card.Count(conform.NonStrict))
+		return exitf(ExitFindings, "scamp: %s does not conform: %d FAIL, %d NON-STRICT", card.Addr, card.Count(conform.Fail), card.Count(conform.NonStrict))
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func ActionOf(c Case) string {
 	return "Conform.c" + strings.NewReplacer(".", "_", "-", "_").Replace(c.ID)
 }
 
-// Listen opens the listeners of cases. Run must follow; it closes them.
+// Listen opens the listeners of cases. Run must follow, which closes them, or Close.
 func Listen(opts HostOptions, cases []Case) (*Host, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 5 * time.Second
@@ -110,7 +110,7 @@ func Listen(opts HostOptions, cases []Case) (*Host, error) {
 		}
 		ln, err := open()
 		if err != nil {
-			h.close()
+			h.Close()
 			return nil, fmt.Errorf("conform: listener of case %s: %w", c.ID, err)
 		}
 		h.stations = append(h.stations, newStation(h, c, ln))
@@ -122,7 +122,8 @@ func Listen(opts HostOptions, cases []Case) (*Host, error) {
 // Stations returns what to announce. The first is NextAction.
 func (h *Host) Stations() []Station { return slices.Clone(h.names) }
 
-func (h *Host) close() {
+// Close closes the listeners of a host that is not run.
+func (h *Host) Close() {
 	h.control.Close()
 	for _, s := range h.stations {
 		s.ln.Close()
@@ -143,7 +144,7 @@ func (h *Host) Run(ctx context.Context) (*Card, error) {
 	}
 	work.Go(func() { h.serveControl(inner) }) // ends when the listener is closed
 
-	card := &Card{Addr: h.control.Addr().String()}
+	card := &Card{Addr: "the requester"}
 	tick := time.NewTicker(max(h.opts.Timeout/100, 5*time.Millisecond))
 	defer tick.Stop()
 	over := false
@@ -162,7 +163,7 @@ func (h *Host) Run(ctx context.Context) (*Card, error) {
 	h.gone = card.Gone
 	h.mu.Unlock()
 	stop()
-	h.close()
+	h.Close()
 	work.Wait()
 	for len(results) > 0 {
 		h.tell(card, <-results)
