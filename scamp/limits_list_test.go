@@ -1,0 +1,254 @@
+package scamp_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/scampbus/scamp-go/fixtures"
+)
+
+// A held row is one that tests hold, or the reason why none does.
+type heldRow struct {
+	id    string // of the row
+	tests string // "DIR:Test" or "DIR:Test/subtest", DIR one of packet, mux, scamp
+	open  string
+}
+
+// attackRows is who holds the rows P and L of THREATS 2.3, and X6.
+var attackRows = []heldRow{
+	{"P1", "packet:TestConformance/04_overlong_line packet:TestConformance/05_malformed_line mux:TestSequenceCounters", ""},
+	{"P2", "packet:TestConformance/06_length_over_the_limit packet:TestReaderHoldsWhatArrived scamp:TestResourceHostilePackets/P2_announced_bodies", ""},
+	{"P3", "packet:TestConformance/07_wrong_trailer", ""},
+	{"P4", "packet:TestConformance/08_unknown_type", ""},
+	{"P5", "packet:TestConformance/13_header_is_no_json_object packet:TestParseAgreesWithNode packet:TestBadMembersFailTheirMessageOnly scamp:TestConformanceService/28_no_request_id_no_reply", ""},
+	{"P6", "mux:TestOpenMessagesLimit scamp:TestWorkIsBounded/P6_headers_alone scamp:TestResourceHostilePackets/P6_headers", ""},
+	{"P7", "scamp:TestWorkIsBounded/P7_rapid_reset scamp:TestRequestsTakenBackAtOnceTakeNoPlace scamp:TestResourceHostilePackets/P7_rapid_reset scamp:TestResourceHostilePackets/P7_rapid_cancel", ""},
+	{"P8", "scamp:TestWorkIsBounded/P8_good_request_then_garbage scamp:TestResourceHostilePackets/P8_good_request_then_garbage", ""},
+	{"P9", "mux:TestEveryStateMeetsEveryPacket mux:TestModel mux:TestConformance/10_header_out_of_sequence mux:TestConformance/11_packet_without_a_message", ""},
+	{"P10", "mux:TestAckFlood mux:TestRecordedACKs mux:TestConformance/38_acks_that_make_no_sense scamp:TestResourceHostilePackets/P10_ack_flood", ""},
+	{"P11", "mux:TestConformance/33_window_of_a_peer_that_never_acks scamp:TestConformanceServiceTime/47b_reply_without_progress scamp:TestStallCountsFromTheReply scamp:TestResourceHostilePackets/P11_never_ack", ""},
+	{"P12", "mux:TestStalledWriteClosesTheConnection mux:TestReaderGoesOnWhenThePeerStopsReading scamp:TestRequestsOfWhoReadsNothing scamp:TestResourceHostilePackets/P12_reads_nothing", ""},
+	{"P13", "mux:TestEmptyAndTinyData mux:TestTinyWritesAreGathered scamp:TestResourceHostilePackets/P13_tiny_data", ""},
+	{"P14", "scamp:TestCollectedRequestIsBounded scamp:TestCollectedBodiesCount scamp:TestConformanceServiceTime/47b_handler_that_does_not_begin scamp:TestConformanceServiceTime/47b_reply_in_progress", ""},
+	{"P15", "mux:TestPingFlood scamp:TestResourceHostilePackets/P15_pings", ""},
+	{"P16", "scamp:TestConformanceCaller/31a_late_replies scamp:TestConformanceCaller/31a_replies_to_ids_never_issued scamp:TestLimitsOfWorkAtTheirEdges/replies_to_nothing scamp:TestEnduranceEchoes", ""},
+	{"P17", "scamp:TestConformanceTime/47_silent_service scamp:TestConformanceTime/48_no_retirement", ""},
+	{"P18", "scamp:TestFloodsOfOddMessages scamp:TestConformanceService/30_events_are_refused_or_drained scamp:TestConformanceService/19c_cancel_of_nothing scamp:TestResourceHostilePackets/P18_odd_messages", ""},
+	{"P19", "scamp:TestPanicAndPlainErrors scamp:TestConformanceService/52_exactly_one_reply scamp:TestHandlerLifeIsTheReplys", ""},
+	{"P20", "scamp:TestWorkIsBounded/P20_many_connections_many_requests scamp:TestResourceHostilePackets/P20_sleeping_handlers", ""},
+	{"P21", "mux:TestUnreadLimit mux:TestDiscardedMessagesAreSmall scamp:TestWorkIsBounded/P21_unread_octets_of_requests_that_wait scamp:TestResourceHostilePackets/P21_bodies_never_read scamp:TestResourceHostilePackets/P21_window_ignored scamp:TestResourceHostilePackets/P21_windows_used", ""},
+	{"P22", "mux:TestConformance/41_both_send_10_mib_at_once scamp:TestResourceHostilePackets/P22_full_windows_both_ways", ""},
+
+	{"L1", "scamp:TestConformanceTLS/56_tls_versions_and_suites", ""},
+	{"L2", "scamp:TestConformanceTLS/56a_no_session_is_resumed scamp:TestConformanceTLS/53a_one_octet_of_the_certificate_differs", ""},
+	{"L3", "scamp:TestConformanceTLS/53a_one_octet_of_the_certificate_differs", ""},
+	{"L4", "", "two certificates with one SHA-1 are a matter of the directory, which tests that"},
+	{"L5", "scamp:TestSilentHandshakesGiveWay scamp:TestHandshakeAndHeaderLineTogether scamp:TestResourceHostileTLS/L5_slow_handshakes", ""},
+	{"L6", "scamp:TestConnectionsAreBounded scamp:TestResourceHostileTLS/L6_idle_connections", ""},
+	{"L7", "mux:TestIdle mux:TestHeartbeat scamp:TestTCPOptions scamp:TestVanishedPeersCount scamp:TestHeartbeat scamp:TestResourceLinkDown", ""},
+	{"L8", "mux:TestKeyUpdatesWhilePeerStopsReading scamp:TestResourceHostileTLS/L8_one_octet_records", ""},
+	{"L9", "scamp:TestHandshakesTakeTurns scamp:TestResourceHostileTLS/L9_handshakes", ""},
+
+	{"X6", "scamp:TestLimitRows scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
+}
+
+// limitRows is who holds each limit of THREATS 5.1 that belongs to packets, connections
+// and services, at its value, one above it and back below it, with its counter. The id
+// is the field; a derived limit goes by its row.
+var limitRows = []heldRow{
+	{"packet.MaxPacket", "packet:TestConformance/06_length_over_the_limit mux:TestSequenceCounters", ""},
+	{"packet.MaxHeader", "packet:TestConformance/06_length_over_the_limit mux:TestHeaderSizeLimits", ""},
+	{"packet.MaxHeaderSend", "mux:TestHeaderSizeLimits scamp:TestHeaderTooLong", ""},
+	{"packet.MaxLine", "packet:TestConformance/04_overlong_line mux:TestSequenceCounters", ""},
+	{"packet.MaxHeaderDepth", "packet:TestConformance/18a_too_deep", ""},
+	{"packet.MaxHeaderMembers", "packet:TestConformance/18a_too_many_members", ""},
+
+	{"mux.ChunkSize", "mux:TestRoundRobin mux:TestEcho", ""},
+	{"mux.MaxInflight", "mux:TestWindowInForce scamp:TestCappedSettingsAreTold", ""},
+	{"mux.MaxWindow", "mux:TestWindowInForce mux:TestCreditIsABudgetOfTheConnection scamp:TestCappedSettingsAreTold", ""},
+	{"unread per message, windowed peer", "mux:TestUnreadLimit mux:TestBudgetViolationEndsTheMessageThatMakesIt", ""},
+	{"mux.MaxUnreadMessage", "mux:TestUnreadLimit", ""},
+	{"mux.MaxBuffered", "scamp:TestLimitsOfWorkAtTheirEdges/unread_octets_of_a_connection", ""},
+	{"mux.MaxOpenMessages", "mux:TestOpenMessagesLimit mux:TestOurOwnOpenMessagesLimit", ""},
+	{"mux.MaxHandlers", "scamp:TestLimitsOfWorkAtTheirEdges/handlers_of_a_connection", ""},
+	{"mux.MaxWriteQueue", "mux:TestWriteQueueIsBounded", ""},
+	{"mux.WriteStall", "mux:TestStalledWriteClosesTheConnection", ""},
+	{"mux.SendStall", "scamp:TestStallCountsFromTheReply scamp:TestConformanceServiceTime/47b_reply_without_progress", ""},
+	{"mux.MaxPings", "mux:TestPingFlood", ""},
+	{"mux.MaxExtraAcks", "mux:TestAckFlood", ""},
+	{"mux.MaxTinyData", "mux:TestEmptyAndTinyData", ""},
+	{"mux.MaxEmptyData", "mux:TestEmptyAndTinyData", ""},
+	{"mux.MaxOddities", "scamp:TestLimitsOfWorkAtTheirEdges/replies_to_nothing", ""},
+	{"late replies per connection", "scamp:TestConformanceCaller/31a_late_replies", ""},
+
+	{"scamp.MaxHeld", "scamp:TestHeldBodiesAreBounded", ""},
+	{"scamp.MaxBody", "scamp:TestCollectedBodiesCount", ""},
+	{"scamp.MaxConcurrency", "scamp:TestLimitsOfWorkAtTheirEdges/handlers_of_a_process", ""},
+	{"scamp.MaxQueue", "scamp:TestLimitsOfWorkAtTheirEdges/requests_in_queue", ""},
+	{"scamp.MaxConns", "scamp:TestConnectionsAreBounded", ""},
+	{"scamp.MaxConnsPerAddr", "scamp:TestConnectionsComeBackBelowTheLimit", ""},
+	{"scamp.MaxHandshakes", "scamp:TestLimitsOfWorkAtTheirEdges/handshakes", ""},
+	{"scamp.HandshakeSilence", "scamp:TestLimitsOfWorkAtTheirEdges/handshakes scamp:TestSilentHandshakesGiveWay", ""},
+	{"scamp.HandshakeTimeout", "scamp:TestConformanceServiceTime/49_caller_without_a_header_line scamp:TestHandshakeAndHeaderLineTogether", ""},
+	{"scamp.DialTimeout", "scamp:TestConformanceTime/49_setup_gives_up", ""},
+	{"scamp.MaxDials", "scamp:TestDialsAtOnceAreBounded", ""},
+	{"scamp.MaxBackoff", "scamp:TestConformanceRouting/83_unreachable_instance_is_avoided", ""},
+	{"scamp.ServerIdle", "scamp:TestConformanceServiceTime/46_idle_service", ""},
+	{"scamp.ClientIdle", "scamp:TestConformanceTime/46_idle_requester", ""},
+	{"scamp.RetireTime", "scamp:TestConformanceTime/48_retired_connection", ""},
+	{"scamp.KeepAlive", "scamp:TestTCPOptions", ""},
+	{"scamp.UserTimeout", "scamp:TestTCPOptions scamp:TestVanishedPeersCount", ""},
+	{"scamp.RPCTimeout", "scamp:TestConformanceTime/47_silent_service", ""},
+	{"scamp.WorkerTimeout", "scamp:TestConformanceServiceTime/47b_handler_that_does_not_begin", ""},
+	{"scamp.AvoidTime", "scamp:TestRefusingInstancesAreAvoided", ""},
+	{"scamp.LogRate", "scamp:TestLogIsLimited", ""},
+	{"scamp.LogText", "scamp:TestLimitsOfWorkAtTheirEdges/text_in_the_log", ""},
+
+	{"scamp.MaxTicket", "", "tickets are carried, not verified"},
+	{"scamp.MaxPrivileges", "", "tickets are carried, not verified"},
+	{"scamp.TicketSkew", "", "tickets are carried, not verified"},
+	{"scamp.MaxTicketFailures", "", "tickets are carried, not verified"},
+	{"scamp.TicketCache", "", "tickets are carried, not verified"},
+}
+
+// TestLimitRows fails when a row of THREATS has no test, or one that does not exist.
+func TestLimitRows(t *testing.T) {
+	tests, err := readTests(map[string]string{"packet": "../packet", "mux": "internal/mux", "scamp": "."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var attacks []string
+	for i := range 22 {
+		attacks = append(attacks, fmt.Sprint("P", i+1))
+	}
+	for i := range 9 {
+		attacks = append(attacks, fmt.Sprint("L", i+1))
+	}
+	attacks = append(attacks, "X6")
+	var table []limitRow
+	fixtures.JSON("limits.json", &table)
+	var limits []string
+	for _, row := range table {
+		for _, f := range row.Fields {
+			if f.Struct != "discovery" {
+				limits = append(limits, f.Struct+"."+f.Field)
+			}
+		}
+		if len(row.Fields) == 0 {
+			limits = append(limits, row.Limit)
+		}
+	}
+	for _, problem := range append(judgeRows(attackRows, attacks, tests), judgeRows(limitRows, limits, tests)...) {
+		t.Error(problem)
+	}
+	for _, r := range append(slices.Clone(attackRows), limitRows...) {
+		if r.open != "" {
+			t.Logf("open: %s: %s", r.id, r.open)
+		}
+	}
+}
+
+// judgeRows compares a list with the rows there must be and the tests there are.
+func judgeRows(list []heldRow, want []string, tests map[string][]string) (problems []string) {
+	known := map[string]bool{}
+	for _, r := range list {
+		switch {
+		case known[r.id]:
+			problems = append(problems, r.id+" stands in the list twice")
+		case !slices.Contains(want, r.id):
+			problems = append(problems, r.id+" is no row of the table")
+		case (r.tests == "") == (r.open == ""):
+			problems = append(problems, r.id+": want tests, or a reason why there are none")
+		}
+		known[r.id] = true
+		for _, name := range strings.Fields(r.tests) {
+			test, sub, _ := strings.Cut(name, "/")
+			words, ok := tests[test]
+			if !ok {
+				problems = append(problems, fmt.Sprintf("%s: there is no test %s", r.id, test))
+			} else if sub != "" && !slices.Contains(words, sub) {
+				problems = append(problems, fmt.Sprintf("%s: %s has no subtest %s", r.id, test, sub))
+			}
+		}
+	}
+	for _, id := range want {
+		if !known[id] {
+			problems = append(problems, id+" is not in the list")
+		}
+	}
+	return problems
+}
+
+// readTests returns the tests of some directories as "NAME:Test", with every text that
+// stands in them: subtests are among those. A test function may take its subtests from
+// another function of its file.
+func readTests(dirs map[string]string) (map[string][]string, error) {
+	tests := map[string][]string{}
+	for name, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range files {
+			src, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, src, parser.SkipObjectResolution)
+			if err != nil {
+				return nil, err
+			}
+			for _, decl := range file.Decls {
+				f, ok := decl.(*ast.FuncDecl)
+				if !ok || f.Recv != nil || !strings.HasPrefix(f.Name.Name, "Test") {
+					continue
+				}
+				words := []string{}
+				ast.Inspect(f.Body, func(n ast.Node) bool {
+					if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+						if text, err := strconv.Unquote(lit.Value); err == nil {
+							words = append(words, text)
+						}
+					}
+					return true
+				})
+				tests[name+":"+f.Name.Name] = words
+			}
+		}
+	}
+	return tests, nil
+}
+
+// TestLimitRowsCatches shows that each kind of mistake is found.
+func TestLimitRowsCatches(t *testing.T) {
+	tests := map[string][]string{"mux:TestFlood": {"P1_flood"}}
+	for _, tt := range []struct {
+		name string
+		list []heldRow
+		want string
+	}{
+		{"held", []heldRow{{"P1", "mux:TestFlood/P1_flood", ""}}, ""},
+		{"open", []heldRow{{"P1", "", "later"}}, ""},
+		{"missing", nil, "P1 is not in the list"},
+		{"twice", []heldRow{{"P1", "mux:TestFlood", ""}, {"P1", "mux:TestFlood", ""}}, "P1 stands in the list twice"},
+		{"no such row", []heldRow{{"P1", "mux:TestFlood", ""}, {"P2", "mux:TestFlood", ""}}, "P2 is no row of the table"},
+		{"no such test", []heldRow{{"P1", "mux:TestFloods", ""}}, "P1: there is no test mux:TestFloods"},
+		{"elsewhere", []heldRow{{"P1", "scamp:TestFlood", ""}}, "P1: there is no test scamp:TestFlood"},
+		{"no such subtest", []heldRow{{"P1", "mux:TestFlood/P1", ""}}, "P1: mux:TestFlood has no subtest P1"},
+		{"neither", []heldRow{{"P1", "", ""}}, "P1: want tests, or a reason"},
+		{"both", []heldRow{{"P1", "mux:TestFlood", "later"}}, "P1: want tests, or a reason"},
+	} {
+		got := strings.Join(judgeRows(tt.list, []string{"P1"}, tests), "; ")
+		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: problems %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
