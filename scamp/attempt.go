@@ -108,7 +108,11 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Id
 	if body != nil {
 		go s.copyBody(body) // ends when the body does, or the call and the Read it is in
 	}
+	s.hid = body == nil // else copyBody holds it too
 	reply, err := s.Reply()
+	if reply != nil {
+		reply.Body = &reply.body
+	}
 	if what.start.IsZero() {
 		what.start = s.p.conn.Time(s.began)
 	}

@@ -12,7 +12,7 @@ import (
 // of its own because most handlers never ask for Done: nothing is made until one does.
 type requestContext struct {
 	deadline time.Time // zero if none
-	serving  *serving
+	given    *handling // what it is a part of
 
 	over  atomic.Bool // err and cause are set, and stay as they are
 	mu    sync.Mutex
@@ -45,11 +45,11 @@ func (c *requestContext) Err() error {
 	return c.err
 }
 
-type servingKey struct{}
+type handlingKey struct{}
 
 func (c *requestContext) Value(key any) any {
-	if _, ok := key.(servingKey); ok {
-		return c.serving
+	if _, ok := key.(handlingKey); ok {
+		return c.given
 	}
 	return nil
 }
@@ -111,8 +111,8 @@ func (c *requestContext) why() error {
 // RequestFrom returns the request that a handler's context belongs to, and nil for
 // any other context. It is how a typed handler sees more than its input.
 func RequestFrom(ctx context.Context) *Request {
-	if s, ok := ctx.Value(servingKey{}).(*serving); ok {
-		return &s.req
+	if g, ok := ctx.Value(handlingKey{}).(*handling); ok {
+		return &g.req
 	}
 	return nil
 }
@@ -120,8 +120,8 @@ func RequestFrom(ctx context.Context) *Request {
 // ReplyFrom returns the reply of the handler that ctx belongs to, for its header
 // fields, and nil for any other context.
 func ReplyFrom(ctx context.Context) *ReplyWriter {
-	if s, ok := ctx.Value(servingKey{}).(*serving); ok {
-		return &s.rep
+	if g, ok := ctx.Value(handlingKey{}).(*handling); ok {
+		return &g.rep
 	}
 	return nil
 }

@@ -156,6 +156,9 @@ func (d *dispatcher) work(w *worker) {
 			}
 			stay := r != nil || d.restLocked(w)
 			d.mu.Unlock()
+			if done != nil {
+				done.drop()
+			}
 			if !stay {
 				return
 			}
@@ -196,6 +199,7 @@ func (d *dispatcher) goOn(done *serving) {
 	if w != nil {
 		w.next <- r
 	}
+	done.drop()
 }
 
 // nextLocked gives the place of a request that is done to one that waits.
@@ -347,6 +351,7 @@ func (s *intake) cancel(p *peer, id packet.RequestID) {
 	for r := p.requests; r != nil && running == nil; r = r.next {
 		if r.in.Header.ID == id {
 			running = r
+			r.uses.Add(1)
 		}
 	}
 	var waiting *serving
@@ -367,6 +372,7 @@ func (s *intake) cancel(p *peer, id packet.RequestID) {
 		turnAway(p, waiting.in, "cancelled")
 	case running != nil:
 		running.cut(errCancelled)
+		running.drop()
 	}
 }
 

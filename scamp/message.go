@@ -228,14 +228,16 @@ type Reply struct {
 	Instance string                     // ident of the instance that answered; its address for a Client
 	Body     io.ReadCloser
 
-	s *Stream
+	body callBody
 }
 
 // Bytes returns the rest of the body and closes it. A body of more than limit octets
 // is an error; zero means flow.max_body.
 func (r *Reply) Bytes(limit int) ([]byte, error) {
-	if r.s != nil {
-		return r.s.bytes(limit)
+	if s := r.body.use(); s != nil {
+		b, err := s.bytes(limit)
+		r.body.leave(err == nil)
+		return b, err
 	}
 	defer r.Body.Close()
 	if limit == 0 {

@@ -81,9 +81,11 @@ func (p *peer) run() error {
 	p.logEnd(err)
 	for _, s := range calls {
 		s.lost(err)
+		s.drop()
 	}
 	for _, r := range requests {
-		r.ctx.end(fmt.Errorf("%w: %w", ErrLost, err))
+		r.given.ctx.end(fmt.Errorf("%w: %w", ErrLost, err))
+		r.drop()
 	}
 	return err
 }
@@ -108,11 +110,14 @@ func vanished(err error) bool {
 	return errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }
 
+// listLocked returns what is under way. Each is to be dropped when it was looked at.
 func (p *peer) listLocked() (calls []*Stream, requests []*serving) {
 	for s := p.calls; s != nil; s = s.next {
+		s.uses.Add(1)
 		calls = append(calls, s)
 	}
 	for r := p.requests; r != nil; r = r.next {
+		r.uses.Add(1)
 		requests = append(requests, r)
 	}
 	return calls, requests
@@ -242,11 +247,13 @@ func (p *peer) replied(m *mux.Inbound) {
 	s := p.pending[id]
 	if ok && s != nil {
 		delete(p.pending, id)
+		s.uses.Add(1)
 		if ended, _ := s.out.Ended(); ended && m.Whole() {
 			p.leaveLocked(s) // nothing of it can take any time
 		}
 		p.mu.Unlock()
 		s.deliver(m)
+		s.drop()
 		return
 	}
 	late := ok && id >= 1 && id <= p.lastID && p.abandoned > 0

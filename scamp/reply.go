@@ -20,7 +20,6 @@ type ReplyWriter struct {
 
 	r *serving
 
-	out     mux.Outbound
 	data    []byte
 	set     bool // SetBytes was called
 	begun   bool // the header was sent, the body is written piece by piece
@@ -55,7 +54,7 @@ func (w *ReplyWriter) Write(b []byte) (int, error) {
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
-	n, err := w.out.Write(&w.r.ctx, b)
+	n, err := w.r.out.Write(&w.r.given.ctx, b)
 	if err != nil {
 		w.failure = w.cause(err)
 		return n, w.failure
@@ -93,7 +92,7 @@ var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return 
 
 // cause prefers why the request was given up over how that showed.
 func (w *ReplyWriter) cause(err error) error {
-	if why := w.r.ctx.why(); why != nil {
+	if why := w.r.given.ctx.why(); why != nil {
 		return why
 	}
 	return fmt.Errorf("scamp: reply: %w", err)
@@ -118,7 +117,8 @@ func (w *ReplyWriter) begin() error {
 	}
 	w.begun = true
 	h := w.header()
-	if err := w.send(&h, mux.Body{More: true}); err != nil {
+	// Of its own: a handler may write when it must not any more.
+	if err := w.send(new(mux.Outbound), &h, mux.Body{More: true}); err != nil {
 		w.failure = w.cause(err)
 	}
 	return w.failure
@@ -140,10 +140,11 @@ func (w *ReplyWriter) check() error {
 // send hands the reply to the connection. A header that is too long is answered with
 // an error of ours; what cannot be sent otherwise ends the connection: no request stays
 // without a reply while it lives.
-func (w *ReplyWriter) send(h *packet.Header, body mux.Body) error {
+func (w *ReplyWriter) send(out *mux.Outbound, h *packet.Header, body mux.Body) error {
 	p := w.r.p
-	w.out.Init(p.conn, body, nil)
-	err := p.conn.SendOutbound(&w.out, h)
+	out.Init(p.conn, body, nil)
+	w.r.out = out
+	err := p.conn.SendOutbound(out, h)
 	switch {
 	case errors.Is(err, mux.ErrHeaderTooBig):
 		if h.ErrorCode == "" {
@@ -161,8 +162,8 @@ func (w *ReplyWriter) send(h *packet.Header, body mux.Body) error {
 	w.r.sent.Store(true)
 	// Whoever gave the request up meanwhile did not see the reply, so that is looked
 	// at here.
-	if why := w.r.ctx.why(); why != nil {
-		w.out.Abort(txerrFor(why))
+	if why := w.r.given.ctx.why(); why != nil {
+		out.Abort(txerrFor(why))
 		return why
 	}
 	return nil
@@ -172,22 +173,21 @@ func (w *ReplyWriter) header() packet.Header {
 	return packet.Header{Type: packet.TypeReply, ID: w.r.in.Header.ID, Envelope: w.Envelope, Extra: w.Extra}
 }
 
-// finish ends the reply when the handler has returned err. It says whether the reply
-// is written; if not, the serving is told when it is. Octets that wait for the caller's
-// window go on waiting then; the peer's sweep ends that when nothing moves.
-func (w *ReplyWriter) finish(err error) (written bool) {
+// finish ends the reply when the handler has returned err. Octets that wait for the
+// caller's window go on waiting; the peer's sweep ends that when nothing moves.
+func (w *ReplyWriter) finish(err error) {
 	if err == nil {
 		err = w.failure
 	}
 	switch {
 	case w.begun && !w.r.sent.Load():
-		return true // it could not be sent
+		return // it could not be sent
 	case w.begun && err != nil:
-		w.out.Abort(txerrFor(err))
-		return !w.out.Then(w.r)
+		w.r.out.Abort(txerrFor(err))
+		return
 	case w.begun:
-		w.out.CloseSend()
-		return !w.out.Then(w.r)
+		w.r.out.CloseSend()
+		return
 	}
 	if err == nil {
 		err = w.check()
@@ -199,7 +199,7 @@ func (w *ReplyWriter) finish(err error) (written bool) {
 		now = w.r.p.conn.Now()
 	}
 	if !w.r.start(now) {
-		return true // the sweep or a cancel has answered already
+		return // the sweep or a cancel has answered already
 	}
 	h := w.header()
 	body := mux.Body{Data: w.data}
@@ -208,12 +208,7 @@ func (w *ReplyWriter) finish(err error) (written bool) {
 		errorHeader(&h, err)
 		body.Data = nil
 	}
-	w.send(&h, body)
-	if !w.r.sent.Load() {
-		return true
-	}
-	ended, _ := w.out.Ended()
-	return ended || !w.out.Then(w.r)
+	w.send(&w.r.own, &h, body)
 }
 
 // txerrFor is the text of a TXERR: never empty, never "0" (PROTOCOL 4.1).

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,15 +39,15 @@ type serving struct {
 	s      *intake
 	in     *mux.Inbound
 	action *action
-	req    Request
-	rep    ReplyWriter
-	ctx    requestContext
+	given  *handling     // what the handler gets
 	due    time.Duration // when the caller's time is over, on the clock of p.conn; zero if never
-	body   bytes.Reader  // over req.Data
 	held   mux.Held      // what req.Data lies in, until the reply is written: it may be the reply
 	taken  bool          // the body was there as a whole and nothing of it is left
 	whole  collector     // what was collected of the body
-	sent   atomic.Bool   // rep.out was handed to the connection
+	own    mux.Outbound  // the reply, if it is not written piece by piece
+	out    *mux.Outbound // the reply; set before sent is
+	sent   atomic.Bool   // out was handed to the connection
+	uses   atomic.Int32  // by those who run it, cut it or look at it: the last one recycles it
 
 	// Protected by p.mu.
 	prev, next *serving
@@ -60,14 +61,38 @@ type serving struct {
 // maxMS bounds what a caller may claim to wait, so that no sum overflows.
 const maxMS = int64(7 * 24 * time.Hour / time.Millisecond)
 
+// A handling is what one handler is given. It is never used for another: whoever keeps
+// some of it too long must not see the requests of others.
+type handling struct {
+	req  Request
+	rep  ReplyWriter
+	ctx  requestContext
+	body bytes.Reader // over req.Data
+}
+
+// Those that were used up, for others to be made of.
+var servings = sync.Pool{New: func() any { return new(serving) }}
+
 func newServing(p *peer, s *intake, m *mux.Inbound, a *action) *serving {
-	r := &serving{p: p, s: s, in: m, action: a}
+	r := servings.Get().(*serving)
+	r.p, r.s, r.in, r.action, r.given = p, s, m, a, new(handling)
+	r.uses.Store(1)
 	if ms := m.Header.Ext.MS; ms > 0 {
 		left := time.Duration(min(ms, maxMS)) * time.Millisecond
 		r.due = p.conn.Now() + left
-		r.ctx.deadline = time.Now().Add(left)
+		r.given.ctx.deadline = time.Now().Add(left)
 	}
 	return r
+}
+
+// drop ends one use of r.
+func (r *serving) drop() {
+	if r.uses.Add(-1) > 0 || !r.in.Whole() {
+		return
+	}
+	r.in.Recycle()
+	*r = serving{}
+	servings.Put(r)
 }
 
 // start enters a request that has just arrived and runs, unless the connection has
@@ -120,17 +145,17 @@ func (r *serving) serve() (done bool) {
 		if r.start(0) {
 			turnAway(r.p, r.in, why)
 		}
-		r.ctx.end(errHandlerDone)
+		r.given.ctx.end(errHandlerDone)
 		return true
 	}
 	r.prepare()
 	err := r.call()
 	if err != nil {
-		if why := r.ctx.why(); why != nil {
+		if why := r.given.ctx.why(); why != nil {
 			err = why
 		}
 	}
-	if !r.rep.begun && brokenOff(r.in) {
+	if !r.given.rep.begun && brokenOff(r.in) {
 		err = errBodyBroken // also if the handler never looked (PROTOCOL 5.1)
 	}
 	return r.finish(err)
@@ -138,15 +163,18 @@ func (r *serving) serve() (done bool) {
 
 // finish ends the reply of a handler that has returned err.
 func (r *serving) finish(err error) (done bool) {
-	done = r.rep.finish(err)
-	r.ctx.end(errHandlerDone)
+	r.given.rep.finish(err)
+	r.given.ctx.end(errHandlerDone)
 	if !r.taken {
 		r.in.Discard()
 	}
-	if done {
-		r.letGo()
+	if r.sent.Load() {
+		if ended, _ := r.out.Ended(); !ended && r.out.Then(r) {
+			return false // r is in other hands now
+		}
 	}
-	return done
+	r.letGo()
+	return true
 }
 
 // letGo gives the request's body back: the reply may have been made of it.
@@ -190,14 +218,15 @@ func brokenOff(m *mux.Inbound) bool {
 // prepare makes the request that the handler gets.
 func (r *serving) prepare() {
 	h := &r.in.Header
-	r.ctx.serving = r
+	g := r.given
+	g.ctx.given = g
 	r.whole.p = r.p
-	r.rep.r = r
-	r.req = Request{
+	g.rep.r = r
+	g.req = Request{
 		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
 		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: h.Terminal,
-		ClientID: h.ClientID, Extra: h.Extra, Body: requestBody{r.in},
-		Caller: r.p.cert, Remote: r.p.addr, in: r.in, limit: r.p.limits.MaxBody, collect: &r.whole,
+		ClientID: h.ClientID, Extra: h.Extra,
+		Caller: r.p.cert, Remote: r.p.addr, limit: r.p.limits.MaxBody, collect: &r.whole,
 	}
 	data, held, ok := r.in.Hold(r.p.limits.MaxBody)
 	if !ok && r.in.Complete() { // in more pieces than one; no more of them come
@@ -209,8 +238,10 @@ func (r *serving) prepare() {
 	}
 	if r.taken = ok; ok {
 		r.held = held
-		r.body.Reset(data)
-		r.req.Data, r.req.Body = data, &r.body
+		g.body.Reset(data)
+		g.req.Data, g.req.Body = data, &g.body
+	} else {
+		g.req.in, g.req.Body = r.in, requestBody{r.in}
 	}
 }
 
@@ -222,7 +253,7 @@ func (r *serving) call() (err error) {
 			err = errFailed
 		}
 	}()
-	return r.action.handler(&r.ctx, &r.req, &r.rep)
+	return r.action.handler(&r.given.ctx, &r.given.req, &r.given.rep)
 }
 
 // abandoned answers a request whose handler ended its goroutine instead of returning.
@@ -255,7 +286,7 @@ func (r *serving) cut(why *RemoteError) {
 	r.over = true
 	r.p.mu.Unlock()
 	unanswered := r.start(r.p.conn.Now())
-	r.ctx.end(why)
+	r.given.ctx.end(why)
 	r.in.Fail(why)
 	switch {
 	case unanswered:
@@ -265,7 +296,7 @@ func (r *serving) cut(why *RemoteError) {
 	case r.sent.Load():
 		// Either we see that the reply was sent, or its sender sees that the context
 		// ended.
-		r.rep.out.Abort(txerrFor(why))
+		r.out.Abort(txerrFor(why))
 	}
 }
 
@@ -318,7 +349,7 @@ func (r *serving) stalled(now time.Duration) bool {
 	var moved time.Duration
 	waiting := false
 	if r.sent.Load() {
-		moved, waiting = r.rep.out.Waiting()
+		moved, waiting = r.out.Waiting()
 	}
 	r.p.mu.Lock()
 	defer r.p.mu.Unlock()

@@ -30,7 +30,9 @@ type Stream struct {
 	progress time.Duration // rpc.timeout; zero if the caller's deadline bounds it all
 
 	out  mux.Outbound
-	left atomic.Bool // out of the peer's tables; set under p.mu
+	left atomic.Bool  // out of the peer's tables; set under p.mu
+	uses atomic.Int32 // by those who look at it; see finished
+	hid  bool         // no user of the package holds it
 
 	// Protected by p.mu.
 	id         uint64 // request id, zero until the HEADER is made
@@ -44,7 +46,6 @@ type Stream struct {
 	signal  chan struct{} // gets one value when decided is set; nil while nobody waits
 	waiting int           // so many wait for it
 	leaving error         // why the caller gives up, which may end the connection before the call
-	reply   Reply         // what Reply returns, if in is set
 	stop    func() bool   // ends the watch on ctx; nil if nobody watches yet
 	owing   bool          // when last looked at, we had octets of the reply that nobody had read
 	owed    time.Duration // until when that may have been so
@@ -54,10 +55,39 @@ type Stream struct {
 // nothing of the request was sent.
 var errNotTaken = fmt.Errorf("%w before it took the request", ErrLost)
 
+// Streams that were used up, for others to be made of.
+var streams = sync.Pool{New: func() any { return new(Stream) }}
+
+func newStream() *Stream {
+	s := streams.Get().(*Stream)
+	s.uses.Store(1)
+	return s
+}
+
+// finished gives up a Stream that no user of the package holds and whose reply was read
+// to its end, if nothing else is left of the call. The last one who looks at it
+// recycles it.
+func (s *Stream) finished() {
+	if ended, _ := s.out.Ended(); s.hid && ended && s.in.Whole() && s.left.Load() {
+		s.drop()
+	}
+}
+
+// drop ends one use of s.
+func (s *Stream) drop() {
+	if s.uses.Add(-1) > 0 {
+		return
+	}
+	s.in.Recycle()
+	*s = Stream{}
+	streams.Put(s)
+}
+
 // open sends a request on p and returns its Stream. It does not wait. When it fails,
 // nothing of the request was sent, and its body is as it was.
 func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what attempt) (*Stream, error) {
-	s := &Stream{p: p, ctx: ctx, what: what}
+	s := newStream()
+	s.p, s.ctx, s.what = p, ctx, what
 	s.began = p.conn.Now()
 	s.asked = s.began
 	if !what.start.IsZero() {
@@ -149,7 +179,6 @@ func (s *Stream) deliver(m *mux.Inbound) {
 		return
 	}
 	s.in = m
-	s.reply = Reply{Envelope: m.Header.Envelope, Extra: m.Header.Extra, Instance: s.what.name(), Body: s, s: s}
 	signal := s.decideLocked()
 	s.mu.Unlock()
 	if signal != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/scampbus/scamp-go/packet"
@@ -72,7 +73,9 @@ func (s *Stream) Reply() (*Reply, error) {
 	if !in.Complete() {
 		s.watch()
 	}
-	return &s.reply, nil
+	r := &Reply{Envelope: in.Header.Envelope, Extra: in.Header.Extra, Instance: s.what.name(), Body: s}
+	r.body.s = s
+	return r, nil
 }
 
 // deadlineRace is how long before the caller's own deadline the service may end a
@@ -113,6 +116,61 @@ func replyError(h *packet.Header) *RemoteError {
 		return nil
 	}
 	return &RemoteError{Code: code, Text: text, Data: h.ErrorData}
+}
+
+// A callBody is the Body of the reply to a Call: whoever has the reply has the only way
+// to its Stream, which serves another call when the reply was taken as a whole.
+type callBody struct {
+	mu    sync.Mutex
+	s     *Stream // nil when it serves another, or never was one
+	users int
+}
+
+// use returns the Stream, which stays until leave; nil if it is gone.
+func (b *callBody) use() *Stream {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.s != nil {
+		b.users++
+	}
+	return b.s
+}
+
+// leave ends a use. When that took the whole reply, nobody needs the Stream any more.
+func (b *callBody) leave(whole bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.users--; whole && b.users == 0 {
+		b.s.finished()
+		b.s = nil
+	}
+}
+
+func (b *callBody) Read(p []byte) (int, error) {
+	s := b.use()
+	if s == nil {
+		return 0, io.EOF
+	}
+	defer b.leave(false)
+	return s.Read(p)
+}
+
+func (b *callBody) WriteTo(w io.Writer) (int64, error) {
+	s := b.use()
+	if s == nil {
+		return 0, nil
+	}
+	defer b.leave(false)
+	return s.WriteTo(w)
+}
+
+func (b *callBody) Close() error {
+	s := b.use()
+	if s == nil {
+		return nil
+	}
+	defer b.leave(false)
+	return s.Close()
 }
 
 // Read reads the reply's body; it waits for the reply first. At the end it returns

@@ -36,9 +36,11 @@ func (p *peer) sweep() {
 	}
 	for _, s := range calls {
 		later(s.check(now))
+		s.drop()
 	}
 	for _, r := range requests {
 		later(r.check(now))
+		r.drop()
 	}
 	p.mu.Lock()
 	over := p.retired > 0 && (p.calls == nil || now >= p.retired) || p.alone && p.calls == nil

@@ -310,12 +310,11 @@ func TestSmallMessageOvertakes(t *testing.T) {
 func TestPreparerDropsAMessage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e, w := talk(t, mux.Options{})
-		o, err := e.Send(request(), mux.Body{Data: []byte("x")}, prepareFunc(func(*packet.Header) bool { return false }))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ended, err := o.Ended(); !ended || err == nil || o.Started() {
-			t.Errorf("ended %v with %v, started %v; want it ended, not started", ended, err, o.Started())
+		var o mux.Outbound
+		o.Init(e.Conn, mux.Body{Data: []byte("x")}, prepareFunc(func(*packet.Header) bool { return false }))
+		err := e.SendOutbound(&o, request())
+		if ended, why := o.Ended(); !errors.Is(err, mux.ErrClosed) || !ended || why == nil || o.Started() {
+			t.Errorf("%v, ended %v with %v, started %v; want ErrClosed, and it ended and not started", err, ended, why, o.Started())
 		}
 		w.wants("after a message that Prepare refused")
 	})

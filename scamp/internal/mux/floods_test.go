@@ -105,15 +105,14 @@ func TestHeaderSizeLimits(t *testing.T) {
 			t.Errorf("HEADER of %d octets: %v, header_too_big %d; want ErrHeaderTooBig", most+1, err, e.stats.Count(mux.HeaderTooBig))
 		}
 		// One that Prepare makes too big is dropped at the last moment.
-		o, err = e.Send(request(), mux.Body{}, prepareFunc(func(h *packet.Header) bool {
+		var late mux.Outbound
+		late.Init(e.Conn, mux.Body{}, prepareFunc(func(h *packet.Header) bool {
 			h.Ticket = strings.Repeat("t", 32768)
 			return true
 		}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ended, err := o.Ended(); !ended || !errors.Is(err, mux.ErrHeaderTooBig) || o.Started() {
-			t.Errorf("HEADER that Prepare made too big: ended %v with %v, started %v", ended, err, o.Started())
+		err = e.SendOutbound(&late, request())
+		if ended, why := late.Ended(); !errors.Is(err, mux.ErrHeaderTooBig) || !ended || why != err || late.Started() {
+			t.Errorf("HEADER that Prepare made too big: %v, ended %v with %v, started %v", err, ended, why, late.Started())
 		}
 		// Nothing of these is on the wire, and the numbers have no gap.
 		if _, err := e.Send(request(), mux.Body{}, nil); err != nil {

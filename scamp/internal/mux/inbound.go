@@ -59,6 +59,34 @@ type Inbound struct {
 	moved      int64 // when a packet last arrived, on the clock of Conn.Now
 }
 
+// Messages that were used up, for others to be made of. Nobody waits on one.
+var inbounds = sync.Pool{New: func() any {
+	m := new(Inbound)
+	m.cond.L = &m.mu
+	return m
+}}
+
+func newInbound(c *Conn) *Inbound {
+	m := inbounds.Get().(*Inbound)
+	m.c = c
+	return m
+}
+
+// Recycle gives up a message whose whole body was there when it was handed up. Nobody
+// may use it any more. Others are left to the garbage collector.
+func (m *Inbound) Recycle() {
+	if !m.whole {
+		return
+	}
+	if m.head != nil {
+		m.Discard()
+	}
+	m.Header, m.HeaderSize = packet.Header{}, 0
+	m.c, m.flow, m.dumb, m.offered, m.whole = nil, nil, false, false, false
+	m.ended, m.err, m.discard, m.acking, m.moved = false, nil, false, 0, 0
+	inbounds.Put(m)
+}
+
 // Conn is the connection the message came on.
 func (m *Inbound) Conn() *Conn { return m.c }
 

@@ -396,11 +396,11 @@ func (o *Outbound) finishLocked(err error) {
 		return
 	}
 	o.ended, o.err, o.data, o.small, o.header = true, err, nil, nil, nil
-	o.over.Store(true)
 	o.wakeLocked()
 	if o.then != nil {
 		o.thenNext, o.c.ended = o.c.ended, o
 	}
+	o.over.Store(true) // last: from here on o may be used again
 }
 
 func (o *Outbound) wakeLocked() {

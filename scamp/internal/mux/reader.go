@@ -170,8 +170,7 @@ func (r *reader) opened(p packet.Packet) error {
 		r.c.count.Add(OpenMessagesExceeded)
 		return broken(p, fmt.Sprintf("want at most %d messages open at once", most))
 	}
-	m := &Inbound{c: r.c}
-	m.cond.L = &m.mu
+	m := newInbound(r.c)
 	if err := r.hr.Parse(p.Body, &m.Header); err != nil {
 		r.c.count.Add(HeaderMalformed)
 		return fmt.Errorf("mux: packet HEADER %d: %w", p.MsgNo, err)
