@@ -23,19 +23,20 @@ const MinWindow = 65536
 const maxMS = int64(math.MaxInt64 / time.Millisecond)
 
 // parseExt consumes the value of the member ext. Whatever is wrong with its
-// meaning or that of a member of it counts as absent: it never fails a message.
-func parseExt(s *scanner) Ext {
+// meaning or that of a member of it counts as absent: it never fails a message. It also
+// returns where the digits of MS stand.
+func parseExt(s *scanner) (e Ext, ms span) {
 	s.space()
 	if s.pos == len(s.data) || s.data[s.pos] != '{' {
 		s.value(1)
-		return Ext{}
+		return e, ms
 	}
-	var e Ext
 	var seen, twice uint8
 	s.open('{', 2)
 	for n := 0; s.more('}', n); n++ {
 		name := s.name()
-		i, ok := s.value(2).integer()
+		v := s.value(2)
+		i, ok := v.integer()
 		var bit uint8
 		switch {
 		case name.is("v"):
@@ -54,7 +55,7 @@ func parseExt(s *scanner) Ext {
 		case name.is("ms"):
 			bit = 8
 			if ok && 1 <= i && i <= maxMS {
-				e.MS = i
+				e.MS, ms = i, span{s.pos - len(v.raw), s.pos, memberExt}
 			}
 		}
 		twice |= seen & bit
@@ -67,12 +68,12 @@ func parseExt(s *scanner) Ext {
 		e.Cancel = false
 	}
 	if twice&8 != 0 {
-		e.MS = 0
+		e.MS, ms = 0, span{}
 	}
 	if e.V == 0 || twice&1 != 0 {
-		return Ext{}
+		return Ext{}, span{}
 	}
-	return e
+	return e, ms
 }
 
 // append appends e as JSON to b, its members in the order of PROTOCOL 3.7.

@@ -8,14 +8,16 @@ import (
 	"unicode/utf8"
 )
 
-// A HeaderReader parses the headers of one connection. It remembers the names
-// that it saw last, so that a header like the one before costs no allocation;
-// tickets and tokens are never among them. It is made by NewHeaderReader and is
+// A HeaderReader parses the headers of one connection. It remembers the last one
+// and the names that it saw last, so that a header like the one before costs little
+// and no allocation; tickets and tokens are never among them. It is made by NewHeaderReader and is
 // not safe for concurrent use.
 type HeaderReader struct {
 	limits  Limits
-	names   *names // nil until the first header
-	scratch []byte // a string whose escapes were resolved
+	names   *names      // nil until the first header
+	scratch []byte      // a string whose escapes were resolved
+	last    *lastHeader // nil until there is one to remember
+	id, ms  span        // in the header being parsed
 }
 
 // NewHeaderReader returns a HeaderReader that keeps to limits.
@@ -28,15 +30,21 @@ func NewHeaderReader(limits Limits) *HeaderReader {
 // always an *Error, and *h is then the zero Header; a known member whose value
 // cannot be used is named in h.Bad.
 func (r *HeaderReader) Parse(body []byte, h *Header) error {
+	if r.last.parse(body, h) && len(body) <= r.limits.MaxHeader {
+		return nil
+	}
 	*h = Header{Version: 1}
+	r.id, r.ms = span{}, span{}
 	err := r.parse(body, h)
 	if cap(r.scratch) > sizeIdle {
 		r.scratch = nil
 	}
 	if err != nil {
 		*h = Header{}
+		return err
 	}
-	return err
+	r.remember(body, h)
+	return nil
 }
 
 func (r *HeaderReader) parse(body []byte, h *Header) error {
@@ -82,11 +90,14 @@ func (r *HeaderReader) member(h *Header, s *scanner, name []byte, seen *uint32) 
 	case *seen&(1<<m) != 0:
 		return twice(name)
 	case m == memberExt:
-		h.Ext = parseExt(s)
+		h.Ext, r.ms = parseExt(s)
 	default:
 		v := s.value(1)
 		if s.want == "" && !r.set(h, m, v) && h.Bad == "" {
 			h.Bad = string(knownNames[m-1])
+		}
+		if m == memberRequestID && h.ID.n != 0 {
+			r.id = span{s.pos - len(v.raw), s.pos, m}
 		}
 	}
 	*seen |= 1 << m

@@ -99,13 +99,18 @@ func ParseAck(body []byte) (uint64, error) {
 	return n, nil
 }
 
+const safeDigits = 19 // so many fit into 64 bits, whatever they are
+
 // number reads the number that b starts with and tells how many digits it has:
 // 0 when there is none or a 0 leads others. A number that does not fit is
 // math.MaxUint64.
 func number(b []byte) (n uint64, digits int) {
-	for digits < len(b) && '0' <= b[digits] && b[digits] <= '9' {
+	for digits < len(b) {
 		d := uint64(b[digits] - '0')
-		if n > (math.MaxUint64-d)/10 {
+		if d > 9 {
+			break
+		}
+		if digits >= safeDigits && n > (math.MaxUint64-d)/10 {
 			n = math.MaxUint64
 		} else {
 			n = n*10 + d
