@@ -19,7 +19,8 @@ import (
 type auditor struct {
 	t     testing.TB
 	name  string
-	ahead int // octets seen that the network did not take and that will come again; of the goroutine that writes
+	asks  bool // the end may send PING
+	ahead int  // octets seen that the network did not take and that will come again; of the goroutine that writes
 
 	mu  sync.Mutex
 	out direction // written by the end
@@ -144,6 +145,10 @@ func (a *auditor) sent(kind string, no uint64, body []byte) string {
 	case "ACK":
 		return a.ack(a.in.msgs[no], body)
 	case "PONG":
+	case "PING":
+		if !a.asks {
+			return "want none without a heartbeat"
+		}
 	default:
 		return "want no such packet"
 	}

@@ -3,9 +3,12 @@ package mux_test
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,9 +52,46 @@ func FuzzMux(f *testing.F) {
 			f.Add([]byte(wire), how, uint16(7+len(wire)/20))
 		}
 	}
+	for _, wire := range transcripts(f) {
+		f.Add([]byte(wire), byte(1), uint16(len(wire)/10))
+		f.Add([]byte(wire), byte(6), uint16(len(wire)))
+	}
 	f.Fuzz(func(t *testing.T, wire []byte, how byte, piece uint16) {
 		bubble(t, func(t *testing.T) { fuzzWire(t, wire, how, int(piece)+1) })
 	})
+}
+
+var (
+	recordedLine = regexp.MustCompile(`^ *[0-9.]+ #1 ([CS])>[CS] ([A-Z]+) ([0-9]+) ([0-9]+)\\r\\n(.*)END\\r\\n$`)
+	leftOut      = regexp.MustCompile(`<<[0-9]+ bytes left out>>`)
+)
+
+// transcripts returns what each side of the recorded conversations sent, bodies as
+// short as the recorder left them: enough for a seed.
+func transcripts(f *testing.F) (all []string) {
+	files, err := fs.Glob(fixtures.FS(), "transcripts/*-to-*.txt")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("%d transcripts, %v", len(files), err)
+	}
+	for _, file := range files {
+		sides := map[string]string{}
+		for line := range strings.Lines(string(fixtures.Bytes(file))) {
+			m := recordedLine.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
+			if m == nil {
+				continue
+			}
+			body, err := strconv.Unquote(`"` + strings.ReplaceAll(leftOut.ReplaceAllString(m[5], ""), `"`, `\"`) + `"`)
+			if err != nil {
+				f.Fatalf("%s: %q: %v", file, line, err)
+			}
+			sides[m[1]] += fmt.Sprintf("%s %s %d\r\n%sEND\r\n", m[2], m[3], len(body), body)
+		}
+		for _, wire := range sides {
+			all = append(all, wire)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // fuzzWire has the bits of how say what the Conn does: 1 handlers read, 2 they

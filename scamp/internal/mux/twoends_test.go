@@ -48,6 +48,9 @@ func FuzzEnds(f *testing.F) {
 		f.Add(bytes.Repeat([]byte("\x00\x1f\x2f\x3f\x4f\x5f"), 10), byte(seed), seed)
 		f.Add(bytes.Repeat([]byte("\x07\x0f\x47\x4f\x97\x9f\xd3\x70"), 12), byte(seed), seed)
 		f.Add(bytes.Repeat([]byte("\x0b\x13\x1a\x37\x6d\x7b\x85\x9d\xa2\xc4\xd1"), 9), byte(seed), seed)
+		// Bodies collected, tiny writes, a shutdown and a close.
+		f.Add([]byte("\x05\x6f\x0d\x67\x45\x16\x26\x4d\xd5\x6f\x77\xd2\xf7\x05\xff"), byte(seed+8), seed)
+		f.Add([]byte("\x06\x4f\x0e\x8f\x57\x07\x27\x5f\xd7\xff\x77\xd7\xef\x05\x2f"), byte(seed), seed)
 	}
 	f.Fuzz(func(t *testing.T, program []byte, how byte, seed uint64) {
 		bubble(t, func(t *testing.T) {
@@ -80,8 +83,9 @@ type duel struct {
 	every []*transfer
 }
 
-// twoEnds runs a program. Of how, 1 and 2 say which end sends no ext, and 4 that the
-// limits are so small that programs reach them; seed 0 is a pipe that does no harm.
+// twoEnds runs a program. Of how, 1 and 2 say which end sends no ext, 4 that the limits
+// are so small that programs reach them, and 8 that both ask whether the other lives;
+// seed 0 is a pipe that does no harm.
 func twoEnds(t *testing.T, program []byte, how byte, seed uint64) error {
 	a, b := auditedPipe.make(t)
 	if seed > 0 {
@@ -98,6 +102,12 @@ func twoEnds(t *testing.T, program []byte, how byte, seed uint64) error {
 		}}
 		if how&4 != 0 {
 			o.Limits = fuzzLimits
+		}
+		if how&8 != 0 {
+			o.Heartbeat, o.PingAny = 10*time.Second, true
+			for _, side := range []side{a, b} {
+				side.link.Conn.(auditedConn).a.asks = true
+			}
 		}
 		return o
 	}
@@ -133,6 +143,10 @@ func (d *duel) do(op byte, i int) {
 		go d.ends[dir].Shutdown(time.Second) // ends with the connection
 	case x == nil || x.out == nil:
 		// Nothing was begun yet.
+	case kind == 6 && arg == 7:
+		for range 550 { // so many tiny ones are gathered
+			x.write(d.ctx, 0)
+		}
 	case kind <= 6:
 		x.write(d.ctx, arg)
 	case kind == 7:
