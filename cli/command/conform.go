@@ -3,11 +3,13 @@ package command
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -184,8 +186,8 @@ func (o *conformOptions) check(words []string) ([]conform.Case, error) {
 	case len(words) == 0:
 		return nil, errors.New("no service: want HOST:PORT, or --listen to judge a client")
 	}
-	if _, _, err := net.SplitHostPort(words[0]); err != nil {
-		return nil, fmt.Errorf("%q: want HOST:PORT", words[0])
+	if err := checkHostPort(words[0], 1); err != nil {
+		return nil, err
 	}
 	if o.action != "" {
 		if _, err := discovery.ParseAction(o.action); err != nil {
@@ -198,6 +200,18 @@ func (o *conformOptions) check(words []string) ([]conform.Case, error) {
 		}
 	}
 	return cases, nil
+}
+
+// checkHostPort wants an address with a port that is not below least.
+func checkHostPort(addr string, least uint64) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q: want HOST:PORT", addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < least {
+		return fmt.Errorf("%q: want a port from %d to 65535", addr, least)
+	}
+	return nil
 }
 
 func sectionNames() string {
@@ -268,11 +282,14 @@ func (a *app) conform(ctx context.Context, addr string, cases []conform.Case, o 
 		}
 	}
 	card, err := conform.Run(ctx, opts, cases)
+	var noTLS tls.RecordHeaderError
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, conform.ErrNoEcho):
 		return hint(&codedError{ExitNotFound, err}, "name an action that returns the body of a request, for example one of: scamp serve NAME --builtin echo")
+	case errors.As(err, &noTLS):
+		return hint(&codedError{ExitTransport, err}, "what answers there speaks no TLS: is it the port of a SCAMP service?")
 	case err != nil:
 		return err
 	}

@@ -41,14 +41,14 @@ func (o *conformOptions) checkListen(words []string) (addr string, err error) {
 	if len(words) == 0 {
 		return "127.0.0.1:0", nil
 	}
-	host, _, err := net.SplitHostPort(words[0])
-	if err != nil {
-		return "", fmt.Errorf("%q: want HOST:PORT to listen on, port 0 for any", words[0])
+	if err := checkHostPort(words[0], 0); err != nil {
+		return "", fmt.Errorf("address to listen on: %w", err)
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+	host, _, err := net.SplitHostPort(words[0])
+	if ip, ipErr := netip.ParseAddr(host); host == "" || ipErr == nil && ip.IsUnspecified() {
 		return "", fmt.Errorf("%q: want the address that clients connect to, since it is announced", words[0])
 	}
-	return words[0], nil
+	return words[0], err
 }
 
 // conformListen judges a requester and prints the card.
@@ -100,7 +100,11 @@ func (a *app) conformListen(ctx context.Context, addr string, cases []conform.Ca
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if errors.Is(err, errStdout) {
+	switch {
+	case errors.Is(err, errStdout):
+		return err
+	case err != nil && card.Count(conform.Skip) == len(card.Results):
+		a.say("no client came")
 		return err
 	}
 	return errors.Join(a.printCard(card, junit, o), err)

@@ -222,6 +222,9 @@ func (r *run) dial(ctx context.Context, change func(*tls.Config)) (*tls.Conn, er
 	c := tls.Client(raw, cfg)
 	if err := c.HandshakeContext(ctx); err != nil {
 		raw.Close()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, fmt.Errorf("no TLS handshake within %v: %w", r.Timeout, err)
+		}
 		return nil, err
 	}
 	return c, nil

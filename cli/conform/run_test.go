@@ -152,3 +152,36 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		t.Errorf("Run went on for %v", took)
 	}
 }
+
+// TestWhatIsNoTLS wants errors that say what answered.
+func TestWhatIsNoTLS(t *testing.T) {
+	for _, tt := range []struct{ name, greeting, want string }{
+		{"another protocol", "SSH-2.0-conform\r\n", "does not look like a TLS handshake"},
+		{"silence", "", "no TLS handshake within 500ms"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var work sync.WaitGroup
+			work.Go(func() { // ends when ln is closed
+				for {
+					c, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					io.WriteString(c, tt.greeting)
+					io.Copy(io.Discard, c)
+					c.Close()
+				}
+			})
+			defer work.Wait()
+			defer ln.Close()
+			_, err = conform.Run(t.Context(), conform.Options{Addr: ln.Addr().String(), Action: echo, Timeout: 500 * time.Millisecond}, conform.Cases())
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Run: %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
