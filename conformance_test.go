@@ -72,7 +72,7 @@ var points = []point{
 	{"36", "scamp/internal/mux", ""},
 	{"36a", "scamp/internal/mux", ""},
 	{"37", "scamp/internal/mux", ""},
-	{"37a", "scamp/internal/mux", ""},
+	{"37a", "scamp scamp/internal/mux", ""},
 	{"38", "scamp/internal/mux", ""},
 	{"39", "scamp/internal/mux", ""},
 	{"40", "scamp/internal/mux", ""},

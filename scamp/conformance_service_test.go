@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +40,8 @@ func TestConformanceService(t *testing.T) {
 		{"29_action_of_a_wrong_type", wrongType},
 		{"30_unknown_type_is_ignored", unknownType},
 		{"32_no_member_of_a_reply_is_null", noNullInReplies},
+		{"37a_300_requests_at_once", manyAtOnce},
+		{"37a_more_than_8_mib_unread", tooMuchOfOne},
 		{"50_request_ended_by_txerr", requestBrokenOff},
 		{"52_exactly_one_reply", exactlyOneReply},
 		{"30_events_are_refused_or_drained", subscribeRefused},
@@ -338,5 +342,87 @@ func TestHandlerLifeIsTheReplys(t *testing.T) {
 		if !slices.Equal(got, failing) {
 			t.Errorf("%s: errors %v, want them at %v", action, got, failing)
 		}
+	}
+}
+
+// An honest peer asks 300 times at once, before it takes any reply: all are served,
+// though no more than 256 handlers run for one connection.
+func manyAtOnce(t *testing.T) {
+	const requests = 300
+	for _, header := range []string{
+		`{"action":"Sample.blind","envelope":"json","request_id":%d,"sector":"main","type":"request","version":1}`,
+		`{"version":1,"action":"Sample.blind","ticket":null,"request_id":%d,"type":"request","envelope":"json"}`, // Perl
+	} {
+		s, w := sampleService(t, nil)
+		var all strings.Builder
+		for i := range requests {
+			all.WriteString(msg(i, fmt.Sprintf(header, i+1), strings.Repeat("x", 1000*(i%8))))
+		}
+		w.send(all.String())
+		seen := map[string]bool{}
+		for range requests {
+			m := w.message()
+			if m.header.ErrorCode != "" || !m.whole || seen[m.header.ID.String()] {
+				t.Errorf("reply %s, ended by %q; want each request served once", m.json, m.txerr)
+			}
+			seen[m.header.ID.String()] = true
+		}
+		if n := s.Bus.Stats()["handlers_queued"]; n != requests-256 {
+			t.Errorf("handlers_queued is %d, want the %d beyond 256", n, requests-256)
+		}
+		w.quiet()
+	}
+}
+
+// While 8 MiB of a connection are unread, new requests on it are refused before
+// dispatch; those that run go on, and when they have read, new ones are taken again.
+func tooMuchOfOne(t *testing.T) {
+	const window, full = 65536, 8 << 20 / 65536
+	n := scamptest.New(t)
+	read := make(chan struct{})
+	free := sync.OnceFunc(func() { close(read) })
+	s := n.Serve("slow", func(s *scamp.Service) {
+		s.Handle("Slow.size", func(_ context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+			<-read
+			size, err := io.Copy(io.Discard, req.Body)
+			if err != nil {
+				return err
+			}
+			return rep.SetBytes(fmt.Append(nil, size))
+		}, nil)
+	})
+	t.Cleanup(free) // before the service is stopped
+	w := callWire(t, n, s.Addr())
+	for i := range full {
+		w.send(pk("HEADER", i, ask("Slow.size", i+1)), pk("DATA", i, strings.Repeat("x", window)))
+	}
+	synctest.Wait()
+	w.send(msg(full, ask("Slow.size", full+1), ""))
+	synctest.Wait()
+	if got := w.arrived(); got != "" {
+		t.Errorf("8 MiB unread: %.200q, want nothing refused", got)
+	}
+	w.send(pk("DATA", 0, "y"), msg(full+1, ask("Slow.size", full+2), ""))
+	if m := w.message(); !m.header.DispatchFailure() || m.header.ErrorCode != "transport" || m.header.ID.String() != fmt.Sprint(full+2) {
+		t.Errorf("8 MiB and an octet unread: %s, want the new request refused with dispatch_failure", m.json)
+	}
+	free()
+	for i := range full {
+		w.send(pk("EOF", i, ""))
+	}
+	total := 0
+	for range full + 1 {
+		m := w.message()
+		size, err := strconv.Atoi(m.body)
+		if total += size; err != nil || m.header.ErrorCode != "" {
+			t.Errorf("request that ran: %s %q, want its size", m.json, m.body)
+		}
+	}
+	if total != 8<<20+1 {
+		t.Errorf("the handlers read %d octets, want all 8 MiB and one", total)
+	}
+	w.send(msg(full+2, ask("Slow.size", full+3), "z"))
+	if m := w.message(); m.body != "1" {
+		t.Errorf("when all was read: %s, want the next request served", m.json)
 	}
 }
