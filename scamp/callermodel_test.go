@@ -183,10 +183,28 @@ func (m *callModel) do(s step) {
 		m.rare(s)
 		return
 	}
-	if len(m.calls) > 0 {
-		m.doCall(s, m.calls[s.k%len(m.calls)])
+	if x := m.pick(s); x != nil {
+		m.doCall(s, x)
 	}
 }
+
+// pick chooses a call for which a step means something, now and then any.
+func (m *callModel) pick(s step) *modelCall {
+	var some []*modelCall
+	for _, x := range m.calls {
+		again := s.op == "reply again" && (x.reply >= 0 || x.want != "")
+		if s.k == 20 || again || s.op != "reply again" && x.want == "" && (x.reply >= 0 || !goesOn(s.op)) {
+			some = append(some, x)
+		}
+	}
+	if len(some) == 0 {
+		return nil
+	}
+	return some[s.k%len(some)]
+}
+
+// goesOn says whether a step goes on with a reply that has begun.
+func goesOn(op string) bool { return op == "reply data" || op == "reply EOF" || op == "reply TXERR" }
 
 // doCall is a step that concerns a call.
 func (m *callModel) doCall(s step, x *modelCall) {

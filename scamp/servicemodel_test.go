@@ -176,9 +176,24 @@ func (m *servingModel) do(s step) {
 		}
 		return
 	}
-	if len(m.all) > 0 {
-		m.doRequest(s.op, m.all[s.k%len(m.all)])
+	if r := m.pick(s); r != nil {
+		m.doRequest(s.op, r)
 	}
+}
+
+// pick chooses a request for which a step means something, now and then any.
+func (m *servingModel) pick(s step) *modelRequest {
+	var some []*modelRequest
+	for _, r := range m.all {
+		ofPeer := s.op == "DATA" || s.op == "EOF" || s.op == "TXERR"
+		if s.k == 20 || ofPeer && r.end == "" || !ofPeer && !r.left && (r.handler != nil || r.queued && s.op == "cancel") {
+			some = append(some, r)
+		}
+	}
+	if len(some) == 0 {
+		return nil
+	}
+	return some[s.k%len(some)]
 }
 
 // doRequest is a step that concerns a request.
