@@ -204,11 +204,15 @@ func (s *Stream) wait() (*mux.Inbound, error) {
 		signal := s.signal
 		s.waiting++
 		s.mu.Unlock()
-		select {
-		case <-signal:
-		case <-s.ctx.Done():
-			s.giveUp(ctxError(s.ctx))
-			<-signal
+		if done := s.ctx.Done(); done == nil {
+			<-signal // costs less than to select
+		} else {
+			select {
+			case <-signal:
+			case <-done:
+				s.giveUp(ctxError(s.ctx))
+				<-signal
+			}
 		}
 		s.mu.Lock()
 		if s.waiting--; s.waiting > 0 {
