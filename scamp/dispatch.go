@@ -102,6 +102,7 @@ func (d *dispatcher) enqueueLocked(p *peer, r *serving) {
 	p.headers.Add(int64(r.in.HeaderSize))
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	r.waited = true
 	p.queue = append(p.queue, r)
 	d.offerLocked(p)
 }

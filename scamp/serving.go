@@ -42,6 +42,7 @@ type serving struct {
 	given  *handling     // what the handler gets
 	due    time.Duration // when the caller's time is over, on the clock of p.conn; zero if never
 	held   mux.Held      // what req.Data lies in, until the reply is written: it may be the reply
+	waited bool          // it did not run at once
 	taken  bool          // the body was there as a whole and nothing of it is left
 	whole  collector     // what was collected of the body
 	own    mux.Outbound  // the reply, if it is not written piece by piece
@@ -79,8 +80,8 @@ func newServing(p *peer, s *intake, m *mux.Inbound, a *action) *serving {
 	r.uses.Store(1)
 	if ms := m.Header.Ext.MS; ms > 0 {
 		left := time.Duration(min(ms, maxMS)) * time.Millisecond
-		r.due = p.conn.Now() + left
-		r.given.ctx.deadline = time.Now().Add(left)
+		r.due = p.conn.LastRead() + left // it came a moment ago
+		r.given.ctx.deadline = p.conn.Time(r.due)
 	}
 	return r
 }
@@ -197,7 +198,7 @@ func (r *serving) pointless() string {
 		return "the connection has ended"
 	default:
 	}
-	if r.due > 0 && r.due <= r.p.conn.Now() {
+	if r.waited && r.due > 0 && r.due <= r.p.conn.Now() {
 		return "the caller's time was over before its turn came"
 	}
 	if brokenOff(r.in) {

@@ -146,6 +146,10 @@ func (t *turn) Prepare(h *packet.Header) bool {
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := s.began
+	if s.linked {
+		now = p.conn.Now() // it waited for its turn
+	}
 	if !p.joinLocked(s) || s.left.Load() {
 		return false
 	}
@@ -153,19 +157,19 @@ func (t *turn) Prepare(h *packet.Header) bool {
 	s.id = p.lastID
 	p.pending[s.id] = s
 	h.ID = packet.NumberID(s.id)
-	if ms, ok := s.remaining(); ok {
+	if ms, ok := s.remaining(now); ok {
 		h.Ext.V, h.Ext.MS = 1, ms
 	}
 	return true
 }
 
 // remaining is the time the caller has left, for the service to know.
-func (s *Stream) remaining() (milliseconds int64, ok bool) {
+func (s *Stream) remaining(now time.Duration) (milliseconds int64, ok bool) {
 	left := time.Duration(0)
 	if at, has := s.ctx.Deadline(); has {
-		left, ok = time.Until(at), true
+		left, ok = s.p.conn.At(at)-now, true
 	} else if s.total > 0 {
-		left, ok = s.asked+s.total-s.p.conn.Now(), true
+		left, ok = s.asked+s.total-now, true
 	}
 	return max(int64(left/time.Millisecond), 1), ok
 }

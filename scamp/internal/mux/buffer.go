@@ -57,6 +57,7 @@ func getChunk(n int) *chunk {
 	return &chunk{buf: make([]byte, n)}
 }
 
+// putChunk takes a chunk back. One that is part of its Inbound stays there.
 func putChunk(c *chunk) {
 	c.r, c.w, c.next = 0, 0, nil
 	for i, size := range chunkSizes {

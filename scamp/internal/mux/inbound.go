@@ -55,6 +55,8 @@ type Inbound struct {
 	ended      bool  // nothing comes after the chunks
 	err        error // why it ended; nil is EOF
 	discard    bool  // everything is thrown away as it arrives
+	own        chunk // over room; for the first octets, if they are few
+	room       [128]byte
 	acking     int64 // octets taken when an ACK was last asked for
 	moved      int64 // when a packet last arrived, on the clock of Conn.Now
 }
@@ -82,6 +84,7 @@ func (m *Inbound) Recycle() {
 		m.Discard()
 	}
 	m.Header, m.HeaderSize = packet.Header{}, 0
+	m.own = chunk{}
 	m.c, m.flow, m.dumb, m.offered, m.whole = nil, nil, false, false, false
 	m.ended, m.err, m.discard, m.acking, m.moved = false, nil, false, 0, 0
 	inbounds.Put(m)
@@ -328,11 +331,7 @@ func (m *Inbound) appendLocked(b []byte) {
 			return
 		}
 	}
-	size := len(b)
-	if m.tail != nil {
-		size = max(size, 4<<10) // more is likely to follow
-	}
-	k := getChunk(size)
+	k := m.chunkLocked(len(b))
 	k.w = copy(k.buf, b)
 	if m.tail == nil {
 		m.head = k
@@ -340,6 +339,18 @@ func (m *Inbound) appendLocked(b []byte) {
 		m.tail.next = k
 	}
 	m.tail = k
+}
+
+// chunkLocked returns a chunk for at least n octets.
+func (m *Inbound) chunkLocked(n int) *chunk {
+	if m.own.buf == nil && n <= len(m.room) {
+		m.own.buf = m.room[:] // once: somebody may still look at it later
+		return &m.own
+	}
+	if m.tail != nil {
+		n = max(n, 4<<10) // more is likely to follow
+	}
+	return getChunk(n)
 }
 
 func (m *Inbound) popLocked() *chunk {
