@@ -76,16 +76,54 @@ func (d *distant) pass(from, to net.Conn) {
 	})
 }
 
-// rate is the octets per second of the first of some tries that is enough, or of the
-// best: what disturbs a try only makes it slower.
-func rate(tries int, enough float64, octets int, do func()) float64 {
-	best := 0.0
-	for i := 0; i < tries && best < enough; i++ {
-		began := time.Now()
-		do()
-		best = max(best, float64(octets)/time.Since(began).Seconds())
+// rate is how many octets a second do carries.
+func rate(octets int, do func()) float64 {
+	began := time.Now()
+	do()
+	return float64(octets) / time.Since(began).Seconds()
+}
+
+// plain sends so many octets through the distant network with nothing but a window: an
+// octet comes back for each half of it. On a busy machine that is slower than the window
+// allows, and nobody can be faster.
+func (d *distant) plain(t *testing.T, octets, window int) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return best
+	defer l.Close()
+	var far sync.WaitGroup
+	defer far.Wait()
+	far.Go(func() { // ends with the connection
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for {
+			if _, err := io.CopyN(io.Discard, c, int64(window/2)); err != nil {
+				return
+			}
+			c.Write([]byte{1})
+		}
+	})
+	c, err := d.Dial(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	half, got := make([]byte, window/2), make([]byte, 1)
+	for sent, acked := 0, 0; acked < octets; acked += len(half) {
+		for sent < octets && sent-acked < window {
+			if _, err := c.Write(half); err != nil {
+				t.Fatal(err)
+			}
+			sent += len(half)
+		}
+		if _, err := c.Read(got); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestResourceWAN is the case for the larger window of PROTOCOL 3.7: at 50 ms round trip
@@ -96,6 +134,7 @@ func rate(tries int, enough float64, octets int, do func()) float64 {
 func TestResourceWAN(t *testing.T) {
 	const delay = 25 * time.Millisecond
 	const wide, narrow = 32 << 20, 2 << 20
+	const window, most = 1 << 20, (1 << 20) / (2 * 0.025) // octets, octets a second
 	const fast, slow = 15e6, 65536 / (2 * 0.025)
 
 	n := scamptest.New(t)
@@ -150,35 +189,37 @@ func TestResourceWAN(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.with()
-			got := rate(5, fast, wide, func() { tt.do(c) })
-			t.Logf("%.1f MB/s at %v round trip", got/1e6, 2*delay)
-			if got < fast {
-				t.Errorf("one stream of %d MiB at %v round trip: %.1f MB/s, want at least %.0f", wide>>20, 2*delay, got/1e6, fast/1e6)
+			var got, want float64
+			for range 5 { // what disturbs a try only makes it slower
+				can := rate(wide, func() { d.plain(t, wide, window) })
+				got, want = rate(wide, func() { tt.do(c) }), fast*min(1, can/most)
+				t.Logf("%.1f MB/s at %v round trip, where a window of %d KiB alone carries %.1f", got/1e6, 2*delay, window>>10, can/1e6)
+				if got >= want {
+					return
+				}
 			}
+			t.Errorf("one stream of %d MiB at %v round trip: %.1f MB/s, want at least %.1f", wide>>20, 2*delay, got/1e6, want/1e6)
 		})
 	}
 
 	t.Run("old_peer_up", func(t *testing.T) {
 		f := newFar(t)
-		d := newDistant(t, delay, f.dial)
-		c, err := scamp.Dial(t.Context(), "127.0.0.1:30100", scamp.Identity{Certificate: f.pair.Certificate}, &scamp.Options{Dial: d.Dial})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		bus := f.bus(&scamp.Options{Dial: newDistant(t, delay, f.dial).Dial})
+		f.announce(bus, "far:1", "127.0.0.1:30100")
+		small := inBackground(t.Context(), bus, echoReq("x"))
 		w := f.next()
 		w.acks.Store(true)
-		i := 0
-		got := rate(2, slow, narrow, func() {
-			done := inBackground(t.Context(), c, &scamp.Request{Action: "Sample.echo", Body: io.LimitReader(zeros{}, narrow)})
+		w.message()
+		w.send(reply(0, 1, ""))
+		<-small
+		wantNarrow(t, rate(narrow, func() {
+			done := inBackground(t.Context(), bus, &scamp.Request{Action: "Sample.echo", Body: io.LimitReader(zeros{}, narrow)})
 			m := w.message()
-			w.send(reply(i, i+1, ""))
+			w.send(reply(1, 2, ""))
 			if o := <-done; o.err != nil || len(m.body) != narrow {
 				t.Fatalf("%d octets arrived, %v, want %d", len(m.body), o.err, narrow)
 			}
-			i++
-		})
-		wantNarrow(t, got, slow)
+		}), slow)
 	})
 	t.Run("old_peer_down", func(t *testing.T) {
 		raw, err := d.Dial(t.Context(), "tcp", svc.Addr())
@@ -198,7 +239,7 @@ func TestResourceWAN(t *testing.T) {
 func wantNarrow(t *testing.T, got, want float64) {
 	t.Helper()
 	t.Logf("%.2f MB/s", got/1e6)
-	if got > want*1.02 || got < want/2 {
+	if got > want*1.02 || got < want/4 {
 		t.Errorf("one stream to an old peer: %.2f MB/s, want the %.2f of a window of 65536 octets, and no more", got/1e6, want/1e6)
 	}
 }
