@@ -93,8 +93,9 @@ func (r *reader) run() error {
 // complete go to Accept, and what was thrown away is acknowledged.
 func (r *reader) settle() {
 	for i, m := range r.fresh {
-		r.fresh[i] = nil
-		r.offerOnce(m)
+		if r.fresh[i] = nil; m != nil {
+			r.offerOnce(m)
+		}
 	}
 	r.fresh = r.fresh[:0]
 	if r.first != nil {
@@ -308,8 +309,23 @@ func (r *reader) ended(p packet.Packet, err error) error {
 		return nil
 	}
 	m.end(err, r.stamp.Load())
+	r.forget(m)
 	r.offerOnce(m)
 	return nil
+}
+
+// forget takes a message that is about to be handed up whole off the list of those that
+// were not: whoever gets it may recycle it, and then it is another message.
+func (r *reader) forget(m *Inbound) {
+	if m.offered {
+		return // it was on the list before
+	}
+	for i, other := range r.fresh {
+		if other == m {
+			r.fresh[i] = nil
+			return
+		}
+	}
 }
 
 // ping has every PING answered, one PONG for all that wait (PROTOCOL 4.7).
