@@ -16,6 +16,8 @@ type Reader struct {
 
 	buf        []byte // idle[:] or a larger buffer from the pools
 	start, end int    // buf[start:end] has arrived and is not consumed
+	most       int    // the largest end since buf was last given back
+	before     int    // the same of the time before that
 
 	// The line of the packet at start, once it has arrived and is legal.
 	head   Packet // without its Body
@@ -146,6 +148,7 @@ func (r *Reader) fill() {
 	for range maxEmptyReads {
 		n, err := r.r.Read(r.buf[r.end:])
 		r.end += n
+		r.most = max(r.most, r.end)
 		r.readErr = err
 		if n > 0 || err != nil {
 			return
@@ -172,7 +175,7 @@ func (r *Reader) makeRoom() {
 	if len(r.buf)-len(held) >= low || r.fits() {
 		copy(r.buf, held)
 	} else {
-		larger := largerBuffer(len(r.buf))
+		larger := r.larger()
 		copy(larger, held)
 		r.recycle()
 		r.buf = larger
@@ -186,11 +189,22 @@ func (r *Reader) fits() bool {
 	return len(r.buf) >= sizeLarge && r.line > 0 && r.line+r.length+len(Trailer) <= len(r.buf)
 }
 
+// larger returns a larger buffer. What does not fit the idle one is most likely as long
+// as what came before it: then the steps between are left out.
+func (r *Reader) larger() []byte {
+	size := len(r.buf)
+	if size == sizeIdle {
+		size = max(size, min(r.before, sizeLarge)-1)
+	}
+	return largerBuffer(size)
+}
+
 // shrink drops all that is buffered and gives the buffer back.
 func (r *Reader) shrink() {
 	r.recycle()
 	r.buf = r.idle[:]
 	r.start, r.end = 0, 0
+	r.before, r.most = r.most, 0
 }
 
 func (r *Reader) recycle() {

@@ -240,3 +240,35 @@ func TestReaderBodiesKeepApart(t *testing.T) {
 		_ = append(p.Body, "over the end"...)
 	}
 }
+
+// TestReaderGrowsAtOnceWhenItDidBefore: bodies that come one after the other, with a
+// pause between them, are copied from the idle buffer to one that fits, and not through
+// all sizes between; a short packet ends that.
+func TestReaderGrowsAtOnceWhenItDidBefore(t *testing.T) {
+	long := packet.Packet{Kind: packet.KindData, Body: make([]byte, 65536)}.AppendTo(nil)
+	short := packet.Packet{Kind: packet.KindEOF}.AppendTo(nil)
+	var parts [][]byte
+	for _, part := range [][]byte{long, long, short, long} {
+		parts = append(parts, part)
+	}
+	s := &source{parts: parts, end: io.EOF}
+	var reads []int
+	r := packet.NewReader(readerFunc(func(p []byte) (int, error) {
+		n, err := s.Read(p)
+		if n > 0 {
+			reads = append(reads, len(p))
+		}
+		return n, err
+	}), packet.Limits{})
+	var counts []int
+	for range parts {
+		before := len(reads)
+		if _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+		counts = append(counts, len(reads)-before)
+	}
+	if counts[0] < 4 || counts[1] != 2 || counts[2] != 1 || counts[3] != counts[0] {
+		t.Errorf("reads for a long packet, another, a short one and a long one: %v with room for %v, want many, 2, 1, many", counts, reads)
+	}
+}
