@@ -48,8 +48,9 @@ func TestKeyUpdatesWhilePeerStopsReading(t *testing.T) {
 
 	var arrived atomic.Int64
 	e := run(t, server, link, mux.Options{Accept: func(m *mux.Inbound) { arrived.Add(1); m.Discard() }})
+	body := octets(1 << 20)
 	for range 32 { // fill everything there is to fill
-		if _, err := e.Send(reply(), mux.Body{Data: octets(1 << 20)}, nil); err != nil {
+		if _, err := e.Send(reply(), mux.Body{Data: body}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

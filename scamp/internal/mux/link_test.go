@@ -33,9 +33,11 @@ func deaf(t *testing.T, opts mux.Options) (*end, net.Conn) {
 // its context ends, and its octets are its own again.
 func TestStuckWriterLeavesAtItsDeadline(t *testing.T) {
 	e, _ := deaf(t, mux.Options{})
+	body := octets(1 << 20)
 	var group sync.WaitGroup
 	for range 100 {
 		group.Go(func() {
+			p := bytes.Clone(body)
 			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 			defer cancel()
 			o, err := e.Send(reply(), mux.Body{More: true}, nil)
@@ -44,7 +46,6 @@ func TestStuckWriterLeavesAtItsDeadline(t *testing.T) {
 				return
 			}
 			began := time.Now()
-			p := octets(1 << 20)
 			n, err := o.Write(ctx, p)
 			clear(p) // the race detector sees who still reads it
 			if took := time.Since(began); took > 10*time.Second {
@@ -66,8 +67,9 @@ func TestStuckWriterLeavesAtItsDeadline(t *testing.T) {
 func TestReaderGoesOnWhenThePeerStopsReading(t *testing.T) {
 	var arrived atomic.Int64
 	e, far := deaf(t, mux.Options{Accept: func(m *mux.Inbound) { arrived.Add(1); m.Discard() }})
+	body := octets(1 << 20)
 	for range 64 { // fill everything there is to fill
-		if _, err := e.Send(reply(), mux.Body{Data: octets(1 << 20)}, nil); err != nil {
+		if _, err := e.Send(reply(), mux.Body{Data: body}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,8 +105,9 @@ func TestLinkWriteNeverBlocks(t *testing.T) {
 	near.(*net.TCPConn).SetWriteBuffer(4 << 10)
 	link := mux.NewLink(near)
 	e := run(t, link, link, mux.Options{})
+	body := octets(1 << 20)
 	for range 64 {
-		if _, err := e.Send(reply(), mux.Body{Data: octets(1 << 20)}, nil); err != nil {
+		if _, err := e.Send(reply(), mux.Body{Data: body}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
