@@ -16,9 +16,16 @@ func SourceIDs() []string { return slices.Sorted(maps.Keys(sources)) }
 
 // Feed has a session take the packets of a service, as a connection would, and returns
 // how often each rule was broken and how the messages look.
-func Feed(octets []byte) (broken int, messages []string) {
+func Feed(octets []byte) (broken int, messages []string) { return feed(octets, false) }
+
+// FeedGuest is Feed for the packets of a requester, before anything was sent.
+func FeedGuest(octets []byte) (broken int, messages []string) { return feed(octets, true) }
+
+func feed(octets []byte, guest bool) (broken int, messages []string) {
 	s := newSession(new(watch))
-	s.sending(Sent)
+	if s.guest = guest; !guest {
+		s.sending(Sent)
+	}
 	r := packet.NewReader(bytes.NewReader(octets), packet.Limits{})
 	for {
 		p, err := r.Next()

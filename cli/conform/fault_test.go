@@ -179,7 +179,6 @@ func TestToyPasses(t *testing.T) {
 	toy.idle = 2 * time.Second
 	card := judge(t, toy, 10*time.Second, conform.Cases())
 	for _, r := range card.Results {
-		t.Logf("%v %v %s", r.Elapsed, r.Verdict, r.Case.ID)
 		if r.Missed(true) {
 			t.Errorf("%s (%s) is %v\nsent: %q\nwant: %s\ncame: %s\n%q", r.Case.ID, r.Case.Title, r.Verdict, r.Sent, r.Case.Want, r.Came, r.Got)
 		}

@@ -53,6 +53,38 @@ func TestWhatAServiceWritesIsWatched(t *testing.T) {
 	}
 }
 
+// TestWhatARequesterWritesIsWatched is the same for a requester.
+func TestWhatARequesterWritesIsWatched(t *testing.T) {
+	request := func(no int, json string) string {
+		return fmt.Sprintf("HEADER %d %d\r\n%sEND\r\nEOF %[1]d 0\r\nEND\r\n", no, len(json), json)
+	}
+	const good = `{"action":"Sample.echo","envelope":"json","request_id":1,"sector":"main","type":"request","version":1}`
+	for _, tt := range []struct {
+		name, octets string
+		broken       int
+	}{
+		{"a good request", request(0, good), 0},
+		{"two of them", request(0, good) + request(1, strings.Replace(good, ":1,", ":2,", 1)), 0},
+		{"the same id again", request(0, good) + request(1, good), 1},
+		{"the first id is 2", request(0, strings.Replace(good, ":1,", ":2,", 1)), 1},
+		{"an id that is a string", request(0, strings.Replace(good, ":1,", `:"1",`, 1)), 1},
+		{"no sector", request(0, strings.Replace(good, `"sector":"main",`, "", 1)), 1},
+		{"no version", request(0, strings.Replace(good, `,"version":1`, "", 1)), 1},
+		{"a version that is a list", request(0, strings.Replace(good, `"version":1`, `"version":[]`, 1)), 1},
+		{"no action", request(0, strings.Replace(good, `"action":"Sample.echo",`, "", 1)), 1},
+		{"no type", request(0, strings.Replace(good, `"type":"request",`, "", 1)), 1},
+		{"a null", request(0, strings.Replace(good, `}`, `,"ticket":null}`, 1)), 1},
+		{"a cancel that was not offered", request(0, `{"request_id":1,"type":"cancel"}`), 1},
+		{"a subscription", request(0, `{"request_id":1,"type":"subscribe"}`), 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if broken, messages := conform.FeedGuest([]byte(tt.octets)); broken != tt.broken {
+				t.Errorf("%.300q: %d rules are broken, want %d; messages %q", tt.octets, broken, tt.broken, messages)
+			}
+		})
+	}
+}
+
 // FuzzSession wants no panic, and a text that a terminal does not obey, whatever comes.
 func FuzzSession(f *testing.F) {
 	var streams []struct{ Visible, Hex string }
@@ -65,7 +97,8 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, octets []byte) {
 		_, messages := conform.Feed(octets)
-		for _, m := range messages {
+		_, requests := conform.FeedGuest(octets)
+		for _, m := range append(messages, requests...) {
 			for _, c := range []byte(m) {
 				if c < 0x20 || c > 0x7e {
 					t.Fatalf("%q: message %q has the octet %#x", octets, m, c)
