@@ -18,7 +18,11 @@ type ReplyWriter struct {
 	Envelope string                     // format of the body, if it differs from the request's
 	Extra    map[string]json.RawMessage // further members of the header
 
-	r *serving
+	ctx *requestContext
+	out *mux.Outbound // the reply that is written piece by piece, once it has begun
+
+	mu sync.Mutex // held while the reply begins: a handler may have goroutines that go on
+	r  *serving   // nil when the handler has returned
 
 	data    []byte
 	set     bool // SetBytes was called
@@ -54,7 +58,7 @@ func (w *ReplyWriter) Write(b []byte) (int, error) {
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
-	n, err := w.r.out.Write(&w.r.given.ctx, b)
+	n, err := w.out.Write(w.ctx, b)
 	if err != nil {
 		w.failure = w.cause(err)
 		return n, w.failure
@@ -92,7 +96,7 @@ var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return 
 
 // cause prefers why the request was given up over how that showed.
 func (w *ReplyWriter) cause(err error) error {
-	if why := w.r.given.ctx.why(); why != nil {
+	if why := w.ctx.why(); why != nil {
 		return why
 	}
 	return fmt.Errorf("scamp: reply: %w", err)
@@ -100,7 +104,12 @@ func (w *ReplyWriter) cause(err error) error {
 
 // begin sends the header of a reply whose body is written piece by piece.
 func (w *ReplyWriter) begin() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.r
 	switch {
+	case r == nil:
+		return errReplyOver
 	case w.failure != nil:
 		return w.failure
 	case w.set:
@@ -111,20 +120,23 @@ func (w *ReplyWriter) begin() error {
 	if w.failure = w.check(); w.failure != nil {
 		return w.failure // finish answers with it
 	}
-	if !w.r.start(w.r.p.conn.Now()) {
+	if !r.start(r.p.conn.Now()) {
 		w.failure = w.cause(errReplyGiven)
 		return w.failure
 	}
 	w.begun = true
-	h := w.header()
-	// Of its own: a handler may write when it must not any more.
-	if err := w.send(new(mux.Outbound), &h, mux.Body{More: true}); err != nil {
+	w.out = new(mux.Outbound) // never another's: it may be written to for too long
+	h := w.header(r)
+	if err := r.send(w.out, &h, mux.Body{More: true}); err != nil {
 		w.failure = w.cause(err)
 	}
 	return w.failure
 }
 
-var errReplyGiven = errors.New("answered in the handler's stead")
+var (
+	errReplyGiven = errors.New("answered in the handler's stead")
+	errReplyOver  = errors.New("scamp: the reply is over: its handler has returned")
+)
 
 // check refuses a header that could not be written as the handler set it.
 func (w *ReplyWriter) check() error {
@@ -140,10 +152,10 @@ func (w *ReplyWriter) check() error {
 // send hands the reply to the connection. A header that is too long is answered with
 // an error of ours; what cannot be sent otherwise ends the connection: no request stays
 // without a reply while it lives.
-func (w *ReplyWriter) send(out *mux.Outbound, h *packet.Header, body mux.Body) error {
-	p := w.r.p
+func (r *serving) send(out *mux.Outbound, h *packet.Header, body mux.Body) error {
+	p := r.p
 	out.Init(p.conn, body, nil)
-	w.r.out = out
+	r.out = out
 	err := p.conn.SendOutbound(out, h)
 	switch {
 	case errors.Is(err, mux.ErrHeaderTooBig):
@@ -159,34 +171,38 @@ func (w *ReplyWriter) send(out *mux.Outbound, h *packet.Header, body mux.Body) e
 		}
 		return err
 	}
-	w.r.sent.Store(true)
+	r.sent.Store(true)
 	// Whoever gave the request up meanwhile did not see the reply, so that is looked
 	// at here.
-	if why := w.r.given.ctx.why(); why != nil {
+	if why := r.given.ctx.why(); why != nil {
 		out.Abort(txerrFor(why))
 		return why
 	}
 	return nil
 }
 
-func (w *ReplyWriter) header() packet.Header {
-	return packet.Header{Type: packet.TypeReply, ID: w.r.in.Header.ID, Envelope: w.Envelope, Extra: w.Extra}
+func (w *ReplyWriter) header(r *serving) packet.Header {
+	return packet.Header{Type: packet.TypeReply, ID: r.in.Header.ID, Envelope: w.Envelope, Extra: w.Extra}
 }
 
 // finish ends the reply when the handler has returned err. Octets that wait for the
 // caller's window go on waiting; the peer's sweep ends that when nothing moves.
 func (w *ReplyWriter) finish(err error) {
+	w.mu.Lock()
+	r := w.r
+	w.r = nil
+	w.mu.Unlock()
 	if err == nil {
 		err = w.failure
 	}
 	switch {
-	case w.begun && !w.r.sent.Load():
+	case w.begun && !r.sent.Load():
 		return // it could not be sent
 	case w.begun && err != nil:
-		w.r.out.Abort(txerrFor(err))
+		w.out.Abort(txerrFor(err))
 		return
 	case w.begun:
-		w.r.out.CloseSend()
+		w.out.CloseSend()
 		return
 	}
 	if err == nil {
@@ -194,21 +210,21 @@ func (w *ReplyWriter) finish(err error) {
 	}
 	// A short reply does not wait but for a connection that takes nothing: then this is
 	// late enough.
-	now := w.r.p.conn.LastIO()
+	now := r.p.conn.LastIO()
 	if len(w.data) > smallBody {
-		now = w.r.p.conn.Now()
+		now = r.p.conn.Now()
 	}
-	if !w.r.start(now) {
+	if !r.start(now) {
 		return // the sweep or a cancel has answered already
 	}
-	h := w.header()
+	h := w.header(r)
 	body := mux.Body{Data: w.data}
 	if err != nil {
 		h = packet.Header{Type: packet.TypeReply, ID: h.ID}
 		errorHeader(&h, err)
 		body.Data = nil
 	}
-	w.send(&w.r.own, &h, body)
+	r.send(&r.own, &h, body)
 }
 
 // txerrFor is the text of a TXERR: never empty, never "0" (PROTOCOL 4.1).

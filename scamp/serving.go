@@ -222,7 +222,7 @@ func (r *serving) prepare() {
 	g := r.given
 	g.ctx.given = g
 	r.whole.p = r.p
-	g.rep.r = r
+	g.rep.r, g.rep.ctx = r, &g.ctx
 	g.req = Request{
 		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
 		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: h.Terminal,
