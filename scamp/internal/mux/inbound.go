@@ -46,6 +46,7 @@ type Inbound struct {
 
 	// Owned by the reader's goroutine until it is handed up.
 	offered bool // given to Accept; the reader's also then
+	listed  bool // the reader may look at it again: it is never recycled
 	whole   bool // complete, and well, when it was; never changed then
 
 	mu         sync.Mutex // protects what follows once it was handed up
@@ -75,9 +76,10 @@ func newInbound(c *Conn) *Inbound {
 }
 
 // Recycle gives up a message whose whole body was there when it was handed up. Nobody
-// may use it any more. Others are left to the garbage collector.
+// may use it any more. Others are left to the garbage collector, and so are those whose
+// packets were mixed with those of others: the reader may still have them.
 func (m *Inbound) Recycle() {
-	if !m.whole {
+	if !m.whole || m.listed {
 		return
 	}
 	if m.head != nil {

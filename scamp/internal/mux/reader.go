@@ -93,9 +93,8 @@ func (r *reader) run() error {
 // complete go to Accept, and what was thrown away is acknowledged.
 func (r *reader) settle() {
 	for i, m := range r.fresh {
-		if r.fresh[i] = nil; m != nil {
-			r.offerOnce(m)
-		}
+		r.fresh[i] = nil
+		r.offerOnce(m)
 	}
 	r.fresh = r.fresh[:0]
 	if r.first != nil {
@@ -205,6 +204,7 @@ func (r *reader) keepLast() {
 	}
 	r.open[r.last.no] = r.last
 	if r.first != nil {
+		r.first.listed = true
 		r.fresh = append(r.fresh, r.first)
 	}
 	r.last, r.first = nil, nil
@@ -309,23 +309,8 @@ func (r *reader) ended(p packet.Packet, err error) error {
 		return nil
 	}
 	m.end(err, r.stamp.Load())
-	r.forget(m)
 	r.offerOnce(m)
 	return nil
-}
-
-// forget takes a message that is about to be handed up whole off the list of those that
-// were not: whoever gets it may recycle it, and then it is another message.
-func (r *reader) forget(m *Inbound) {
-	if m.offered {
-		return // it was on the list before
-	}
-	for i, other := range r.fresh {
-		if other == m {
-			r.fresh[i] = nil
-			return
-		}
-	}
 }
 
 // ping has every PING answered, one PONG for all that wait (PROTOCOL 4.7).
