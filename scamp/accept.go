@@ -160,6 +160,7 @@ func (d *inboundSide) serve(h *shake) {
 	p.connect(c, h.Link, d.s.bus.cfg, p.limits.ServerIdle)
 	if !d.join(p) {
 		h.Close()
+		p.disconnect()
 		return
 	}
 	// One time for TLS and the first header line: who never gets to ask holds little,
@@ -172,7 +173,9 @@ func (d *inboundSide) serve(h *shake) {
 	})
 	p.run()
 	silent.Stop()
-	d.s.intake.unqueue(p)
+	for _, r := range d.s.intake.unqueue(p) {
+		r.in.Discard()
+	}
 	d.mu.Lock()
 	delete(d.conns, p)
 	d.mu.Unlock()

@@ -85,6 +85,8 @@ func (s *intake) takeLocked(p *peer, r *serving) (why, counter string) {
 		return s.refuse, ""
 	case p.full():
 		return tooMuchUnread, "buffered_refused"
+	case p.hold.full(p.share):
+		return tooMuchHeld, "held_refused"
 	case s.running < s.limits.MaxConcurrency && p.start(r):
 		s.running++
 		s.inHand++
@@ -110,7 +112,7 @@ func (d *dispatcher) enqueueLocked(p *peer, r *serving) {
 // offerLocked puts a connection whose next request may run in line for a place. The
 // lock of p is held too.
 func (d *dispatcher) offerLocked(p *peer) {
-	if !p.queued && len(p.queue) > 0 && p.active < d.limits.Mux.MaxHandlers {
+	if !p.queued && len(p.queue) > 0 && p.active < d.limits.Mux.MaxHandlers && !p.over() {
 		p.queued = true
 		d.peers = append(d.peers, p)
 	}
@@ -220,7 +222,7 @@ func (d *dispatcher) nextLocked(done *serving) *serving {
 		var r *serving
 		switch {
 		case p.over():
-			d.dropLocked(p)
+			// What waits on it is forgotten when its reader has ended.
 		case len(p.queue) > 0 && p.active < d.limits.Mux.MaxHandlers:
 			r = p.dequeueLocked(0)
 			d.waiting--
@@ -278,7 +280,10 @@ func (s *intake) shed(p *peer) {
 	}
 }
 
-const tooMuchUnread = "too much of this connection is waiting to be read"
+const (
+	tooMuchUnread = "too much of this connection is waiting to be read"
+	tooMuchHeld   = "the service holds too much already"
+)
 
 // full says whether more of the connection is unread than new requests may find.
 func (p *peer) full() bool {
@@ -293,17 +298,6 @@ func (p *peer) over() bool {
 	default:
 		return false
 	}
-}
-
-// dropLocked forgets the requests that wait on a connection that is gone. The lock of p
-// is held too.
-func (d *dispatcher) dropLocked(p *peer) {
-	for _, r := range p.queue {
-		r.s.doneLocked(1)
-	}
-	d.waiting -= len(p.queue)
-	p.queue = nil
-	p.headers.Store(0)
 }
 
 // unqueue takes all requests that wait on a connection out of its queue.

@@ -89,7 +89,7 @@ var limitRows = []heldRow{
 	{"mux.MaxOddities", "scamp:TestLimitsOfWorkAtTheirEdges/replies_to_nothing", ""},
 	{"late replies per connection", "scamp:TestConformanceCaller/31a_late_replies", ""},
 
-	{"scamp.MaxHeld", "scamp:TestHeldBodiesAreBounded", ""},
+	{"scamp.MaxHeld", "scamp:TestHeldBodiesAreBounded scamp:TestUnreadOctetsAreHeld scamp:TestAnnouncedWindowsAreHeld", ""},
 	{"scamp.MaxBody", "scamp:TestCollectedBodiesCount", ""},
 	{"scamp.MaxConcurrency", "scamp:TestLimitsOfWorkAtTheirEdges/handlers_of_a_process", ""},
 	{"scamp.MaxQueue", "scamp:TestLimitsOfWorkAtTheirEdges/requests_in_queue", ""},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -27,9 +26,10 @@ type peer struct {
 	cert   *discovery.Certificate // what the other end showed; nil if nothing
 	server server                 // nil on the connecting side
 	log    *logger
-	alone  bool       // for one call, and then closed (PROTOCOL 3.4)
-	hold   *hold      // counts collected bodies
-	from   netip.Addr // of addr
+	alone  bool   // for one call, and then closed (PROTOCOL 3.4)
+	hold   *hold  // counts what is held
+	share  *share // of its address
+	window int    // announced
 
 	dialect *dialect    // nil on the accepting side
 	met     bool        // a reply has come; owned by the reader's goroutine
@@ -69,6 +69,7 @@ func newPeer(limits *Limits, log *logger, hold *hold) *peer {
 
 // run serves the connection until it ends, and returns why it did.
 func (p *peer) run() error {
+	defer p.disconnect()
 	err := p.conn.Run()
 	p.mu.Lock()
 	p.ended = err
@@ -342,12 +343,15 @@ func (o *oddMeter) add(now time.Duration, most int) (flood bool) {
 // asked whether it lives (PROTOCOL 4.7).
 const heartbeat = 15 * time.Second
 
-// connect makes a peer of a connection whose handshake is done.
+// connect makes a peer of a connection whose handshake is done. It ends with run, or
+// disconnect if it is not run.
 func (p *peer) connect(c io.ReadWriter, link *mux.Link, cfg *Config, idle time.Duration) {
+	p.share = p.hold.join(remoteAddr(link))
+	// What was announced cannot be taken back (PROTOCOL 3.7).
+	p.window = p.hold.window(p.share, min(p.limits.Mux.MaxWindow, p.limits.Mux.MaxBuffered/2))
 	opts := mux.Options{
 		Limits: p.limits.Mux, Packet: p.limits.Packet,
-		// What was announced cannot be taken back (PROTOCOL 3.7).
-		Window: min(p.limits.Mux.MaxWindow, p.limits.Mux.MaxBuffered/2),
+		Window: p.window, Tallies: []*atomic.Int64{&p.hold.all, &p.share.held},
 		Accept: p.accept, Busy: p.busy, Counters: p.log.mux,
 		Idle: idle, Heartbeat: cfg.Heartbeat, PingAny: cfg.Heartbeat > 0,
 	}
@@ -360,5 +364,10 @@ func (p *peer) connect(c io.ReadWriter, link *mux.Link, cfg *Config, idle time.D
 	}
 	p.conn = mux.New(c, link, opts)
 	p.addr = link.RemoteAddr()
-	p.from = remoteAddr(link)
+}
+
+// disconnect takes back what connect has set aside, when the connection has ended.
+func (p *peer) disconnect() {
+	p.hold.closeWindow(p.share, p.window)
+	p.hold.leave(p.share)
 }

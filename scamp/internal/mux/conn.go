@@ -45,6 +45,7 @@ type Options struct {
 	Heartbeat time.Duration    // while busy, PING a peer that knows it after so long of silence, and close if it stays silent; zero means never
 	PingAny   bool             // heartbeat toward every peer, also one that has not shown to know PING (PROTOCOL 4.7)
 	Counters  *Counters        // nil means the Conn counts for itself
+	Tallies   []*atomic.Int64  // to each is added what is unread, in whole units of TallyUnit octets
 	Oddity    func(why string) // hears what was ignored: a repeated ACK, for example. May be nil; must not block
 }
 
@@ -267,6 +268,20 @@ func (c *Conn) Ends() (open int, inOrder bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return int(c.nextOut - c.over), !c.crossed
+}
+
+// TallyUnit is in what steps Options.Tallies follow what is unread, octets: a Conn that
+// has less than that unread adds nothing, so that small messages cost nothing.
+const TallyUnit = 16 << 10
+
+// tally changes the count of unread octets.
+func (c *Conn) tally(n int64) {
+	after := c.unread.Add(n)
+	if units := after/TallyUnit - (after-n)/TallyUnit; units != 0 {
+		for _, t := range c.opts.Tallies {
+			t.Add(units * TallyUnit)
+		}
+	}
 }
 
 // Unread is how many octets of bodies have arrived that nobody has taken.

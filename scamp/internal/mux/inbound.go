@@ -318,7 +318,7 @@ func excess(unread int) int64 { return int64(max(unread-MinWindow-onePacket, 0))
 
 // setUnreadLocked changes the count of unread octets, here and for the connection.
 func (m *Inbound) setUnreadLocked(n int) {
-	m.c.unread.Add(int64(n - m.unread))
+	m.c.tally(int64(n - m.unread))
 	if e := excess(n) - excess(m.unread); e != 0 {
 		m.c.excess.Add(e)
 	}

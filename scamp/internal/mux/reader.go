@@ -134,6 +134,11 @@ func (r *reader) lose(err error) {
 			m.end(err, r.stamp.Load())
 		}
 	}
+	for _, m := range r.fresh {
+		if m != nil && !m.offered {
+			m.Discard() // nobody else will
+		}
+	}
 	r.c.openIn.Store(0)
 }
 
