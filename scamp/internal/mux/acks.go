@@ -32,7 +32,7 @@ func (c *Conn) heardExt(e packet.Ext) {
 		c.scheduleLocked(o)
 	}
 	if c.workLocked(true) {
-		c.link.signal()
+		c.link.writer.signal()
 	}
 }
 
@@ -61,7 +61,7 @@ func (c *Conn) acknowledged(p packet.Packet) error {
 		}
 		c.scheduleLocked(o)
 		if c.workLocked(true) {
-			c.link.signal() // the writer goroutine encrypts, the reader goes on reading
+			c.link.writer.signal() // the writer goroutine encrypts, the reader goes on reading
 		}
 	}
 	c.mu.Unlock()
@@ -166,6 +166,6 @@ func (c *Conn) tailLocked(no uint64, t tail, count int64) {
 		delete(c.tails, no)
 	}
 	if c.workLocked(true) {
-		c.link.signal()
+		c.link.writer.signal()
 	}
 }

@@ -139,17 +139,16 @@ func New(rw io.ReadWriter, link *Link, opts Options) *Conn {
 
 // Run reads packets until the connection ends and returns why it ended; io.EOF
 // means that the peer closed it between packets. It owns the only reader and the
-// only writer goroutine, and neither outlives it.
+// writer goroutine, if there is one, and neither outlives it.
 //
 // Options.Accept is called on the reader's goroutine with each message, when it is
 // complete or when the reader would have to wait for more of it. It must not block
 // and must not keep the reader from its work.
 func (c *Conn) Run() error {
-	var writer sync.WaitGroup
-	writer.Go(c.write) // ends when c.done is closed
+	c.link.writer.start(c.write)
 	c.watch()
 	c.fail(c.reason(c.in.run()))
-	writer.Wait()
+	c.link.writer.close()
 	err := c.Err()
 	c.in.lose(lost(err))
 	return err

@@ -24,11 +24,12 @@
 //	   |    aborted, lost        |        connection lost
 //	   +-------------------------+--------------------------> ended
 //
-// A connection has two goroutines: Run's, which reads, and the writer. Whoever
-// queues something writes it at once if it can be written without waiting (pump),
-// together with what others have queued; one goroutine does so at a time, and
-// wakes the writer goroutine for what it leaves. So nothing waits in a queue that
-// could be sent but for the time of one batch.
+// A connection has two goroutines: Run's, which reads, and the writer, which is
+// started when there is something for it and leaves when the connection is idle.
+// Whoever queues something writes it at once if it can be written without waiting
+// (pump), together with what others have queued; one goroutine does so at a time,
+// and wakes the writer goroutine for what it leaves. So nothing waits in a queue
+// that could be sent but for the time of one batch.
 //
 // Where something waits for something:
 //

@@ -24,3 +24,9 @@ func Due(c *Conn) bool {
 	defer c.mu.Unlock()
 	return c.workLocked(true)
 }
+
+// Writes says whether c has a writer goroutine.
+func Writes(c *Conn) bool { return c.link.writer.present.Load() }
+
+// Dismiss tells the writer goroutine of c to leave when it finds nothing to do.
+func Dismiss(c *Conn) { c.link.writer.dismiss() }

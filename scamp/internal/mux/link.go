@@ -20,8 +20,8 @@ import (
 // Safe for concurrent use. Close closes the net.Conn it was made of.
 type Link struct {
 	net.Conn
-	raw  syscall.RawConn // nil if there is no file descriptor to try
-	wake chan struct{}   // capacity 1: the writer goroutine has something to do
+	raw    syscall.RawConn // nil if there is no file descriptor to try
+	writer rouser          // starts the writer goroutine
 
 	// Made once, so that writing allocates nothing.
 	try     func(fd uintptr) bool
@@ -48,7 +48,7 @@ var ErrWriteStalled = errors.New("mux: the peer has taken no octet for too long"
 
 // NewLink returns a Link over conn, which it owns from now on.
 func NewLink(conn net.Conn) *Link {
-	l := &Link{Conn: conn, wake: make(chan struct{}, 1)}
+	l := &Link{Conn: conn, writer: rouser{wake: make(chan struct{}, 1)}}
 	if sc, ok := conn.(syscall.Conn); ok && canAttempt {
 		if raw, err := sc.SyscallConn(); err == nil {
 			l.raw = raw
@@ -86,7 +86,7 @@ func (l *Link) Write(p []byte) (int, error) {
 	// What a batch adds the Conn has bounded already.
 	if l.failed == nil && !l.corked && l.queuedLocked()+len(p) > l.most {
 		l.failed = fmt.Errorf("%w: %d octets are waiting", ErrWriteStalled, l.queuedLocked())
-		l.signal()
+		l.writer.signal()
 	}
 	if l.failed != nil {
 		return 0, l.failed
@@ -99,7 +99,7 @@ func (l *Link) Write(p []byte) (int, error) {
 	}
 	l.in.b = append(l.in.b, p...)
 	if !l.corked {
-		l.signal() // TLS wrote of itself: an answer to a key update, an alert
+		l.writer.signal() // TLS wrote of itself: an answer to a key update, an alert
 	}
 	return len(p), nil
 }
@@ -129,7 +129,7 @@ func (l *Link) flush() int {
 			l.wroteLocked(err)
 		}
 		if l.queuedLocked() > 0 || l.failed != nil {
-			l.signal()
+			l.writer.signal()
 		}
 	}
 	return l.queuedLocked()
@@ -218,14 +218,6 @@ func (l *Link) queued() int {
 	return l.queuedLocked()
 }
 
-// signal wakes the writer goroutine; one waiting signal is as good as many.
-func (l *Link) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
 // Close closes the connection below. What waits to be written is lost.
 func (l *Link) Close() error {
 	l.mu.Lock()
@@ -233,7 +225,7 @@ func (l *Link) Close() error {
 		l.failed = net.ErrClosed
 	}
 	l.mu.Unlock()
-	l.signal()
+	l.writer.signal()
 	return l.Conn.Close()
 }
 

@@ -78,6 +78,9 @@ func (c *Conn) look() {
 		c.alive.Reset(max(wait, time.Millisecond))
 	}
 	c.mu.Unlock()
+	if !busy {
+		c.link.writer.dismiss()
+	}
 	switch {
 	case end == ErrIdle:
 		c.count.Add(IdleClosed)

@@ -24,14 +24,16 @@ const bulkQueue = 64 << 10
 const smallBody = 1024
 
 // write is the writer goroutine: it writes what did not fit at once, then what
-// was queued meanwhile. It ends when the connection has ended, or cannot be written.
+// was queued meanwhile. It ends when the connection has ended, cannot be written or
+// rests.
 func (c *Conn) write() {
-	for {
+	for !c.link.writer.leave() {
 		select {
-		case <-c.link.wake:
+		case <-c.link.writer.wake:
 		case <-c.done:
 			return
 		}
+		waiting := c.link.queued()
 		if err := c.link.drain(); err != nil {
 			if errors.Is(err, ErrWriteStalled) {
 				c.count.Add(WriteStalled)
@@ -39,7 +41,9 @@ func (c *Conn) write() {
 			c.unwritable(err)
 			return
 		}
-		c.lastIO.Store(int64(c.Now()))
+		if waiting > 0 {
+			c.lastIO.Store(int64(c.Now()))
+		}
 		c.pump(writerRounds)
 	}
 }
@@ -112,7 +116,7 @@ func (c *Conn) pump(rounds int) {
 	// Work that came while we pumped, or that we leave behind, has nobody else. The
 	// writer goroutine drains the link before it looks, so this does not spin.
 	if c.workLocked(true) {
-		c.link.signal()
+		c.link.writer.signal()
 	} else if c.drained != nil && c.link.queued() == 0 {
 		c.silent = true
 		close(c.drained)
