@@ -49,25 +49,33 @@ func (r *Reader) Next() (Packet, error) {
 	for !r.Ready() {
 		r.fill()
 	}
-	if r.err == nil && !r.whole() {
-		r.err = r.endOfStream()
-	}
-	if r.err != nil {
-		r.shrink()
-		return Packet{}, r.err
+	if r.err != nil || !r.whole() {
+		return Packet{}, r.over()
 	}
 	body := r.start + r.line
 	trailer := body + r.length
-	if end := r.buf[trailer : trailer+len(Trailer)]; string(end) != Trailer {
-		r.err = &Error{CounterMalformed, fmt.Sprintf("end of %s %d: %q", r.head.Kind, r.head.MsgNo, end), fmt.Sprintf("%q", Trailer)}
-		r.shrink()
-		return Packet{}, r.err
+	if string(r.buf[trailer:trailer+len(Trailer)]) != Trailer {
+		return Packet{}, r.badTrailer(r.buf[trailer : trailer+len(Trailer)])
 	}
 	p := r.head
 	p.Body = r.buf[body:trailer:trailer]
 	r.start = trailer + len(Trailer)
 	r.line = 0
 	return p, nil
+}
+
+// over gives the buffer back and returns why there are no more packets.
+func (r *Reader) over() error {
+	if r.err == nil {
+		r.err = r.endOfStream()
+	}
+	r.shrink()
+	return r.err
+}
+
+func (r *Reader) badTrailer(got []byte) error {
+	r.err = &Error{CounterMalformed, fmt.Sprintf("end of %s %d: %q", r.head.Kind, r.head.MsgNo, got), fmt.Sprintf("%q", Trailer)}
+	return r.over()
 }
 
 // Ready reports whether Next would return, be it a packet or an error, without

@@ -101,7 +101,7 @@ func (d *inboundSide) acceptOn(l net.Listener) {
 			c.Close()
 			continue
 		}
-		d.work.Go(func() { d.serve(h) }) // ends with the connection
+		d.work.Go(func() { d.greet(h) }) // ends with the handshake
 	}
 }
 
@@ -143,13 +143,15 @@ func (d *inboundSide) leave(h *shake) {
 	}
 }
 
-// serve makes the handshake and serves the connection until it ends.
-func (d *inboundSide) serve(h *shake) {
-	defer d.leave(h)
+// greet makes the handshake and has the connection served. It does not serve it itself:
+// a handshake needs a large stack, which a goroutine keeps, and a connection rests for
+// most of its life.
+func (d *inboundSide) greet(h *shake) {
 	setTCP(h.Conn, &d.s.bus.limits)
 	c, err := d.handshake(h)
 	if err != nil {
 		h.Close()
+		d.leave(h)
 		return
 	}
 	p := newPeer(&d.s.bus.limits, d.s.bus.log, d.s.bus.hold)
@@ -158,6 +160,12 @@ func (d *inboundSide) serve(h *shake) {
 		p.cert, _ = discovery.ParseCertificate(shown[0].Raw)
 	}
 	p.connect(c, h.Link, d.s.bus.cfg, p.limits.ServerIdle)
+	d.work.Go(func() { d.serve(h, c, p) }) // ends with the connection
+}
+
+// serve serves a connection until it ends.
+func (d *inboundSide) serve(h *shake, c *firstLine, p *peer) {
+	defer d.leave(h)
 	if !d.join(p) {
 		h.Close()
 		p.disconnect()

@@ -67,10 +67,17 @@ func newPeer(limits *Limits, log *logger, hold *hold) *peer {
 	return &peer{hold: hold, limits: limits, log: log, pending: make(map[uint64]*Stream)}
 }
 
-// run serves the connection until it ends, and returns why it did.
+// run serves the connection until it ends, and returns why it did. A connection at rest
+// waits below it, so it has nothing on its stack.
 func (p *peer) run() error {
 	defer p.disconnect()
 	err := p.conn.Run()
+	p.endAll(err)
+	return err
+}
+
+// endAll ends what was under way on a connection that has ended because of err.
+func (p *peer) endAll(err error) {
 	p.mu.Lock()
 	p.ended = err
 	p.closed.Store(true)
@@ -88,7 +95,6 @@ func (p *peer) run() error {
 		r.given.ctx.end(fmt.Errorf("%w: %w", ErrLost, err))
 		r.drop()
 	}
-	return err
 }
 
 // logEnd tells why the connection ended, if the other end did what it must not, or is

@@ -175,7 +175,7 @@ type dialGate struct {
 // dialPause is how long after a dial that failed the same target is left alone.
 const dialPause = time.Second
 
-// connect dials and then serves the connection until it ends.
+// connect dials and has the connection served.
 func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 	began := time.Now()
 	p, state, err := pl.dialThrough(gate, key.addr, id)
@@ -202,9 +202,15 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 	}
 	pl.mu.Unlock()
 	close(e.ready)
-	if err != nil {
-		return
+	if err == nil {
+		// Not here: a handshake needs a large stack, which a goroutine keeps, and a
+		// connection rests for most of its life.
+		pl.work.Go(func() { pl.serve(key, e, p) }) // ends with the connection
 	}
+}
+
+// serve serves a connection until it ends.
+func (pl *pool) serve(key target, e *entry, p *peer) {
 	p.run()
 	pl.latest.CompareAndSwap(e, nil)
 	pl.drop(key, e)

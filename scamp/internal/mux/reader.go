@@ -73,11 +73,7 @@ func (r *reader) run() error {
 		}
 		p, err := r.pr.Next()
 		if err != nil {
-			var bad *packet.Error
-			if errors.As(err, &bad) {
-				r.c.count.addNamed(bad.Counter)
-			}
-			return err
+			return r.counted(err)
 		}
 		if !heard {
 			heard = true
@@ -87,6 +83,15 @@ func (r *reader) run() error {
 			return err
 		}
 	}
+}
+
+// counted counts what the peer did, if that is why the stream ends.
+func (r *reader) counted(err error) error {
+	var bad *packet.Error
+	if errors.As(err, &bad) {
+		r.c.count.addNamed(bad.Counter)
+	}
+	return err
 }
 
 // settle does what was put off while packets were at hand: messages that are not
