@@ -3,6 +3,7 @@ package scamp
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -33,8 +34,11 @@ func Dial(ctx context.Context, addr string, peer Identity, opts *Options) (*Clie
 	if opts == nil {
 		opts = new(Options)
 	}
-	return dialClient(ctx, new(Config).WithDefaults(), addr, peer, opts)
+	return dialClient(ctx, defaultConfig(), addr, peer, opts)
 }
+
+// defaultConfig is one for all clients that have no bus: nobody changes it.
+var defaultConfig = sync.OnceValue(func() *Config { return new(Config).WithDefaults() })
 
 // Dial connects straight to addr with the bus's configuration; see the function Dial.
 // The client lives until its own Close.

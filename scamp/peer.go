@@ -23,7 +23,7 @@ type peer struct {
 	conn   *mux.Conn
 	limits *Limits
 	addr   net.Addr               // the other end
-	cert   *discovery.Certificate // what the other end showed; nil if nothing
+	cert   *discovery.Certificate // what a caller showed; nil if nothing, and on the connecting side
 	server server                 // nil on the connecting side
 	log    *logger
 	alone  bool   // for one call, and then closed (PROTOCOL 3.4)

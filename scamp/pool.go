@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
@@ -269,12 +268,8 @@ func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, erro
 	}
 	p := newPeer(pl.limits, pl.log, pl.hold)
 	p.signals = &pl.signals
-	state := c.ConnectionState()
-	if len(state.PeerCertificates) > 0 {
-		p.cert, _ = discovery.ParseCertificate(state.PeerCertificates[0].Raw)
-	}
 	p.connect(c, link, pl.cfg, pl.limits.ClientIdle)
-	return p, state, nil
+	return p, c.ConnectionState(), nil
 }
 
 // dialError says which step failed and, where it is known, what would cure it.

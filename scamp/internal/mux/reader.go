@@ -35,6 +35,7 @@ type reader struct {
 	fresh []*Inbound       // others that were not
 	lazy  []*flow          // acknowledged when the reader would wait
 	flows []flow           // made together, not yet used
+	more  int              // so many are made next
 	ext   bool             // the peer has sent ext
 
 	stamp atomic.Int64 // when octets last arrived, on the clock of Conn.Now
@@ -246,11 +247,15 @@ func (r *reader) countOpen() {
 	r.c.openIn.Store(int64(n))
 }
 
-// flow returns a new flow. They are made some at a time, which costs less; more than
-// some would let one message that stays open hold too much.
+// mostFlows are made together: more would let one message that stays open hold too much.
+const mostFlows = 8
+
+// flow returns a new flow. They are made some at a time, which costs less, but the first
+// by itself: many connections see one message and then rest.
 func (r *reader) flow() *flow {
 	if len(r.flows) == 0 {
-		r.flows = make([]flow, 8)
+		r.more = min(max(2*r.more, 1), mostFlows)
+		r.flows = make([]flow, r.more)
 	}
 	f := &r.flows[0]
 	r.flows = r.flows[1:]
