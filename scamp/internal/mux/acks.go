@@ -28,6 +28,10 @@ func (c *Conn) heardExt(e packet.Ext) {
 	c.heardWin = true
 	c.peerWin = max(c.peerWin, int(min(e.Win, int64(c.limits.MaxWindow))))
 	c.flight = c.probe.flight(c.peerWin)
+	// What a peer of ours takes it most likely also sends. An ACK costs both ends much
+	// more than the octets it counts, so a quarter of what it may have in flight at least
+	// (minFlight) shares one.
+	c.ackAt.Store(min(max(MinWindow/2, min(e.Win, int64(c.window))/4), minFlight/4))
 	for _, o := range c.out {
 		c.scheduleLocked(o)
 	}

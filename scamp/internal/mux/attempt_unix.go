@@ -23,3 +23,17 @@ func attempt(fd uintptr, b []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// errAgain is why an attempt to read brought nothing: there is nothing yet.
+const errAgain = syscall.EAGAIN
+
+// attemptRead reads what the network has, without waiting. No octet and no error is the
+// end.
+func attemptRead(fd uintptr, b []byte) (n int, err error) {
+	for {
+		n, err = syscall.Read(int(fd), b)
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}

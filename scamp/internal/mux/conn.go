@@ -70,6 +70,7 @@ type Conn struct {
 	openIn  atomic.Int64 // inbound messages whose end has not come
 	heard   atomic.Bool  // a packet has arrived
 	arrived atomic.Int64 // requests and replies that have arrived
+	ackAt   atomic.Int64 // octets of a message are acknowledged when so many were taken
 	yields  atomic.Bool  // somebody lets others run and pumps then
 	acks    ackList      // has its own lock
 
@@ -133,7 +134,9 @@ func New(rw io.ReadWriter, link *Link, opts Options) *Conn {
 	c.flight = c.peerWin
 	c.maxHeader = opts.Packet.WithDefaults().MaxHeaderSend
 	c.in.init(c, rw, opts.Packet)
-	link.start(c.limits)
+	c.in.told = link.start(c.limits, &c.in)
+	c.in.rests.Store(true)
+	c.ackAt.Store(MinWindow / 2)
 	return c
 }
 

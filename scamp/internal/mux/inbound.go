@@ -396,8 +396,13 @@ func (m *Inbound) end(err error, now int64) {
 func (m *Inbound) waitLocked() error {
 	for m.head == nil && !m.ended {
 		if m.unackedLocked() > 0 {
-			m.ackLocked()
-			continue // the lock was open
+			m.acking = m.flow.consumed.Load()
+			m.c.acks.add(m.flow)
+			// A reader that does not wait yet sends it, with all others, before it does.
+			if m.c.in.rests.Load() {
+				m.pumpLocked()
+				continue
+			}
 		}
 		m.cond.Wait()
 	}
@@ -411,14 +416,14 @@ func (m *Inbound) waitLocked() error {
 }
 
 // tookLocked notes that n octets left the message for good, and acknowledges them
-// when half a window has.
+// when enough have.
 func (m *Inbound) tookLocked(n int) {
 	if m.discard {
 		return // they were counted then
 	}
 	m.setUnreadLocked(m.unread - n)
 	m.flow.consumed.Add(int64(n))
-	if m.unackedLocked() >= MinWindow/2 {
+	if m.unackedLocked() >= m.c.ackAt.Load() {
 		m.ackLocked()
 	}
 }
@@ -435,8 +440,13 @@ func (m *Inbound) unackedLocked() int64 {
 // ackLocked has the octets taken so far acknowledged. It opens the lock meanwhile.
 func (m *Inbound) ackLocked() {
 	m.acking = m.flow.consumed.Load()
-	m.mu.Unlock()
 	m.c.acks.add(m.flow)
+	m.pumpLocked()
+}
+
+// pumpLocked has what is queued written. It opens the lock meanwhile.
+func (m *Inbound) pumpLocked() {
+	m.mu.Unlock()
 	m.c.pump(callerRounds)
 	m.mu.Lock()
 }

@@ -26,6 +26,14 @@ type Link struct {
 	// Made once, so that writing allocates nothing.
 	try     func(fd uintptr) bool
 	tryWait func(fd uintptr) bool
+	tryRead func(fd uintptr) bool
+
+	// Owned by the goroutine that reads.
+	pause   pause // nil: Read passes through
+	into    []byte
+	got     int   // octets that the last attempt to read brought
+	readErr error // what it failed with
+	settled bool  // before this wait
 
 	// Owned by whoever has set writing.
 	n   int   // octets of out that the last write took
@@ -65,13 +73,18 @@ func NewLink(conn net.Conn) *Link {
 	return l
 }
 
-// start ends the pass-through. Nobody may be in Write.
-func (l *Link) start(limits Limits) {
+// start ends the pass-through. Nobody may be in Write or Read. It says whether p will be
+// told before Read waits.
+func (l *Link) start(limits Limits, p pause) (tells bool) {
+	if l.raw != nil {
+		l.pause, l.tryRead = p, l.readSome
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.started = true
 	l.stall = limits.WriteStall
 	l.most = 2*limits.MaxWriteQueue + 1<<20
+	return l.pause != nil
 }
 
 // Write appends p. Once started it fails only when the link is closed, or when a

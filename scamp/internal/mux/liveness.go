@@ -101,13 +101,6 @@ func (c *Conn) pinged(no uint64) {
 	c.pings, c.pong, c.pongNo = true, true, no
 }
 
-// answers says whether something is due that the reader's packets have asked for.
-func (c *Conn) answers() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pong || !c.acks.empty()
-}
-
 // Shutdown lets what is queued be written, says goodbye (TLS close_notify, end of
 // the TCP stream), reads on until the peer has closed too or wait has passed, and
 // ends the connection (PROTOCOL 12.5 step 4). Messages still open are lost.

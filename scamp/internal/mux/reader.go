@@ -23,7 +23,8 @@ func broken(p packet.Packet, what string) error {
 	return &ProtocolError{fmt.Sprintf("%s %d %d", p.Kind, p.MsgNo, len(p.Body)), what}
 }
 
-// A reader takes packets apart. All of it belongs to Run's goroutine, except stamp.
+// A reader takes packets apart. All of it belongs to Run's goroutine, except stamp and
+// rests.
 type reader struct {
 	c     *Conn
 	pr    *packet.Reader
@@ -37,7 +38,11 @@ type reader struct {
 	flows []flow           // made together, not yet used
 	more  int              // so many are made next
 	ext   bool             // the peer has sent ext
+	owes  bool             // a PONG
+	told  bool             // the link tells before it waits
+	since int              // octets read since settle
 
+	rests atomic.Bool  // nothing is at hand, as far as is known: who has ACKs to send writes them
 	stamp atomic.Int64 // when octets last arrived, on the clock of Conn.Now
 
 	pings pingMeter
@@ -52,6 +57,8 @@ type source struct {
 func (s source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if n > 0 {
+		s.c.in.rests.Store(!s.c.in.told)
+		s.c.in.since += n
 		now := int64(s.c.Now())
 		s.c.in.stamp.Store(now)
 		s.c.lastIO.Store(now)
@@ -65,11 +72,15 @@ func (r *reader) init(c *Conn, src io.Reader, limits packet.Limits) {
 	r.hr = packet.NewHeaderReader(limits)
 }
 
+// settleEvery is how many octets are read at most before what was put off is done,
+// although more are at hand.
+const settleEvery = 64 << 10
+
 // run reads until the connection ends and says why.
 func (r *reader) run() error {
 	heard := false
 	for {
-		if !r.pr.Ready() {
+		if !r.pr.Ready() && (!r.told || r.since >= settleEvery) {
 			r.settle()
 		}
 		p, err := r.pr.Next()
@@ -113,9 +124,17 @@ func (r *reader) settle() {
 		r.c.acks.add(f)
 	}
 	r.lazy = r.lazy[:0]
-	if r.c.answers() {
+	r.since = 0
+	if r.owes || !r.c.acks.empty() {
+		r.owes = false
 		r.c.pump(readerRounds)
 	}
+}
+
+// due says whether settle has anything to do. The reader is about to wait.
+func (r *reader) due() bool {
+	r.rests.Store(true)
+	return r.first != nil || len(r.fresh) > 0 || len(r.lazy) > 0 || r.owes || !r.c.acks.empty()
 }
 
 // offerOnce hands a message up unless that was done.
@@ -335,6 +354,7 @@ func (r *reader) ping(p packet.Packet) error {
 		return broken(p, "want no flood of PINGs")
 	}
 	r.c.pinged(p.MsgNo)
+	r.owes = true
 	return nil
 }
 
