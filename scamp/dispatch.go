@@ -57,6 +57,9 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 		turnAway(p, m, errBodyBroken.Text)
 		return
 	}
+	if !m.Whole() {
+		p.conn.Greet() // more of it is to come
+	}
 	r := newServing(p, s, m, a)
 	s.mu.Lock()
 	why, counter := s.takeLocked(p, r)

@@ -211,6 +211,8 @@ func (p *peer) accept(m *mux.Inbound) {
 		p.replied(m)
 	case p.server == nil && h.Type == packet.TypeRequest:
 		p.absurd(m, "a request on a connection of ours")
+	case p.server == nil && h.Type == packet.TypeCancel:
+		m.Discard() // of no request of theirs: it came for its ext
 	case p.server == nil:
 		p.ignore(m, "a message of a type that does not belong here")
 	case h.Type == packet.TypeCancel:

@@ -40,6 +40,20 @@ func (c *Conn) heardExt(e packet.Ext) {
 	}
 }
 
+// Greet announces our window to a peer that knows extensions and has not heard it yet.
+// That goes with the first HEADER, and a service has none to send before the reply, so
+// the first long request on a distant connection would be slow from end to end. A cancel
+// of what is not pending carries it and means nothing else (PROTOCOL 3.7). It does not
+// wait.
+func (c *Conn) Greet() {
+	c.mu.Lock()
+	needed := c.nextOut == 0 && c.heads.n == 0 && c.cancel && c.window > MinWindow && !c.opts.NoExt
+	c.mu.Unlock()
+	if needed {
+		c.Send(&packet.Header{Type: packet.TypeCancel, ID: packet.NumberID(1)}, Body{}, nil)
+	}
+}
+
 // acknowledged handles ACK: the table of PROTOCOL 4.4.
 func (c *Conn) acknowledged(p packet.Packet) error {
 	n, bad := packet.ParseAck(p.Body)
