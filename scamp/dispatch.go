@@ -22,8 +22,7 @@ type dispatcher struct {
 	running int
 	waiting int     // requests in the queues of all connections
 	peers   []*peer // connections with a queue that may run more
-	idle    []*worker
-	stopped bool // no worker rests any more
+	workers
 }
 
 // An intake is where the requests to one service come in. It is the server of its
@@ -65,13 +64,10 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 	why, counter := s.takeLocked(p, r)
 	var w *worker
 	if why == "" && counter == "" {
-		w = s.workerLocked()
+		w = s.runLocked(r)
 	}
 	s.mu.Unlock()
-	if w != nil {
-		w.next <- r
-		return
-	}
+	w.wake()
 	if counter != "" {
 		s.log.count(counter)
 	}
@@ -121,95 +117,8 @@ func (d *dispatcher) offerLocked(p *peer) {
 	}
 }
 
-// A worker is a goroutine that runs handlers. Those that have nothing to do wait for
-// more: a new goroutine would have to grow its stack again for every request.
-type worker struct {
-	next chan *serving // capacity 1: whoever took it from idle never waits; closed by stop
-}
-
-// workerLocked returns a worker for a request that has its place already. It is sent the
-// request when the lock is open.
-func (d *dispatcher) workerLocked() *worker {
-	if n := len(d.idle); n > 0 {
-		w := d.idle[n-1]
-		d.idle[n-1] = nil
-		d.idle = d.idle[:n-1]
-		return w
-	}
-	w := &worker{next: make(chan *serving, 1)}
-	go d.work(w) // ends when enough are idle, or with the bus
-	return w
-}
-
-// work serves requests, one after the other.
-func (d *dispatcher) work(w *worker) {
-	var r *serving
-	defer func() {
-		if r != nil && r.abandoned() { // the handler has ended its goroutine (runtime.Goexit)
-			d.goOn(r)
-		}
-	}()
-	for r = range w.next {
-		for r != nil {
-			done := r
-			if !r.serve() {
-				done = nil // Ended goes on with it
-			}
-			r = nil
-			d.mu.Lock()
-			if done != nil {
-				r = d.nextLocked(done)
-			}
-			stay := r != nil || d.restLocked(w)
-			d.mu.Unlock()
-			if done != nil {
-				done.drop()
-			}
-			if !stay {
-				return
-			}
-		}
-	}
-}
-
-// restLocked has a worker wait for its next request, unless it is to end.
-func (d *dispatcher) restLocked(w *worker) bool {
-	if d.stopped || len(d.idle) >= d.limits.Mux.MaxHandlers {
-		return false
-	}
-	d.idle = append(d.idle, w)
-	return true
-}
-
-// stop lets the workers end: those that rest now, the others when their handlers have
-// returned.
-func (d *dispatcher) stop() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.stopped = true
-	for _, w := range d.idle {
-		close(w.next)
-	}
-	d.idle = nil
-}
-
-// goOn gives the place of a request whose worker has left it to one that waits.
-func (d *dispatcher) goOn(done *serving) {
-	var w *worker
-	d.mu.Lock()
-	r := d.nextLocked(done)
-	if r != nil {
-		w = d.workerLocked()
-	}
-	d.mu.Unlock()
-	if w != nil {
-		w.next <- r
-	}
-	done.drop()
-}
-
 // nextLocked gives the place of a request that is done to one that waits.
-func (d *dispatcher) nextLocked(done *serving) *serving {
+func (d *dispatcher) nextLocked(done *serving) {
 	p := done.p
 	p.mu.Lock()
 	p.removeLocked(done)
@@ -234,11 +143,11 @@ func (d *dispatcher) nextLocked(done *serving) *serving {
 		d.offerLocked(p)
 		p.mu.Unlock()
 		if r != nil {
-			return r
+			d.lineLocked(r)
+			return
 		}
 	}
 	d.running--
-	return nil
 }
 
 func (p *peer) dequeueLocked(i int) *serving {

@@ -48,6 +48,7 @@ type serving struct {
 	own    mux.Outbound  // the reply, if it is not written piece by piece
 	out    *mux.Outbound // the reply; set before sent is
 	sent   atomic.Bool   // out was handed to the connection
+	after  *serving      // waits for a worker behind it; under dispatcher.mu
 	uses   atomic.Int32  // by those who run it, cut it or look at it: the last one recycles it
 
 	// Protected by p.mu.
