@@ -68,13 +68,10 @@ func (d *dispatcher) work(w *worker) {
 		}
 	}()
 	for range w.woken {
-		d.mu.Lock()
-		d.waking = false
-		d.mu.Unlock()
 		var done *serving
-		for {
+		for woken := true; ; woken = false {
 			var rests bool
-			r, rests = d.take(w, done)
+			r, rests = d.take(w, woken, done)
 			if done != nil {
 				done.drop()
 			}
@@ -94,10 +91,14 @@ func (d *dispatcher) work(w *worker) {
 }
 
 // take gives the place of done, if that is not nil, to a request that waits, and returns
-// the next one for w to run. If there is none w rests, unless it is to end.
-func (d *dispatcher) take(w *worker, done *serving) (r *serving, rests bool) {
+// the next one for w, which was woken for it or is done with another, to run. If there is
+// none w rests, unless it is to end.
+func (d *dispatcher) take(w *worker, woken bool, done *serving) (r *serving, rests bool) {
 	var help *worker
 	d.mu.Lock()
+	if woken {
+		d.waking = false
+	}
 	if done != nil {
 		d.nextLocked(done)
 	}

@@ -4,7 +4,8 @@
 // A message is a header and a stream of octets with a good or a bad end, whatever
 // its direction. Package scamp makes requests and replies of them.
 //
-//	Send, Write, CloseSend ─► Outbound ─► queues ─► pump ─► rw (TLS) ─► Link ─► network
+//	Send ────────────► packets at once ─► made ┐
+//	Write, CloseSend ─► Outbound ─► queues ────┴► pump ─► rw (TLS) ─► Link ─► network
 //	                                        ▲ ACK                  non-blocking attempt,
 //	                                        │                      then the writer goroutine
 //	Read, Bytes, Discard ◄─ Inbound ◄─ reader ◄──────────── rw (TLS) ◄─ Link ◄─ network
@@ -19,10 +20,15 @@
 //
 // and an outbound one through these:
 //
-//	          HEADER written           EOF or TXERR written
+//	          HEADER made              EOF or TXERR made
 //	queued -----------------> started ----------------------> ended
 //	   |    aborted, lost        |        connection lost
 //	   +-------------------------+--------------------------> ended
+//
+// Who sends a message makes its packets at once, under the lock of the connection, and
+// the next batch begins with them; only while the link is full, or others wait already,
+// does a message wait in heads. A message that ends with its connection before its
+// batch was handed to TLS has not started after all.
 //
 // A connection has two goroutines: Run's, which reads, and the writer, which is
 // started when there is something for it and leaves when the connection is idle.
@@ -60,4 +66,6 @@
 //  9. A request that was not started when its sender gave up leaves no trace.
 //  10. Every message ends once, at the latest when the connection does, and that
 //     the connection ended is never taken for the end of a body.
+//  11. Nobody but its owner looks at an Inbound that was whole when it was handed up,
+//     nor the Conn at an Outbound that has ended: they may be used again.
 package mux
