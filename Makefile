@@ -55,4 +55,4 @@ bench-quick: ## scamp beside its main rivals and the limit of TLS, in under four
 		-peers scamp,scamp-old,limit-text,grpc-raw,netrpc,drpc -once idle -rounds 3 -budget 200s -lines -json out/quick.json
 
 bench: ## every system in every scenario: half an hour
-	cd bench && $(GO) build -o out/ ./cmd/perf && out/perf -rounds 5 -json out/full.json
+	cd bench && $(GO) build -o out/ ./cmd/perf && out/perf -rounds 5 -json out/full.json -md out/full.md
