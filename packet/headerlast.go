@@ -57,7 +57,7 @@ func (l *lastHeader) parse(body []byte, h *Header) bool {
 // remember keeps a header that was parsed from body, unless it is long or holds what
 // must not be kept.
 func (r *HeaderReader) remember(body []byte, h *Header) {
-	if len(body) > maxLast || h.Ticket != "" || h.IdentifyingToken != "" || h.Error != "" || h.ErrorData != nil || h.Extra != nil || h.Bad != "" {
+	if len(body) > maxLast || h.Ticket != "" || h.IdentifyingToken != "" || h.Terminal != "" || h.Error != "" || h.ErrorData != nil || h.Extra != nil || h.Bad != "" {
 		return
 	}
 	if r.last == nil {

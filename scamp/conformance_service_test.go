@@ -177,7 +177,9 @@ func malformedExt(t *testing.T) {
 
 func cancelRunning(t *testing.T) {
 	_, w := sampleService(t, nil)
-	w.send(msg(0, ask("Sample.wait", 1), ""), msg(1, `{"request_id":1,"type":"cancel"}`, ""))
+	w.send(msg(0, ask("Sample.wait", 1), ""))
+	synctest.Wait() // its handler runs
+	w.send(msg(1, `{"request_id":1,"type":"cancel"}`, ""))
 	m := w.message()
 	if m.header.ErrorCode != "transport" || m.header.Error != "cancelled" || m.header.DispatchFailure() {
 		t.Errorf("cancel of a request without a reply: %q, want transport, cancelled", m.json)

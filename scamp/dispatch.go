@@ -252,35 +252,40 @@ func (s *intake) left() int {
 // cancel ends the request with that id, whether it runs or waits (PROTOCOL 3.7). An
 // id that is not pending is ignored.
 func (s *intake) cancel(p *peer, id packet.RequestID) {
-	s.mu.Lock()
 	p.mu.Lock()
-	var running *serving
-	for r := p.requests; r != nil && running == nil; r = r.next {
-		if r.in.Header.ID == id {
-			running = r
-			r.uses.Add(1)
-		}
-	}
-	var waiting *serving
-	for i, r := range p.queue {
-		if r.in.Header.ID == id {
-			waiting = p.dequeueLocked(i)
-			s.waiting--
-			break
-		}
-	}
+	running, queued := p.findLocked(id)
 	p.mu.Unlock()
-	if waiting != nil {
-		s.doneLocked(1)
+	if queued >= 0 { // others wait for the lock of all connections: not for ids that are not there
+		s.mu.Lock()
+		p.mu.Lock()
+		var waiting *serving
+		if running, queued = p.findLocked(id); queued >= 0 {
+			waiting = p.dequeueLocked(queued)
+			s.waiting--
+			s.doneLocked(1)
+		}
+		p.mu.Unlock()
+		s.mu.Unlock()
+		if waiting != nil {
+			turnAway(p, waiting.in, errCancelled.Text)
+		}
 	}
-	s.mu.Unlock()
-	switch {
-	case waiting != nil:
-		turnAway(p, waiting.in, "cancelled")
-	case running != nil:
-		running.cut(errCancelled)
+	if running != nil {
+		running.cancel()
 		running.drop()
 	}
+}
+
+// findLocked returns the request with an id that has its place, in use until it is
+// dropped, or where it stands in the queue; nil and -1 if it is not pending.
+func (p *peer) findLocked(id packet.RequestID) (running *serving, queued int) {
+	for r := p.requests; r != nil; r = r.next {
+		if r.in.Header.ID == id {
+			r.uses.Add(1)
+			return r, -1
+		}
+	}
+	return nil, slices.IndexFunc(p.queue, func(r *serving) bool { return r.in.Header.ID == id })
 }
 
 // turnAway refuses a request before dispatch: no handler ran (PROTOCOL 4.5).

@@ -132,9 +132,14 @@ func (c *collector) try(n int) bool {
 	if c.p.hold.full(c.p.share) {
 		return false
 	}
+	c.keep(n)
+	return true
+}
+
+// keep counts n octets that are there in any case.
+func (c *collector) keep(n int) {
 	c.p.hold.give(c.p.share, -n)
 	c.n += n
-	return true
 }
 
 // release is called when the body is no longer the bus's.

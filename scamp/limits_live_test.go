@@ -124,7 +124,9 @@ func rapidReset(t *testing.T) {
 	l := newLimited(t, scamp.Limits{MaxQueue: 100})
 	w := callWire(t, l.n, l.Addr())
 	for i := range 1000 {
-		w.send(msg(2*i, ask("Sample.work", i+1), ""), msg(2*i+1, fmt.Sprintf(`{"request_id":%d,"type":"cancel"}`, i+1), ""))
+		w.send(msg(2*i, ask("Sample.work", i+1), ""))
+		synctest.Wait() // else its handler may never begin
+		w.send(msg(2*i+1, fmt.Sprintf(`{"request_id":%d,"type":"cancel"}`, i+1), ""))
 	}
 	synctest.Wait()
 	if n := l.most.Load(); n != 256 {

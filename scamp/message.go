@@ -53,7 +53,8 @@ type Request struct {
 	// that is an io.Closer is closed when it was sent or given up.
 	//
 	// A handler reads Body; Data is the whole body if it was there when the handler
-	// began, and nil otherwise. Bytes and JSON serve both.
+	// began, and nil otherwise. Bytes and JSON serve both. When the handler has returned
+	// the octets of Data are those of other requests: keep a copy, not the slice.
 	Data    []byte
 	Body    io.Reader
 	GetBody func() (io.Reader, error)
@@ -221,7 +222,8 @@ func closeBody(body io.Reader) {
 const smallBody = 16 << 10
 
 // A Reply is the answer to a call. Body must be read to its end or closed: closing
-// early tells the service to stop and frees the slot. Bytes and JSON do both.
+// early tells the service to stop and frees the slot. Bytes and JSON do both. It must
+// not be copied.
 type Reply struct {
 	Envelope string                     // as the service sent it; usually empty
 	Extra    map[string]json.RawMessage // members of the header that have no field here

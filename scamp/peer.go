@@ -301,10 +301,10 @@ func (p *peer) ignore(m *mux.Inbound, why string) {
 // sent although the connection lives, because too many wait already, ends the
 // connection: the other side must not wait for a reply that never comes.
 func (p *peer) answer(h *packet.Header, body []byte) {
-	_, err := p.conn.Send(h, mux.Body{Data: body}, nil)
+	_, err := p.conn.Send(h, mux.Body{Data: body, Soon: true}, nil)
 	if errors.Is(err, mux.ErrHeaderTooBig) {
 		shorten(h)
-		_, err = p.conn.Send(h, mux.Body{Data: body}, nil)
+		_, err = p.conn.Send(h, mux.Body{Data: body, Soon: true}, nil)
 	}
 	if err != nil && !errors.Is(err, mux.ErrClosed) {
 		p.conn.Close()

@@ -45,6 +45,7 @@ type serving struct {
 	waited bool          // it did not run at once
 	taken  bool          // the body was there as a whole and nothing of it is left
 	whole  collector     // what was collected of the body
+	inLine atomic.Bool   // no worker has taken it yet
 	own    mux.Outbound  // the reply, if it is not written piece by piece
 	out    *mux.Outbound // the reply; set before sent is
 	sent   atomic.Bool   // out was handed to the connection
@@ -64,7 +65,8 @@ type serving struct {
 const maxMS = int64(7 * 24 * time.Hour / time.Millisecond)
 
 // A handling is what one handler is given. It is never used for another: whoever keeps
-// some of it too long must not see the requests of others.
+// some of it too long must not see the requests of others, but for the octets of Data,
+// which lie where others arrive later.
 type handling struct {
 	req  Request
 	rep  ReplyWriter
@@ -89,7 +91,7 @@ func newServing(p *peer, s *intake, m *mux.Inbound, a *action) *serving {
 
 // drop ends one use of r.
 func (r *serving) drop() {
-	if r.uses.Add(-1) > 0 || !r.in.Whole() {
+	if r.uses.Add(-1) > 0 || !r.in.Whole() || !r.taken { // else its handler may still have r.in
 		return
 	}
 	r.in.Recycle()
@@ -199,6 +201,9 @@ func (r *serving) pointless() string {
 		return "the connection has ended"
 	default:
 	}
+	if r.given.ctx.over.Load() {
+		return "cancelled"
+	}
 	if r.waited && r.due > 0 && r.due <= r.p.conn.Now() {
 		return "the caller's time was over before its turn came"
 	}
@@ -240,6 +245,9 @@ func (r *serving) prepare() {
 	}
 	if r.taken = ok; ok {
 		r.held = held
+		if r.whole.n == 0 && len(data) >= mux.TallyUnit {
+			r.whole.keep(len(data)) // in one piece, where it arrived: it is held all the same
+		}
 		g.body.Reset(data)
 		g.req.Data, g.req.Body = data, &g.body
 	} else {
@@ -300,6 +308,17 @@ func (r *serving) cut(why *RemoteError) {
 		// ended.
 		r.out.Abort(txerrFor(why))
 	}
+}
+
+// cancel is cut for a caller that wants no reply any more. One that no worker has taken
+// yet ran no handler, and will run none.
+func (r *serving) cancel() {
+	if !r.inLine.Load() || !r.start(r.p.conn.Now()) {
+		r.cut(errCancelled)
+		return
+	}
+	r.given.ctx.end(errCancelled)
+	turnAway(r.p, r.in, errCancelled.Text)
 }
 
 // expiryLocked says when the request must be looked at, on the clock of p.conn, and

@@ -68,6 +68,9 @@ func (s *Stream) Reply() (*Reply, error) {
 	}
 	if err != nil {
 		s.release(in == nil) // a reply that has come needs no cancel
+		if in != nil {
+			in.Discard() // also one that came whole: nobody reads it
+		}
 		return nil, err
 	}
 	if !in.Complete() {

@@ -8,6 +8,7 @@ func (p *peer) armLocked(at time.Duration) {
 	if p.ended != nil {
 		return
 	}
+	at = max(at, 1) // zero is for a timer that is not armed
 	if p.armed > 0 && p.armed <= at {
 		return
 	}

@@ -46,13 +46,15 @@ func (c *Conn) heardExt(e packet.Ext) {
 // of what is not pending carries it and means nothing else (PROTOCOL 3.7). It does not
 // wait.
 func (c *Conn) Greet() {
-	c.mu.Lock()
-	needed := c.nextOut == 0 && c.heads.n == 0 && c.cancel && c.window > MinWindow && !c.opts.NoExt
-	c.mu.Unlock()
-	if needed {
-		c.Send(&packet.Header{Type: packet.TypeCancel, ID: packet.NumberID(1)}, Body{}, nil)
+	if c.window > MinWindow && !c.opts.NoExt && c.PeerCancels() {
+		c.Send(&packet.Header{Type: packet.TypeCancel, ID: packet.NumberID(1)}, Body{Soon: true}, greeting{c})
 	}
 }
+
+// A greeting is sent as the first message or not at all.
+type greeting struct{ c *Conn }
+
+func (g greeting) Prepare(*packet.Header) bool { return g.c.nextOut == 0 }
 
 // acknowledged handles ACK: the table of PROTOCOL 4.4.
 func (c *Conn) acknowledged(p packet.Packet) error {

@@ -71,6 +71,8 @@ type Conn struct {
 	heard   atomic.Bool  // a packet has arrived
 	arrived atomic.Int64 // requests and replies that have arrived
 	ackAt   atomic.Int64 // octets of a message are acknowledged when so many were taken
+	pace    pace         // owned by whoever has set yields
+	owed    atomic.Bool  // a message was made that the reader is to write
 	yields  atomic.Bool  // somebody lets others run and pumps then
 	acks    ackList      // has its own lock
 
@@ -231,13 +233,14 @@ func (c *Conn) fail(err error) {
 	for o := c.heads.pop(); o != nil; o = c.heads.pop() {
 		o.finishLocked(why)
 	}
+	for c.ready.pop() != nil || c.wide.pop() != nil {
+		// First: a message that has ended may be used again at once.
+	}
 	for _, o := range c.out {
 		o.finishLocked(why)
 	}
 	clear(c.out)
 	clear(c.tails)
-	for c.ready.pop() != nil || c.wide.pop() != nil {
-	}
 	if c.made != nil {
 		putBuffer(c.made)
 		c.made = nil

@@ -31,7 +31,7 @@ type Preparer interface {
 
 // An Outbound is a message on its way to the peer:
 //
-//	          HEADER written           EOF or TXERR written
+//	          HEADER made              EOF or TXERR made
 //	queued -----------------> started ----------------------> ended
 //	   |                         |        connection lost
 //	   +-------------------------+--------------------------> ended
@@ -50,6 +50,7 @@ type Outbound struct {
 	header    *packet.Header // while it waits in heads; the Conn's own copy
 	no        uint64
 	data      []byte // octets to send; belong to the writer until taken
+	soon      bool   // see Body
 	unit      bool   // HEADER, DATA and EOF go out together
 	eof       bool   // nothing comes after data
 	started   bool   // HEADER made, and in what is handed to TLS next
@@ -76,6 +77,7 @@ type Outbound struct {
 type Body struct {
 	Data []byte // octets that are at hand
 	More bool   // Write and CloseSend follow; otherwise Data is all
+	Soon bool   // the reader may write it when it has read what is at hand: for what it is the reason of itself
 	Unit bool   // nothing of another message in between (PROTOCOL 3.4); only for at most 65536 octets
 }
 
@@ -97,7 +99,7 @@ func (o *Outbound) Init(c *Conn, body Body, p Preparer) {
 	// Not in one: a value of this size made on the stack of a new goroutine grows it.
 	*o = Outbound{}
 	o.c, o.prepare = c, p
-	o.data, o.eof, o.unit = body.Data, !body.More, body.Unit
+	o.data, o.eof, o.unit, o.soon = body.Data, !body.More, body.Unit, body.Soon
 }
 
 // SendOutbound is Send for an Outbound that the caller made with Init, so that it
@@ -119,30 +121,45 @@ func (c *Conn) SendOutbound(o *Outbound, h *packet.Header) error {
 	}
 	if err != nil {
 		o.finishLocked(err)
+		told := c.ended != nil
 		c.mu.Unlock()
+		if told {
+			c.pump(callerRounds)
+		}
 		return err
 	}
-	others := c.othersLocked()
+	others, soon := c.othersLocked(), o.soon // o may be another's when the lock is open
 	if c.fitsLocked() {
 		c.made.b = c.appendHeaderLocked(c.made.b, o, h, c.waiting < bulkQueue)
 		if o.ended && !o.started {
 			err = o.err
+		}
+		if len(c.made.b) == 0 {
+			putBuffer(c.made)
+			c.made = nil
 		}
 	} else {
 		o.header = new(packet.Header)
 		*o.header = *h
 		c.heads.push(o)
 	}
+	told := c.ended != nil
 	c.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if others {
+	switch {
+	case err != nil && !told:
+	case soon && err == nil && c.later():
+	case others && !soon:
 		c.pumpTogether()
-	} else {
+	default:
 		c.pump(callerRounds)
 	}
-	return nil
+	return err
+}
+
+// later leaves what was made to the reader, unless that is about to wait, or waits.
+func (c *Conn) later() bool {
+	c.owed.Store(true)
+	return !c.in.rests.Load() // else it may not have seen that
 }
 
 // headerReserve is room for what Prepare and the first HEADER add.
@@ -321,7 +338,8 @@ func abortText(text string) string {
 	return text
 }
 
-// Wait returns when the message has ended: nil after its EOF was handed to TLS. If
+// Wait returns when the message has ended: nil when its EOF is in what is handed to TLS
+// next, or was. If
 // ctx ends first the message is aborted with text.
 func (o *Outbound) Wait(ctx context.Context, text string) error {
 	o.c.mu.Lock()
@@ -367,7 +385,7 @@ func tellAll(o *Outbound) {
 func (o *Outbound) Started() bool {
 	o.c.mu.Lock()
 	defer o.c.mu.Unlock()
-	return o.started && (o.c.err == nil || o.no < o.c.handed)
+	return o.started && (o.no < o.c.handed || o.c.err == nil && !o.c.silent)
 }
 
 // Ended says whether the message has ended, and how: nil is EOF.
@@ -400,7 +418,7 @@ func (o *Outbound) finishLocked(err error) {
 	if o.then != nil {
 		o.thenNext, o.c.ended = o.c.ended, o
 	}
-	o.over.Store(true) // last: from here on o may be used again
+	o.over.Store(true) // last: from here on o may be used again, if nobody is to be told
 }
 
 func (o *Outbound) wakeLocked() {

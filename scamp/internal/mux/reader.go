@@ -125,7 +125,7 @@ func (r *reader) settle() {
 	}
 	r.lazy = r.lazy[:0]
 	r.since = 0
-	if r.owes || !r.c.acks.empty() {
+	if r.c.owed.Swap(false) || r.owes || !r.c.acks.empty() {
 		r.owes = false
 		r.c.pump(readerRounds)
 	}
@@ -134,7 +134,7 @@ func (r *reader) settle() {
 // due says whether settle has anything to do. The reader is about to wait.
 func (r *reader) due() bool {
 	r.rests.Store(true)
-	return r.first != nil || len(r.fresh) > 0 || len(r.lazy) > 0 || r.owes || !r.c.acks.empty()
+	return r.first != nil || len(r.fresh) > 0 || len(r.lazy) > 0 || r.owes || r.c.owed.Load() || !r.c.acks.empty()
 }
 
 // offerOnce hands a message up unless that was done.
@@ -338,6 +338,7 @@ func (r *reader) ended(p packet.Packet, err error) error {
 		m = r.first // it was thrown away before it was handed up
 	}
 	r.close(f)
+	f.m.Store(nil) // f may stay for as long as those it was made with
 	f.quiet.Store(f.received <= MinWindow/2)
 	if m == nil {
 		return nil

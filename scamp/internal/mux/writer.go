@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/scampbus/scamp-go/packet"
 )
@@ -63,10 +64,40 @@ func isCall(t packet.Type) bool { return t <= packet.TypeReply }
 // who send lets all that can run run first, and then writes for all.
 func (c *Conn) pumpTogether() {
 	if c.yields.CompareAndSwap(false, true) {
-		runtime.Gosched()
+		c.pace.yield(c)
 		c.yields.Store(false) // from here on somebody else has to
 		c.pump(callerRounds)
 	}
+}
+
+// A pace keeps those who send from letting others run when that takes long, because
+// others compute: each of them may have its ten milliseconds first. After a yield that
+// took long there is none for a while, and for twice as long after each that follows.
+// It is owned by whoever has set Conn.yields.
+type pace struct {
+	until time.Duration // no yield before, on the clock of Conn.Now
+	pause time.Duration // after the last one, zero if that was quick
+}
+
+const (
+	slowYield = 5 * time.Millisecond
+	minPause  = 100 * time.Millisecond
+	maxPause  = time.Minute
+)
+
+func (p *pace) yield(c *Conn) {
+	before := c.Now()
+	if before < p.until {
+		return
+	}
+	runtime.Gosched()
+	after := c.Now()
+	if after-before < slowYield {
+		p.pause = 0
+		return
+	}
+	p.pause = min(max(2*p.pause, minPause), maxPause)
+	p.until = after + p.pause
 }
 
 // pump moves packets from the queues to the link until there is nothing to send,
@@ -151,30 +182,35 @@ func (c *Conn) fitsLocked() bool {
 	return len(c.made.b) < batchSize
 }
 
-// fillLocked makes a batch of what is to be sent next: the messages that were made
-// already, PONG and ACKs, then HEADERs with the bodies that go with them, then one
+// fillLocked makes a batch of what is to be sent next: PONG and ACKs, the messages that
+// were made already, then HEADERs with the bodies that go with them, then one
 // chunk for each stream in turn (invariant 7). It takes the last batch, nil at first.
 func (c *Conn) fillLocked(batch *buffer, bulk bool) *buffer {
-	if c.made != nil && !c.silent {
-		if batch != nil {
-			putBuffer(batch)
-		}
-		batch, c.made = c.made, nil
-	} else if batch == nil {
+	if batch == nil {
 		batch = getBuffer()
-	} else {
-		batch.b = batch.b[:0]
 	}
-	batch.b = c.packetsLocked(batch.b, bulk)
+	batch.b = batch.b[:0]
+	if c.silent {
+		return batch
+	}
+	batch.b = c.controlLocked(batch.b)
+	switch {
+	case c.made == nil:
+	case len(batch.b) == 0:
+		putBuffer(batch)
+		batch, c.made = c.made, nil
+	default: // seldom: ACK and PONG overtake the DATA in it
+		batch.b = append(batch.b, c.made.b...)
+		putBuffer(c.made)
+		c.made = nil
+	}
+	batch.b = c.messagesLocked(batch.b, bulk)
 	c.handed = c.nextOut
 	return batch
 }
 
-// packetsLocked appends the packets to send next.
-func (c *Conn) packetsLocked(b []byte, bulk bool) []byte {
-	if c.silent {
-		return b
-	}
+// controlLocked appends PONG, PING and ACKs.
+func (c *Conn) controlLocked(b []byte) []byte {
 	if c.pong {
 		c.pong = false
 		b = packet.Packet{Kind: packet.KindPONG, MsgNo: c.pongNo}.AppendTo(b)
@@ -183,7 +219,12 @@ func (c *Conn) packetsLocked(b []byte, bulk bool) []byte {
 		c.ping = false
 		b = packet.Packet{Kind: packet.KindPING}.AppendTo(b)
 	}
-	b = c.acks.appendTo(b)
+	return c.acks.appendTo(b)
+}
+
+// messagesLocked appends HEADERs that waited, with the bodies that go with them, and
+// chunks of streams.
+func (c *Conn) messagesLocked(b []byte, bulk bool) []byte {
 	for c.heads.n > 0 && len(b) < batchSize {
 		o := c.heads.pop()
 		b = c.appendHeaderLocked(b, o, o.header, bulk)
@@ -206,6 +247,7 @@ func (c *Conn) packetsLocked(b []byte, bulk bool) []byte {
 func (c *Conn) appendHeaderLocked(b []byte, o *Outbound, given *packet.Header, bulk bool) []byte {
 	h := &c.scratch // so that what Prepare sees needs no memory of its own
 	*h = *given
+	defer func() { *h = packet.Header{} }() // a ticket must not stay
 	if o.prepare != nil && !o.prepare.Prepare(h) {
 		o.finishLocked(ErrClosed)
 		return b
