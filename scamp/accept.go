@@ -36,7 +36,7 @@ type inboundSide struct {
 // listen opens the listeners (PROTOCOL 12.1).
 func (s *Service) listen() (*inboundSide, error) {
 	side := &inboundSide{
-		s: s, tls: serverTLS(s.bus.cfg, s.pair), stopped: make(chan struct{}), freed: make(chan struct{}, 1),
+		s: s, tls: serverTLS(s.bus.cfg, s.pair, s.bus.turns), stopped: make(chan struct{}), freed: make(chan struct{}, 1),
 		conns: make(map[*peer]struct{}), shaking: make(map[*shake]struct{}), perAddr: make(map[netip.Addr]int),
 	}
 	var failed []error

@@ -60,6 +60,7 @@ type Bus struct {
 	opened time.Time
 	cache  *discovery.CacheReader      // nil without discovery.cache_path
 	rules  *discovery.AuthorizedReader // nil without a rules file
+	turns  chan struct{}               // a place for each operation with a private key at once
 
 	mu        sync.Mutex // protects what follows
 	carriers  []discovery.Carrier
@@ -76,7 +77,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 		cfg = new(Config)
 	}
 	cfg = cfg.WithDefaults()
-	b := &Bus{cfg: cfg, opened: time.Now()}
+	b := &Bus{cfg: cfg, opened: time.Now(), turns: newTurns()}
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -86,7 +87,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.limits = b.opts.limits(cfg)
 	b.log = newLogger(b.opts.Log, &b.limits)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.dir = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: b.limits.Discovery, Now: b.opts.Now, Log: b.opts.Log})
+	b.dir = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: b.limits.Discovery, Now: b.opts.Now, Log: b.log.slog})
 	b.hold = newHold(&b.limits)
 	b.pool = newPool(cfg, &b.limits, b.log, b.hold, &b.opts, b.opts.KeyPair)
 	b.balance = newBalancer(&b.limits, b.pool, b.opts.Rand)
@@ -98,7 +99,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 		return b, nil
 	}
 	b.cache = discovery.NewCacheReader(cfg.CachePath, b.dir, &discovery.CacheReaderOptions{
-		Log: b.opts.Log, OnState: b.cacheState,
+		Log: b.log.slog, OnState: b.cacheState,
 	})
 	if b.cache.Load() != nil {
 		b.listen()
@@ -150,7 +151,7 @@ func (b *Bus) followRules() {
 		return
 	}
 	b.rules = discovery.NewAuthorizedReader(path, b.dir, &discovery.AuthorizedReaderOptions{
-		RequireSHA256: b.cfg.RequireSHA256, Log: b.opts.Log,
+		RequireSHA256: b.cfg.RequireSHA256, Log: b.log.slog,
 	})
 	b.rules.Load()                           // what is wrong stands in its State, and in the errors of calls
 	b.work.Go(func() { b.rules.Run(b.ctx) }) // ends with Close
@@ -199,7 +200,7 @@ func (b *Bus) listen() {
 		return
 	}
 	for _, c := range carriers {
-		o := discovery.NewObserver(c, b.dir, &discovery.ObserverOptions{Log: b.opts.Log})
+		o := discovery.NewObserver(c, b.dir, &discovery.ObserverOptions{Log: b.log.slog})
 		b.work.Go(func() { o.Run(b.ctx) }) // ends with Close
 	}
 }

@@ -27,8 +27,8 @@ func (k *countingKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts
 	return k.Signer.Sign(rand, digest, opts)
 }
 
-// Handshakes take turns with the key, so that at most half of the processors work for
-// them and those who are connected already go on (THREATS L9).
+// Handshakes take turns with the keys of a bus, so that at most half of the processors
+// work for them and those who are connected already go on (THREATS L9).
 func TestHandshakesTakeTurns(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	n := scamptest.New(t)
@@ -36,11 +36,21 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	key := &countingKey{Signer: pair.Key}
 	pair.Key = key
 	n.Allow(&pair, "main:ALL")
-	s := n.ServeWith("sample", &scamp.ServiceOptions{KeyPair: &pair}, func(s *scamp.Service) { s.Handle("Sample.echo", echo, nil) })
+	bus := n.Bus(nil)
+	var addrs []string
+	for range 4 {
+		svc, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: &pair, Listen: []string{"127.0.0.1:0"}, Grace: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		svc.Handle("Sample.echo", echo, nil)
+		serve(t, svc)
+		addrs = append(addrs, svc.Addr())
+	}
 	var all sync.WaitGroup
-	for range 40 {
+	for i := range 40 {
 		all.Go(func() {
-			c, err := scamp.Dial(t.Context(), s.Addr(), scamp.Identity{Certificate: pair.Certificate}, &scamp.Options{Dial: n.Dial})
+			c, err := scamp.Dial(t.Context(), addrs[i%len(addrs)], scamp.Identity{Certificate: pair.Certificate}, &scamp.Options{Dial: n.Dial})
 			if err != nil {
 				t.Error(err)
 				return

@@ -3,8 +3,10 @@ package scamp
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
@@ -14,7 +16,8 @@ import (
 // Whoever has a line, a connection's reader for example, never waits for the log: lines
 // go through a queue to a goroutine that runs while there are any.
 type logger struct {
-	slog *slog.Logger
+	slog *slog.Logger // puts its lines into the queue
+	to   slog.Handler // where they go
 	mux  *mux.Counters
 	rate int
 	text int
@@ -22,13 +25,19 @@ type logger struct {
 	mu     sync.Mutex
 	counts map[string]uint64
 	kinds  map[string]*logKind
-	queue  []slog.Record
+	queue  []logLine
 	busy   chan struct{} // closed when no line is left; nil if there are none
 }
 
 // logQueue is how many lines wait for a log that takes its time: some of each kind. What
 // comes then is left out.
 const logQueue = 64
+
+// A logLine is a line that waits for its handler.
+type logLine struct {
+	to slog.Handler
+	r  slog.Record
+}
 
 type logKind struct {
 	second  int64 // of the line last written
@@ -40,8 +49,35 @@ func newLogger(l *slog.Logger, limits *Limits) *logger {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)
 	}
-	return &logger{slog: l, mux: new(mux.Counters), rate: limits.LogRate, text: limits.LogText,
+	own := &logger{to: l.Handler(), mux: new(mux.Counters), rate: limits.LogRate, text: limits.LogText,
 		counts: make(map[string]uint64), kinds: make(map[string]*logKind)}
+	own.slog = slog.New(logQueued{own, own.to})
+	return own
+}
+
+// A logQueued is a handler behind the queue of a logger: who has a line goes on at once.
+type logQueued struct {
+	l  *logger
+	to slog.Handler
+}
+
+func (q logQueued) Enabled(ctx context.Context, level slog.Level) bool {
+	return q.to.Enabled(ctx, level)
+}
+
+func (q logQueued) Handle(_ context.Context, r slog.Record) error {
+	q.l.mu.Lock()
+	defer q.l.mu.Unlock()
+	q.l.putLocked(logLine{q.to, r.Clone()})
+	return nil
+}
+
+func (q logQueued) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return logQueued{q.l, q.to.WithAttrs(attrs)}
+}
+
+func (q logQueued) WithGroup(name string) slog.Handler {
+	return logQueued{q.l, q.to.WithGroup(name)}
 }
 
 // count counts one.
@@ -62,6 +98,22 @@ func (l *logger) odd(kind, msg string, args ...any) {
 // warn writes a line unless its kind has had its share. Strings among args come from
 // the network: they are escaped and cut.
 func (l *logger) warn(kind, msg string, args ...any) {
+	l.put(slog.LevelWarn, kind, msg, args)
+}
+
+// fault counts and writes an error of this side, such as a handler that panicked, unless
+// its kind has had its share: callers can make it happen as often as they like, and what
+// a handler panics with may quote them. A "stack" is escaped but not cut, for it is long.
+func (l *logger) fault(kind, msg string, args ...any) {
+	l.count(kind)
+	l.put(slog.LevelError, kind, msg, args)
+}
+
+// put queues a line, which tells how many of its kind were left out before it.
+func (l *logger) put(level slog.Level, kind, msg string, args []any) {
+	if !l.to.Enabled(context.Background(), level) {
+		return // what was left out is for the next line that somebody reads
+	}
 	skipped, ok := l.share(kind)
 	if !ok {
 		return
@@ -69,30 +121,14 @@ func (l *logger) warn(kind, msg string, args ...any) {
 	for i := 1; i < len(args); i += 2 {
 		switch v := args[i].(type) {
 		case string:
-			args[i] = l.cut(v)
+			if args[i-1] == "stack" {
+				args[i] = cleanLines(v)
+			} else {
+				args[i] = l.cut(v)
+			}
 		case error:
 			args[i] = l.cut(v.Error())
 		}
-	}
-	l.put(slog.LevelWarn, kind, skipped, msg, args)
-}
-
-// fault counts and writes an error of this side, such as a handler that panicked, unless
-// its kind has had its share: callers can make it happen as often as they like. Nothing
-// is cut, for a stack is long.
-func (l *logger) fault(kind, msg string, args ...any) {
-	l.count(kind)
-	skipped, ok := l.share(kind)
-	if !ok {
-		return
-	}
-	l.put(slog.LevelError, kind, skipped, msg, args)
-}
-
-// put queues a line, which tells how many of its kind were left out before it.
-func (l *logger) put(level slog.Level, kind string, skipped int, msg string, args []any) {
-	if !l.slog.Enabled(context.Background(), level) {
-		return
 	}
 	r := slog.NewRecord(time.Now(), level, msg, 0)
 	r.Add(args...)
@@ -101,34 +137,53 @@ func (l *logger) put(level slog.Level, kind string, skipped int, msg string, arg
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.putLocked(logLine{l.to, r}) {
+		l.kinds[kind].skipped += skipped + 1
+	}
+}
+
+// putLocked queues a line, or counts it as left out: then it is false.
+func (l *logger) putLocked(line logLine) bool {
 	if len(l.queue) >= logQueue {
 		l.counts["log_suppressed"]++
-		l.kinds[kind].skipped += skipped + 1
-		return
+		return false
 	}
-	l.queue = append(l.queue, r)
+	l.queue = append(l.queue, line)
 	if l.busy == nil {
 		l.busy = make(chan struct{})
 		go l.write() // ends when no line is left; wait waits for it
 	}
+	return true
 }
 
 // write writes lines until none is left.
 func (l *logger) write() {
+	defer l.wrote()
 	for {
 		l.mu.Lock()
 		if len(l.queue) == 0 {
-			close(l.busy)
-			l.busy, l.queue = nil, nil
 			l.mu.Unlock()
 			return
 		}
-		r := l.queue[0]
-		l.queue[0] = slog.Record{}
+		line := l.queue[0]
+		l.queue[0] = logLine{}
 		l.queue = l.queue[1:]
 		l.mu.Unlock()
-		l.slog.Handler().Handle(context.Background(), r) // its error nobody could be told
+		line.to.Handle(context.Background(), line.r) // its error nobody could be told
 	}
+}
+
+// wrote ends a write. A handler that ends its goroutine, as t.Fatal does, leaves lines
+// that another one writes.
+func (l *logger) wrote() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) > 0 {
+		go l.write() // ends when no line is left; wait waits for it
+		return
+	}
+	close(l.busy)
+	l.busy, l.queue = nil, nil
 }
 
 // wait waits until every line is written.
@@ -170,6 +225,17 @@ func (l *logger) cut(s string) string {
 		s = s[:l.text] + "..."
 	}
 	return clean(s)
+}
+
+// cleanLines makes text of some lines harmless: of what cannot be printed it leaves line
+// ends and tabs only.
+func cleanLines(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 // each calls f for every counter that has counted.

@@ -88,3 +88,39 @@ func TestStuckLogStopsNobody(t *testing.T) {
 		}
 	})
 }
+
+// Lines that tell of no connection do not stop anybody either: a service is served and
+// the bus goes on hearing of others while the log is stuck.
+func TestStuckLogStopsNoDiscovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &stuck{took: make(chan struct{}, 1), free: make(chan struct{})}
+		n := scamptest.New(t)
+		pair := n.KeyPair()
+		n.Allow(pair, "main:ALL")
+		bus := n.Bus(&scamp.Options{Log: slog.New(log)})
+		stranger := n.Segment().Join()
+		defer stranger.Close()
+		if err := stranger.Send(t.Context(), stranger.Iface(), []byte("no announcement")); err != nil {
+			t.Fatal(err)
+		}
+		<-log.took // the observer's line: from here on the log is stuck
+		svc, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0", "no address"}, Grace: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		svc.Handle("Sample.echo", echo, nil)
+		stop := serve(t, svc) // which tells of the address
+		if _, err := bus.Call(t.Context(), echoReq("x")); err != nil {
+			t.Errorf("call of a service that the bus must hear of while the log is stuck: %v", err)
+		}
+		close(log.free)
+		stop()
+		bus.Close()
+		told := strings.Join(log.lines, "\n")
+		for _, want := range []string{"announcement refused", "one address is not served"} {
+			if !strings.Contains(told, want) {
+				t.Errorf("the log says %q, want %q in it", told, want)
+			}
+		}
+	})
+}

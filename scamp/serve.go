@@ -139,7 +139,7 @@ func (s *Service) announcers(side *inboundSide) ([]*discovery.Announcer, error) 
 	for _, c := range carriers {
 		a, err := discovery.NewAnnouncer(c, discovery.AnnouncerOptions{
 			Ifaces: ifacesOf(c), Certificate: s.pair.Certificate, Key: s.pair.Key, Interval: s.opts.Interval,
-			Limits: s.bus.limits.Discovery, Now: s.bus.opts.Now, Log: s.bus.opts.Log,
+			Limits: s.bus.limits.Discovery, Now: s.bus.opts.Now, Log: s.bus.log.slog,
 		})
 		if err == nil {
 			err = a.Set(s.content(side.addresses(s.opts.Advertise)))

@@ -142,11 +142,12 @@ func clientTLS(cfg *Config, addr string, id Identity, own *KeyPair) *tls.Config 
 }
 
 // serverTLS is the configuration of a service: it asks for a client certificate, so
-// that the caller has a name, and takes callers without one.
-func serverTLS(cfg *Config, own *KeyPair) *tls.Config {
+// that the caller has a name, and takes callers without one. Operations with its key
+// take turns.
+func serverTLS(cfg *Config, own *KeyPair, turns chan struct{}) *tls.Config {
 	t := tlsConfig(cfg)
 	pair := own.TLS()
-	pair.PrivateKey = newTurnKey(own.Key)
+	pair.PrivateKey = newTurnKey(own.Key, turns)
 	t.Certificates = []tls.Certificate{pair}
 	t.ClientAuth = tls.RequestClientCert
 	return t

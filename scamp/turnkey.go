@@ -6,8 +6,8 @@ import (
 	"runtime"
 )
 
-// A turnKey is the private key of a service, whose operations take turns. One of them
-// takes milliseconds in which its goroutine keeps a processor: as many at once as
+// A turnKey is the private key of a service, whose operations take turns with those of
+// the other services of the bus. One of them takes milliseconds in which its goroutine keeps a processor: as many at once as
 // handshakes are under way would have everybody who is connected already wait behind
 // all of them (THREATS L9).
 type turnKey struct {
@@ -15,9 +15,11 @@ type turnKey struct {
 	turns chan struct{} // a place for each operation at once
 }
 
-// newTurnKey lets half of the processors work for handshakes, at least one.
-func newTurnKey(key crypto.Signer) crypto.Signer {
-	k := turnKey{key, make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+// newTurns lets half of the processors work for handshakes, at least one.
+func newTurns() chan struct{} { return make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)) }
+
+func newTurnKey(key crypto.Signer, turns chan struct{}) crypto.Signer {
+	k := turnKey{key, turns}
 	if d, ok := key.(crypto.Decrypter); ok {
 		return turnDecrypter{k, d}
 	}
