@@ -282,6 +282,7 @@ type attacker struct {
 	ctx  context.Context // ends when the test has seen enough
 	over <-chan struct{} // closed then
 	sent int             // what it wants to have counted
+	owes atomic.Bool     // it has yet to reach the size of the attack, whatever the test has seen
 
 	work  sync.WaitGroup // what reads connections
 	mu    sync.Mutex     // protects what follows
@@ -329,7 +330,9 @@ func (a *attacker) size(daily, whole int) int {
 // again counts one and says whether to go on: until the test has seen enough, and that
 // many times.
 func (a *attacker) again(least int) bool {
-	if a.sent >= least && a.ended() {
+	owes := a.sent < least
+	a.owes.Store(owes)
+	if !owes && a.ended() {
 		return false
 	}
 	a.sent++
@@ -337,15 +340,19 @@ func (a *attacker) again(least int) bool {
 }
 
 // tcp connects, from a loopback address of its own if from is not empty. The connection
-// is closed when the test has seen enough.
+// is closed when the test has seen enough. Unless the attack has yet to reach its size,
+// none is begun after that: it would be cut in its handshake.
 func (a *attacker) tcp(from string) (net.Conn, error) {
 	var d net.Dialer
 	if from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx := a.ctx
+	if a.owes.Load() {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	defer context.AfterFunc(a.ctx, cancel)()
 	c, err := d.DialContext(ctx, "tcp", a.addr)
 	if err != nil {
 		return nil, err

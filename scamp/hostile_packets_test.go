@@ -454,6 +454,8 @@ func fullWindows(a *attacker) {
 			a.t.Fatal(err)
 		}
 		defer c.Close()
+		// A reply shows who this is: else the exchange would have a connection of its own.
+		call(a.t, c, "Victim.echo", []byte("hello"))
 		clients = append(clients, c)
 	}
 	var all sync.WaitGroup
