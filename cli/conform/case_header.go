@@ -55,7 +55,7 @@ func headerCases() []Case {
 			Why: "Go and Rust close the connection on some of them.",
 		}, ruleNull),
 		never(Case{
-			ID: "3.3-y", Level: Must, Title: "the service sends nothing but replies to one who did not subscribe",
+			ID: "3.3-y", Level: Must, Title: "the service sends nothing but replies to one who did not subscribe, and cancel where it is understood",
 			Why: "Go closes the connection on any message of another type.",
 		}, ruleKinds),
 	}

@@ -188,6 +188,10 @@ func (s *session) header(p packet.Packet) {
 	case packet.TypeReply, packet.TypeNone:
 		s.answers(p, m)
 	case packet.TypeSubscribeDone:
+	case packet.TypeCancel:
+		if !s.mayAbort { // of nothing we sent: it comes for its ext
+			s.watch.note(ruleKinds, p)
+		}
 	default:
 		s.watch.note(ruleKinds, p)
 	}

@@ -80,11 +80,11 @@ func (s *stream) change(f func(*stream)) {
 func (s *stream) read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.data) == 0 || s.gone || s.reads.over {
+	for len(s.data) == 0 || s.gone || s.reads.passed() {
 		switch {
 		case s.gone:
 			return 0, net.ErrClosed
-		case s.reads.over:
+		case s.reads.passed():
 			return 0, os.ErrDeadlineExceeded
 		case s.ended:
 			return 0, io.EOF
@@ -106,7 +106,7 @@ func (s *stream) write(p []byte) (n int, err error) {
 			return n, net.ErrClosed
 		case s.gone:
 			return n, io.ErrClosedPipe
-		case s.writes.over:
+		case s.writes.passed():
 			return n, os.ErrDeadlineExceeded
 		}
 		room := min(pipeBuffer-len(s.data), len(p))
@@ -125,12 +125,16 @@ func (s *stream) write(p []byte) (n int, err error) {
 // A deadline ends the waits of one side of a stream, whose lock protects it.
 type deadline struct {
 	timer *time.Timer
+	at    time.Time // zero if there is none
 	over  bool
 }
 
+// passed says whether the time is over, also when its timer has not come to say so.
+func (d *deadline) passed() bool { return d.over || !d.at.IsZero() && !time.Now().Before(d.at) }
+
 func (d *deadline) set(s *stream, t time.Time) {
 	d.stop()
-	d.over = false
+	d.over, d.at = false, t
 	switch wait := time.Until(t); {
 	case t.IsZero():
 	case wait <= 0:
