@@ -58,7 +58,18 @@ func (a *attempt) refused(code string) {
 	}
 }
 
-// maxConnects is how many connections to one instance a request may find closing.
+// limit is how long the call may wait, if its caller has set no deadline: in all until
+// the reply's header if the action is announced so, else without progress. Connecting
+// counts (PROTOCOL 4.9).
+func (a *attempt) limit(limits *Limits) (d time.Duration, total bool) {
+	if n := a.route.Timeout; n > 0 {
+		return n + 5*time.Second, true
+	}
+	return limits.RPCTimeout, false
+}
+
+// maxConnects is how many connections to one instance a request may find closing, or to
+// be of another dialect.
 const maxConnects = 3
 
 // exchange sends a request to the instance of what, over a connection that shows id.
@@ -77,10 +88,10 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Id
 	// takes one that was aborted for a complete one: what is known whole goes out as one
 	// unit, and anything else has a connection of its own (PROTOCOL 3.4).
 	long := streamed || body != nil || len(data) > mux.MinWindow
-	alone := long && pl.original(*what, id)
 	trace := traceFrom(ctx)
 	var s *Stream
 	for tries := 1; ; tries++ {
+		alone := long && pl.original(*what, id)
 		p, err := pl.connected(ctx, what, id, alone, trace)
 		if err != nil {
 			closeBody(body)
@@ -93,11 +104,16 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Id
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, errNotTaken) || tries == maxConnects {
+		switch {
+		case alone:
+			p.conn.Close() // nobody else will use it
+		case errors.Is(err, errNotTaken):
+			pl.forget(p)
+		}
+		if tries == maxConnects || !errors.Is(err, errNotTaken) && !errors.Is(err, errDialect) {
 			closeBody(body)
 			return nil, nil, what.failure(err, RanNo)
 		}
-		pl.forget(p)
 	}
 	if trace.Sent != nil {
 		trace.Sent()
@@ -122,6 +138,9 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Id
 	return s, reply, err
 }
 
+// errLate says that the time of a call was over before it could be sent.
+var errLate = fmt.Errorf("%w before the request was sent", ErrTimeout)
+
 // connected returns a connection to the instance of what, and remembers how that went.
 func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone bool, trace *Trace) (*peer, error) {
 	if e := pl.recent(what.route.Address, id, alone); e != nil {
@@ -129,14 +148,22 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 		return e.peer, nil
 	}
 	what.begin()
-	if n := what.route.Timeout; n > 0 {
-		if _, has := ctx.Deadline(); !has && n+5*time.Second < pl.limits.DialTimeout {
+	limit, _ := what.limit(pl.limits)
+	by := what.start.Add(limit)
+	if _, has := ctx.Deadline(); has {
+		by = time.Time{}
+	} else if !time.Now().Before(by) {
+		return nil, what.failure(errLate, RanNo)
+	}
+	e, reused, err := pl.find(what.route.Address, id, alone)
+	if err == nil {
+		if !reused && !by.IsZero() {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, what.start.Add(n+5*time.Second)) // connecting counts (PROTOCOL 4.9)
+			ctx, cancel = context.WithDeadline(ctx, by)
 			defer cancel()
 		}
+		err = pl.await(ctx, e)
 	}
-	e, reused, err := pl.get(ctx, what.route.Address, id, alone)
 	if err != nil {
 		if what.balance != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
 			what.balance.failed(what.route)

@@ -1,14 +1,15 @@
 package scamp
 
 import (
+	"maps"
 	"sync/atomic"
 
 	"github.com/scampbus/scamp-go/packet"
 )
 
 // A dialect is whether a service is one of the original Go implementation, as far as
-// its replies have shown (PROTOCOL 3.4). The connections to one target share one. Safe
-// for concurrent use.
+// its replies have shown (PROTOCOL 3.4). The connections to one target share one, also one
+// after the other. Safe for concurrent use.
 type dialect struct{ shown atomic.Int32 }
 
 // What a dialect has shown.
@@ -52,10 +53,29 @@ func (pl *pool) original(what attempt, id Identity) bool {
 	}
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
-	if e := pl.entries[target{addr: what.route.Address, pin: pin}]; e != nil {
-		return e.dialect.original(assumed)
+	if d := pl.dialects[target{addr: what.route.Address, pin: pin}]; d != nil {
+		return d.original(assumed)
 	}
 	return assumed
+}
+
+// maxDialects is how many targets without a connection are remembered for what they
+// have shown.
+const maxDialects = 1024
+
+// dialectLocked returns the dialect of a shared target. What it has shown outlives its
+// connection: else every stream to one that nobody announced would have to dial. The
+// first reply of the next connection corrects it, as any assumption.
+func (pl *pool) dialectLocked(key target) *dialect {
+	if d := pl.dialects[key]; d != nil {
+		return d
+	}
+	if len(pl.dialects) >= maxDialects {
+		maps.DeleteFunc(pl.dialects, func(old target, _ *dialect) bool { return pl.entries[old] == nil })
+	}
+	d := new(dialect)
+	pl.dialects[key] = d
+	return d
 }
 
 // meet takes the first reply of a connection, which corrects what was assumed. It is

@@ -118,7 +118,7 @@ func TestManyConnectionsOfTheirOwn(t *testing.T) {
 		for range 20 {
 			w := f.next()
 			w.begun()
-			w.send(reply(0, 1, "ok"))
+			w.send(goReply(0, 1, "ok"))
 		}
 		for _, done := range calls {
 			if o := <-done; o.body != "ok" {

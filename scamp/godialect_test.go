@@ -282,20 +282,22 @@ func nobodyAnnouncedIt(t *testing.T) {
 	wantShared(t, c, w, f.dialed)
 }
 
-// eachConnectionShowsAnew: what a connection has shown holds as long as it does.
+// eachConnectionShowsAnew: what a service has shown on one connection is assumed on the
+// next, until that shows something else.
 func eachConnectionShowsAnew(t *testing.T) {
 	f := newFar(t)
 	c, w := f.client(nil)
+	no := 0 // of the next request on w
 	for _, tt := range []struct {
 		reply func(no, id int, body string) string
 		own   bool
-	}{{reply, false}, {goReply, true}, {reply, false}} {
+	}{{reply, false}, {goReply, true}, {reply, false}, {reply, false}} {
 		done := inBackground(t.Context(), c, echoReq("x"))
 		if w == nil {
 			w = f.next()
 		}
 		w.message()
-		w.send(tt.reply(0, 1, ""))
+		w.send(tt.reply(0, no+1, ""))
 		if o := <-done; o.err != nil {
 			t.Fatal(o.err)
 		}
@@ -306,7 +308,20 @@ func eachConnectionShowsAnew(t *testing.T) {
 		}
 		w.c.Close()
 		synctest.Wait()
-		w = nil
-		wantOwn(t, f, c) // of the next one nothing is known
+		w, no = nil, 0
+		if tt.own {
+			wantOwn(t, f, c)
+			continue
+		}
+		s, err := c.Stream(t.Context(), &scamp.Request{Action: "Sample.echo"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, no = f.next(), 1
+		w.begun()
+		s.Close()
+		if m := w.message(); m.txerr == "" {
+			t.Errorf("stream on the next connection: %+v, want it cut by a TXERR", m)
+		}
 	}
 }

@@ -137,14 +137,8 @@ func (p *peer) busy() bool {
 	return p.calls != nil || p.active > 0 || len(p.queue) > 0
 }
 
-// join enters a call that waits for its turn. It fails when the connection is over.
-func (p *peer) join(s *Stream) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.joinLocked(s)
-}
-
-// joinLocked enters a call, once, before its first octet is made.
+// joinLocked enters a call, once, before its first octet is made. It fails when the
+// connection is over.
 func (p *peer) joinLocked(s *Stream) bool {
 	if s.linked {
 		return true

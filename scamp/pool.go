@@ -3,17 +3,12 @@ package scamp
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
 // A pool holds one connection for each address and identity (PROTOCOL 5.1), makes
@@ -34,11 +29,12 @@ type pool struct {
 	latest  atomic.Pointer[entry] // that a call last used: many calls in a row go to one instance
 	signals signals
 
-	mu      sync.Mutex // protects what follows
-	closed  bool
-	entries map[target]*entry
-	peers   map[*peer]struct{}   // every connection that runs, also those no new call takes
-	gates   map[string]*dialGate // by address, while dials to it are wanted
+	mu       sync.Mutex // protects what follows
+	closed   bool
+	entries  map[target]*entry
+	dialects map[target]*dialect  // of shared targets; see dialectLocked
+	peers    map[*peer]struct{}   // every connection that runs, also those no new call takes
+	gates    map[string]*dialGate // by address, while dials to it are wanted
 }
 
 // A target is what a connection is made to.
@@ -59,6 +55,7 @@ func (t target) shared() target {
 type entry struct {
 	key     target
 	dialect *dialect      // of the target; set at once
+	left    chan struct{} // closed when the call that it is alone for has left; nil if it is shared
 	ready   chan struct{} // closed when what follows is set
 	peer    *peer
 	state   tls.ConnectionState
@@ -69,7 +66,7 @@ type entry struct {
 
 func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options, own *KeyPair) *pool {
 	pl := &pool{hold: hold, cfg: cfg, limits: limits, log: log, dial: opts.Dial, own: own,
-		entries: make(map[target]*entry), peers: make(map[*peer]struct{}), gates: make(map[string]*dialGate)}
+		entries: make(map[target]*entry), dialects: make(map[target]*dialect), peers: make(map[*peer]struct{}), gates: make(map[string]*dialGate)}
 	if pl.dial == nil {
 		pl.dial = new(net.Dialer).DialContext
 	}
@@ -90,10 +87,19 @@ func (pl *pool) recent(addr string, id Identity, alone bool) *entry {
 	return e
 }
 
-// get returns a connection to the target, made if there is none; reused says that it was
-// there. Whoever waits for a dial may leave; the dial goes on for the others. A
-// connection that is to be alone serves one call and is closed behind it.
-func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (e *entry, reused bool, err error) {
+// get returns a connection to the target, made if there is none.
+func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (*entry, error) {
+	e, _, err := pl.find(addr, id, alone)
+	if err != nil {
+		return nil, err
+	}
+	return e, pl.await(ctx, e)
+}
+
+// find returns the connection to the target or a dial that will become one; ready says
+// that there is nothing to wait for. A connection that is to be alone serves one call and
+// is closed behind it.
+func (pl *pool) find(addr string, id Identity, alone bool) (e *entry, ready bool, err error) {
 	pin, err := id.pin()
 	if err != nil {
 		return nil, false, err
@@ -102,55 +108,87 @@ func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (
 	if alone {
 		key.alone = pl.loners.Add(1)
 	}
-	e, reused, err = pl.entry(key, id)
+	e, err = pl.entry(key, id)
 	if err != nil {
 		return nil, false, err
 	}
 	select {
 	case <-e.ready:
+		ready = true
 	default:
-		reused = false
+	}
+	return e, ready, nil
+}
+
+// await waits for what find returned. Whoever waits for a dial may leave; the dial goes
+// on for the others.
+func (pl *pool) await(ctx context.Context, e *entry) error {
+	select {
+	case <-e.ready:
+	default:
 		select {
 		case <-e.ready:
 		case <-ctx.Done():
-			return nil, false, ctxError(ctx)
+		}
+		if ctx.Err() != nil { // also if both have come
+			pl.abandon(e)
+			return ctxError(ctx)
 		}
 	}
-	if e.err != nil {
-		return nil, false, e.err
+	if e.err == nil && e.left == nil {
+		pl.remember(e)
 	}
-	if !alone {
-		pl.latest.Store(e)
+	return e.err
+}
+
+// abandon gives up an entry that is alone for a call which has left.
+func (pl *pool) abandon(e *entry) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if e.left == nil || e.hasLeft() {
+		return
 	}
-	return e, reused, nil
+	close(e.left)
+	if e.peer != nil {
+		e.peer.conn.Close()
+	}
+}
+
+// remember has recent find the connection, unless it has ended: then serve, which has
+// it forgotten, may have been here before.
+func (pl *pool) remember(e *entry) {
+	pl.latest.Store(e)
+	if e.peer.closed.Load() {
+		pl.latest.CompareAndSwap(e, nil)
+	}
 }
 
 // entry finds the connection or dial that serves a target, or begins to dial.
-func (pl *pool) entry(key target, id Identity) (e *entry, reused bool, err error) {
+func (pl *pool) entry(key target, id Identity) (*entry, error) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	if pl.closed {
-		return nil, false, errClosed
+		return nil, errClosed
 	}
 	// However many calls want an instance that does not answer: who announces somebody
 	// else's address must not make us flood it (THREATS D22).
-	if e = pl.entries[key.shared()]; e != nil && e.err != nil && time.Now().Before(e.again) {
+	if e := pl.entries[key.shared()]; e != nil && e.err != nil && time.Now().Before(e.again) {
 		pl.log.count("dial_backoff")
-		return e, true, nil
+		return e, nil
 	}
-	e = pl.entries[key]
+	e := pl.entries[key]
 	if e == nil || e.err != nil || e.peer != nil && e.peer.closed.Load() {
-		return pl.begin(key, id), false, nil
+		return pl.begin(key, id), nil
 	}
-	return e, true, nil
+	return e, nil
 }
 
 // begin dials a target. It is apart from entry so that finding a connection, which
 // every call does, allocates nothing.
 func (pl *pool) begin(key target, id Identity) *entry {
-	e := &entry{key: key, ready: make(chan struct{}), dialect: new(dialect)}
-	if shared := pl.entries[key.shared()]; shared != nil && key.alone > 0 {
-		e.dialect = shared.dialect
+	e := &entry{key: key, ready: make(chan struct{}), dialect: pl.dialectLocked(key.shared())}
+	if key.alone > 0 {
+		e.left = make(chan struct{})
 	}
 	pl.entries[key] = e
 	gate := pl.gates[key.addr]
@@ -165,49 +203,6 @@ func (pl *pool) begin(key target, id Identity) *entry {
 	return e
 }
 
-// A dialGate lets so many dials to one address go on at once. Others wait.
-type dialGate struct {
-	places chan struct{}
-	wanted int // dials under way or waiting; protected by pool.mu
-}
-
-// dialPause is how long after a dial that failed the same target is left alone.
-const dialPause = time.Second
-
-// connect dials and has the connection served.
-func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
-	began := time.Now()
-	p, state, err := pl.dialThrough(gate, key.addr, id)
-	pl.mu.Lock()
-	if gate.wanted--; gate.wanted == 0 {
-		delete(pl.gates, key.addr)
-	}
-	e.took = time.Since(began)
-	e.peer, e.state, e.err = p, state, err
-	if err != nil {
-		e.again = time.Now().Add(dialPause)
-		maps.DeleteFunc(pl.entries, func(_ target, old *entry) bool {
-			return old.err != nil && (old == e || e.again.Sub(old.again) > dialPause) // nobody asked again
-		})
-		if shared := pl.entries[key.shared()]; shared == nil || shared.err != nil {
-			pl.entries[key.shared()] = e
-		}
-	} else {
-		p.alone, p.dialect = key.alone > 0, e.dialect
-		pl.peers[p] = struct{}{}
-		if pl.closed {
-			p.conn.Close()
-		}
-	}
-	pl.mu.Unlock()
-	close(e.ready)
-	if err == nil {
-		// Not here: a handshake needs a large stack, which a goroutine keeps, and a
-		// connection rests for most of its life.
-		pl.work.Go(func() { pl.serve(key, e, p) }) // ends with the connection
-	}
-}
-
 // serve serves a connection until it ends.
 func (pl *pool) serve(key target, e *entry, p *peer) {
 	p.run()
@@ -216,17 +211,6 @@ func (pl *pool) serve(key target, e *entry, p *peer) {
 	pl.mu.Lock()
 	delete(pl.peers, p)
 	pl.mu.Unlock()
-}
-
-// dialThrough is open when there is a place for one more dial to the address.
-func (pl *pool) dialThrough(gate *dialGate, addr string, id Identity) (*peer, tls.ConnectionState, error) {
-	select {
-	case gate.places <- struct{}{}:
-		defer func() { <-gate.places }()
-		return pl.open(addr, id)
-	case <-pl.ctx.Done():
-		return nil, tls.ConnectionState{}, errClosed
-	}
 }
 
 // drop takes an entry out of the table if it still is in it.
@@ -248,47 +232,6 @@ func (pl *pool) forget(p *peer) {
 			delete(pl.entries, key)
 		}
 	}
-}
-
-// open makes a connection: TCP, TLS and the comparison of the certificate. Nothing
-// of ours but the handshake was sent when it returns.
-func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, error) {
-	ctx, cancel := context.WithTimeout(pl.ctx, pl.limits.DialTimeout)
-	defer cancel()
-	var none tls.ConnectionState
-	raw, err := pl.dial(ctx, "tcp", addr)
-	if err != nil {
-		return nil, none, dialError(addr, "connect", err, pl)
-	}
-	setTCP(raw, pl.limits)
-	link := mux.NewLink(raw)
-	c, err := handshake(ctx, link, clientTLS(pl.cfg, addr, id, pl.own))
-	if err != nil {
-		return nil, none, dialError(addr, "TLS", err, pl)
-	}
-	p := newPeer(pl.limits, pl.log, pl.hold)
-	p.signals = &pl.signals
-	p.connect(c, link, pl.cfg, pl.limits.ClientIdle)
-	return p, c.ConnectionState(), nil
-}
-
-// dialError says which step failed and, where it is known, what would cure it.
-func dialError(addr, step string, err error, pl *pool) error {
-	var pin *PinError
-	switch {
-	case errors.As(err, &pin):
-		pl.log.odd("pin_mismatch", "a peer shows another certificate than announced", "peer", addr, "want", pin.Want, "got", pin.Got)
-		return pin
-	case pl.ctx.Err() != nil:
-		return errClosed
-	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
-		pl.log.count("dial_timeout")
-		return fmt.Errorf("%w: %s: %s not done after %v", ErrNoDial, addr, step, pl.limits.DialTimeout)
-	}
-	if advice := tlsAdvice(err); advice != "" {
-		return fmt.Errorf("%w: %s: %s: %w (%s)", ErrNoDial, addr, step, err, advice)
-	}
-	return fmt.Errorf("%w: %s: %s: %w", ErrNoDial, addr, step, err)
 }
 
 // pending is how many calls wait on the connection to a target.

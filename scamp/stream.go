@@ -28,6 +28,8 @@ type Stream struct {
 	asked    time.Duration // when the caller asked, which may be before the connection was
 	total    time.Duration // N + 5 s until the reply's header; zero if none
 	progress time.Duration // rpc.timeout; zero if the caller's deadline bounds it all
+	unit     bool          // it goes out in one piece
+	unfit    bool          // Prepare found it to be none of the connection's dialect; set under p.mu
 
 	out  mux.Outbound
 	left atomic.Bool  // out of the peer's tables; set under p.mu
@@ -54,6 +56,11 @@ type Stream struct {
 // errNotTaken says that a connection ended, or was about to, before it took a request:
 // nothing of the request was sent.
 var errNotTaken = fmt.Errorf("%w before it took the request", ErrLost)
+
+// errDialect says that a connection is to a service of the original Go implementation,
+// which it showed after it was chosen for a request that must have one of its own
+// (PROTOCOL 3.4): nothing of the request was sent.
+var errDialect = errors.New("scamp: the service shows that it needs the request on a connection of its own")
 
 // Streams that were used up, for others to be made of.
 var streams = sync.Pool{New: func() any { return new(Stream) }}
@@ -95,20 +102,36 @@ func (p *peer) open(ctx context.Context, h *packet.Header, body mux.Body, what a
 	}
 	if _, ok := ctx.Deadline(); ok {
 		// An explicit deadline of the caller is a total, and the only one.
-	} else if n := what.route.Timeout; n > 0 {
-		s.total = n + 5*time.Second
 	} else {
-		s.progress = p.limits.RPCTimeout
+		limit, total := what.limit(p.limits)
+		if s.asked+limit <= s.began {
+			return nil, errLate
+		}
+		if total {
+			s.total = limit
+		} else {
+			s.progress = limit
+		}
 	}
+	s.unit = body.Unit
 	s.out.Init(p.conn, body, (*turn)(s))
 	if err := p.conn.SendOutbound(&s.out, h); err != nil {
 		p.leave(s)
+		if s.unfit {
+			return nil, errDialect
+		}
 		if errors.Is(err, mux.ErrClosed) || p.conn.Err() != nil {
 			return nil, fmt.Errorf("%w: %w", errNotTaken, err)
 		}
 		return nil, err
 	}
-	if !p.join(s) { // its turn has yet to come, and never will
+	p.mu.Lock()
+	unfit, joined := s.unfit, !s.unfit && p.joinLocked(s)
+	p.mu.Unlock()
+	switch {
+	case unfit: // its turn has come already
+		return nil, errDialect
+	case !joined: // its turn has yet to come, and never will
 		s.out.Abort("")
 		return nil, errNotTaken
 	}
@@ -146,6 +169,17 @@ func (t *turn) Prepare(h *packet.Header) bool {
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !s.unit && !p.alone && p.dialect.original(s.what.original()) {
+		s.unfit = true
+		if s.linked { // it waited for its turn, and whoever sent it does not any more
+			s.uses.Add(1)
+			go func() { // ends at once: it only must not hold these locks
+				s.giveUp(errDialect)
+				s.drop()
+			}()
+		}
+		return false
+	}
 	now := s.began
 	if s.linked {
 		now = p.conn.Now() // it waited for its turn

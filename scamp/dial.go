@@ -1,0 +1,134 @@
+package scamp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
+)
+
+// A dialGate lets so many dials to one address go on at once. Others wait.
+type dialGate struct {
+	places chan struct{}
+	wanted int // dials under way or waiting; protected by pool.mu
+}
+
+// dialPause is how long after a dial that failed the same target is left alone.
+const dialPause = time.Second
+
+// connect dials and has the connection served.
+func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
+	began := time.Now()
+	p, state, err := pl.dialThrough(gate, e, id)
+	pl.mu.Lock()
+	if gate.wanted--; gate.wanted == 0 {
+		delete(pl.gates, key.addr)
+	}
+	e.took = time.Since(began)
+	e.peer, e.state, e.err = p, state, err
+	switch {
+	case err == errLeft:
+		delete(pl.entries, key) // the target has not failed
+	case err != nil:
+		e.again = time.Now().Add(dialPause)
+		maps.DeleteFunc(pl.entries, func(_ target, old *entry) bool {
+			return old.err != nil && (old == e || e.again.Sub(old.again) > dialPause) // nobody asked again
+		})
+		if shared := pl.entries[key.shared()]; shared == nil || shared.err != nil {
+			pl.entries[key.shared()] = e
+		}
+		if errors.Is(err, ErrPin) {
+			delete(pl.dialects, key.shared()) // who comes back may be somebody else
+		}
+	default:
+		p.alone, p.dialect = key.alone > 0, e.dialect
+		pl.peers[p] = struct{}{}
+		if pl.closed || e.hasLeft() {
+			p.conn.Close()
+		}
+	}
+	pl.mu.Unlock()
+	close(e.ready)
+	if err == nil {
+		// Not here: a handshake needs a large stack, which a goroutine keeps, and a
+		// connection rests for most of its life.
+		pl.work.Go(func() { pl.serve(key, e, p) }) // ends with the connection
+	}
+}
+
+// errLeft says that a dial had not begun when the call that it was for had left.
+var errLeft = errors.New("scamp: dial: nobody waits for it")
+
+// hasLeft says whether the call that e is alone for has left.
+func (e *entry) hasLeft() bool {
+	select {
+	case <-e.left:
+		return true
+	default:
+		return false
+	}
+}
+
+// dialThrough is open when there is a place for one more dial to the address. A dial
+// that has begun is not ended by who leaves: it keeps its place, so that calls of no
+// patience do not flood an address (THREATS D22).
+func (pl *pool) dialThrough(gate *dialGate, e *entry, id Identity) (*peer, tls.ConnectionState, error) {
+	select {
+	case gate.places <- struct{}{}:
+		defer func() { <-gate.places }()
+		if e.hasLeft() {
+			return nil, tls.ConnectionState{}, errLeft
+		}
+		return pl.open(e.key.addr, id)
+	case <-e.left:
+		return nil, tls.ConnectionState{}, errLeft
+	case <-pl.ctx.Done():
+		return nil, tls.ConnectionState{}, errClosed
+	}
+}
+
+// open makes a connection: TCP, TLS and the comparison of the certificate. Nothing
+// of ours but the handshake was sent when it returns.
+func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, error) {
+	ctx, cancel := context.WithTimeout(pl.ctx, pl.limits.DialTimeout)
+	defer cancel()
+	var none tls.ConnectionState
+	raw, err := pl.dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, none, dialError(addr, "connect", err, pl)
+	}
+	setTCP(raw, pl.limits)
+	link := mux.NewLink(raw)
+	c, err := handshake(ctx, link, clientTLS(pl.cfg, addr, id, pl.own))
+	if err != nil {
+		return nil, none, dialError(addr, "TLS", err, pl)
+	}
+	p := newPeer(pl.limits, pl.log, pl.hold)
+	p.signals = &pl.signals
+	p.connect(c, link, pl.cfg, pl.limits.ClientIdle)
+	return p, c.ConnectionState(), nil
+}
+
+// dialError says which step failed and, where it is known, what would cure it.
+func dialError(addr, step string, err error, pl *pool) error {
+	var pin *PinError
+	switch {
+	case errors.As(err, &pin):
+		pl.log.odd("pin_mismatch", "a peer shows another certificate than announced", "peer", addr, "want", pin.Want, "got", pin.Got)
+		return pin
+	case pl.ctx.Err() != nil:
+		return errClosed
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
+		pl.log.count("dial_timeout")
+		return fmt.Errorf("%w: %s: %s not done after %v", ErrNoDial, addr, step, pl.limits.DialTimeout)
+	}
+	if advice := tlsAdvice(err); advice != "" {
+		return fmt.Errorf("%w: %s: %s: %w (%s)", ErrNoDial, addr, step, err, advice)
+	}
+	return fmt.Errorf("%w: %s: %s: %w", ErrNoDial, addr, step, err)
+}
