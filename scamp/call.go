@@ -79,7 +79,7 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 // again decides whether a failed request is sent once more (PROTOCOL 11.6).
 func again(ctx context.Context, req *Request, err error, n int) bool {
 	var ce *CallError
-	if !errors.As(err, &ce) || ce.Ran != RanNo || errors.Is(err, errClosed) {
+	if !errors.As(err, &ce) || ce.Ran != RanNo || errors.Is(err, errClosed) || errors.Is(err, ErrTimeout) {
 		return false
 	}
 	var re *RemoteError
