@@ -27,12 +27,17 @@ type rouser struct {
 
 // signal wakes the writer goroutine; one waiting signal is as good as many.
 func (r *rouser) signal() {
+	r.again()
+	if !r.present.Load() {
+		r.rouse()
+	}
+}
+
+// again leaves a signal, unless one waits already.
+func (r *rouser) again() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
-	}
-	if !r.present.Load() {
-		r.rouse()
 	}
 }
 
@@ -68,8 +73,12 @@ func (r *rouser) leave() bool {
 		return false
 	}
 	r.present.Store(false)
-	// Whoever signalled before saw us present, so that one is ours.
-	if len(r.wake) == 0 {
+	// Whoever signalled before saw us present, so that one is ours. It is looked for by a
+	// receive: the length of a channel may be read before the store above is seen.
+	select {
+	case <-r.wake:
+		r.again()
+	default:
 		return true
 	}
 	r.mu.Lock()
