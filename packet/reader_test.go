@@ -247,10 +247,7 @@ func TestReaderBodiesKeepApart(t *testing.T) {
 func TestReaderGrowsAtOnceWhenItDidBefore(t *testing.T) {
 	long := packet.Packet{Kind: packet.KindData, Body: make([]byte, 65536)}.AppendTo(nil)
 	short := packet.Packet{Kind: packet.KindEOF}.AppendTo(nil)
-	var parts [][]byte
-	for _, part := range [][]byte{long, long, short, long} {
-		parts = append(parts, part)
-	}
+	parts := [][]byte{long, long, short, long}
 	s := &source{parts: parts, end: io.EOF}
 	var reads []int
 	r := packet.NewReader(readerFunc(func(p []byte) (int, error) {

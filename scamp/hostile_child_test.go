@@ -157,8 +157,7 @@ func (v *victim) big(_ context.Context, req *scamp.Request, rep *scamp.ReplyWrit
 	return err
 }
 
-// obey does what the test says on standard input: it prints its state, or lets all that
-// wait pass and closes the gate behind them.
+// obey does what the test says on standard input: it prints its state.
 func (v *victim) obey() {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		switch lines.Text() {
@@ -166,9 +165,6 @@ func (v *victim) obey() {
 			files, _ := os.ReadDir("/proc/self/fd")
 			b, err := json.Marshal(state{v.bus.Stats(), runtime.NumGoroutine(), len(files), v.running.Load(), v.most.Swap(v.running.Load())})
 			fmt.Printf("state %s %v\n", b, err)
-		case "open":
-			v.pass()
-			v.shut()
 		}
 	}
 }
@@ -249,9 +245,6 @@ func (c *child) state(t *testing.T) (s state) {
 	}
 	return s
 }
-
-// open has a service let go what waits.
-func (c *child) open() { fmt.Fprintln(c.in, "open") }
 
 // line waits for the next line that begins with one of these words.
 func (c *child) line(t *testing.T, within time.Duration, words ...string) string {
