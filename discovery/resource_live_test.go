@@ -42,7 +42,9 @@ func processTime() time.Duration {
 func TestResourceColdLoad(t *testing.T) {
 	text, q := cacheOfMany(), discovery.Query{Action: "Common.ping"}
 	ratio := 10.0
-	for range 5 { // the two take turns, so that both see the machine alike
+	// The two take turns, so that both see the machine alike; what disturbs a try makes
+	// the load seem slow, for it has more to lose.
+	for tries := 0; tries < 15 && ratio > 1.5; tries++ {
 		load := least(1, func() {
 			d := newDirectory(t, nil)
 			records, _ := discovery.ParseCache(text)
