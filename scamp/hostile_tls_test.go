@@ -53,8 +53,13 @@ func TestResourceHostileTLS(t *testing.T) {
 				}
 			}},
 		{name: "L8_one_octet_records", memory: 8 << 20, fair: true, after: func(t *testing.T, m *measured) {
-			if each := m.cpu * (1 << 20) / time.Duration(m.sent*recordOctets); each >= 2*time.Second {
-				t.Errorf("1 MiB in 1-octet records took %v of processor time, want less than 2s", each)
+			// In the daily form the calls beside a quarter of it cost as much again.
+			most := 4 * time.Second
+			if os.Getenv(hostileLong) != "" {
+				most = 2 * time.Second
+			}
+			if each := m.cpu * (1 << 20) / time.Duration(m.sent*recordOctets); each >= most {
+				t.Errorf("1 MiB in 1-octet records took %v of processor time, want less than %v", each, most)
 			}
 		}},
 		{name: "L9_handshakes", setup: setup{Cert: string(pair.CertificatePEM()), Key: string(key)}, memory: 16 << 20, fair: true, hold: 3 * time.Second, tolerated: "handshake_evicted handshake_timeout handshake_failed"},
