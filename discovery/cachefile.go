@@ -371,30 +371,39 @@ func (w *CacheWriter) ours() bool {
 
 // write puts text in the place of the file.
 func (w *CacheWriter) write(text []byte) error {
-	if err := checkPlace(w.path); err != nil {
-		return err
+	id, err := replaceFile(w.path, text, w.d.now())
+	if id != (fileID{}) {
+		w.written, w.id, w.wrote = text, id, time.Now()
+		w.mu.Lock()
+		w.state.Writes++
+		w.mu.Unlock()
+	}
+	return err
+}
+
+// replaceFile puts text in the place of the file at path, as a whole, and returns which
+// file is there now. The zero fileID means that the old one stayed.
+func replaceFile(path string, text []byte, now time.Time) (fileID, error) {
+	if err := checkPlace(path); err != nil {
+		return fileID{}, err
 	}
 	// The directory is opened once: what is made in it, renamed and synced is in
 	// the same one, whoever moves directories about meanwhile.
-	root, err := os.OpenRoot(filepath.Dir(w.path))
+	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
-		return err
+		return fileID{}, err
 	}
 	defer root.Close()
-	name := filepath.Base(w.path)
+	name := filepath.Base(path)
 	temporary := "." + name + "." + rand.Text() + ".tmp"
-	id, err := writeNew(root, temporary, text, w.d.now())
+	id, err := writeNew(root, temporary, text, now)
 	if err == nil {
 		err = root.Rename(temporary, name)
 	}
 	if err != nil {
-		return errors.Join(err, ignoreMissing(root.Remove(temporary)))
+		return fileID{}, errors.Join(err, ignoreMissing(root.Remove(temporary)))
 	}
-	w.written, w.id, w.wrote = text, id, time.Now()
-	w.mu.Lock()
-	w.state.Writes++
-	w.mu.Unlock()
-	return syncDir(root)
+	return id, syncDir(root)
 }
 
 // writeNew makes a file that was not there and makes sure that it is on disk.
