@@ -2,16 +2,10 @@ package discovery
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -110,16 +104,6 @@ func (w *CacheWriter) Claim() error {
 		return fmt.Errorf("discovery: cache file %s: %w", w.path, err)
 	}
 	return nil
-}
-
-// tryPlace says why no file can be made beside path, or returns nil.
-func tryPlace(path string) error {
-	dir, name := filepath.Split(path)
-	f, err := os.CreateTemp(cmp.Or(dir, "."), "."+name+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("cannot write in %s: %w", filepath.Dir(path), err)
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // Run keeps the file in step with the directory until ctx ends, and returns why
@@ -236,39 +220,6 @@ func (w *CacheWriter) rest() time.Duration {
 	return max(time.Until(w.wrote.Add(w.d.limits.CacheMaxAge/2)), 0)
 }
 
-// adopt reads the file that is there. What is in it ranks the announcements to
-// come; it tells whether the file is good enough to be left for a while.
-func (w *CacheWriter) adopt() bool {
-	old := watchedFile{path: w.path, max: w.d.limits.MaxCacheFile, late: maxLate}
-	text, id, err := old.read()
-	if err != nil || len(text) == 0 {
-		return false
-	}
-	records, _ := w.d.limits.ParseCache(text, nil)
-	w.d.remember(records)
-	age := w.d.now().Sub(id.modified())
-	return age < w.d.limits.CacheMaxAge*9/10-collectTime
-}
-
-// remember takes the timestamps of announcements into the replay memory, and
-// nothing else.
-func (d *Directory) remember(records []*Announcement) {
-	now := d.now()
-	d.mu.Lock()
-	defer d.unlock()
-	for _, a := range records {
-		key := Instance{SHA256: a.Certificate.SHA256, Ident: a.Ident}
-		in := d.instances[key]
-		if in == nil {
-			in = &instance{key: key, certificate: a.Certificate, place: -1, seen: d.clock.now()}
-			d.instances[key] = in
-			d.moveLocked(in, &d.pools.file)
-		}
-		in.history.take(a, in.history.future(a.Timestamp, now, d.limits.FutureSkew))
-		d.queueLocked(in)
-	}
-}
-
 // step writes the file if its content is to change, or gives a sign of life.
 func (w *CacheWriter) step() error {
 	text, records := w.render()
@@ -301,168 +252,4 @@ func (w *CacheWriter) step() error {
 		w.state.Written = now
 	}
 	return nil
-}
-
-// render returns the content that the file is to have. With nothing to tell it
-// is two line feeds: readers take a file of 0 octets, and we one of 1, for a broken one.
-func (w *CacheWriter) render() (text []byte, records int) {
-	var b bytes.Buffer
-	b.Grow(len(w.written) + 4<<10)
-	views, rules := w.d.heard()
-	judged := make(map[*Announcement]bool, len(views))
-	for _, v := range views {
-		may, ok := w.judged[v.ann]
-		if !ok {
-			may = w.judge(v.ann)
-		}
-		judged[v.ann] = may
-		if !may || w.opts.NamedOnly && !rules.Named(v.ann.Certificate) {
-			continue
-		}
-		b.WriteString(cacheSeparator)
-		b.Write(v.ann.Record())
-		records++
-	}
-	w.judged = judged
-	if records == 0 {
-		b.WriteString("\n\n")
-	}
-	return b.Bytes(), records
-}
-
-// judge says whether an announcement may be written, and logs once why not.
-func (w *CacheWriter) judge(a *Announcement) bool {
-	if w.opts.NamedOnly && !w.d.Authorized().Named(a.Certificate) {
-		w.d.counters.add(countUnauthorized, 1)
-	}
-	err := a.Strict()
-	if w.opts.Loose || err == nil {
-		return true
-	}
-	w.d.counters.add(countNotStrict, 1)
-	w.report.say(slog.LevelWarn, countNotStrict, "left out of the cache file to protect old readers", "ident", cut(a.Ident), "error", err)
-	return false
-}
-
-// heard returns what belongs into a cache file, in the order of PROTOCOL 8.2:
-// what is alive, allowed or not, but for what nobody may use.
-func (d *Directory) heard() ([]*view, *Authorized) {
-	d.mu.Lock()
-	views := make([]*view, 0, len(d.instances))
-	for _, in := range d.instances {
-		if in.heard && in.view != nil && in.view.state == Live && in.view.obstacle != foreignLoopback {
-			views = append(views, in.view)
-		}
-	}
-	rules := d.rules
-	d.mu.Unlock()
-	slices.SortFunc(views, func(a, b *view) int {
-		return cmp.Or(cmp.Compare(a.ann.Certificate.Fingerprint, b.ann.Certificate.Fingerprint), cmp.Compare(a.ann.Ident, b.ann.Ident),
-			slices.Compare(a.ann.Certificate.SHA256[:], b.ann.Certificate.SHA256[:]))
-	})
-	return views, rules
-}
-
-// ours tells whether the file is the one we wrote.
-func (w *CacheWriter) ours() bool {
-	info, err := os.Lstat(w.path)
-	return err == nil && idOf(info) == w.id
-}
-
-// write puts text in the place of the file.
-func (w *CacheWriter) write(text []byte) error {
-	id, err := replaceFile(w.path, text, w.d.now())
-	if id != (fileID{}) {
-		w.written, w.id, w.wrote = text, id, time.Now()
-		w.mu.Lock()
-		w.state.Writes++
-		w.mu.Unlock()
-	}
-	return err
-}
-
-// replaceFile puts text in the place of the file at path, as a whole, and returns which
-// file is there now. The zero fileID means that the old one stayed.
-func replaceFile(path string, text []byte, now time.Time) (fileID, error) {
-	if err := checkPlace(path); err != nil {
-		return fileID{}, err
-	}
-	// The directory is opened once: what is made in it, renamed and synced is in
-	// the same one, whoever moves directories about meanwhile.
-	root, err := os.OpenRoot(filepath.Dir(path))
-	if err != nil {
-		return fileID{}, err
-	}
-	defer root.Close()
-	name := filepath.Base(path)
-	temporary := "." + name + "." + rand.Text() + ".tmp"
-	id, err := writeNew(root, temporary, text, now)
-	if err == nil {
-		err = root.Rename(temporary, name)
-	}
-	if err != nil {
-		return fileID{}, errors.Join(err, ignoreMissing(root.Remove(temporary)))
-	}
-	return id, syncDir(root)
-}
-
-// writeNew makes a file that was not there and makes sure that it is on disk.
-func writeNew(root *os.Root, name string, text []byte, now time.Time) (fileID, error) {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fileID{}, err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o644), root.Chtimes(name, now, now), f.Sync())
-	info, statErr := f.Stat()
-	err = errors.Join(err, statErr, f.Close())
-	if err != nil {
-		return fileID{}, err
-	}
-	return idOf(info), nil
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// syncDir makes sure that a rename is on disk.
-func syncDir(root *os.Root) error {
-	f, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// touch gives the sign of life of PROTOCOL 8.2: another modification time.
-func (w *CacheWriter) touch() error {
-	now := w.d.now()
-	if err := os.Chtimes(w.path, now, now); err != nil {
-		return err
-	}
-	info, err := os.Lstat(w.path)
-	if err != nil {
-		return err
-	}
-	w.id, w.wrote = idOf(info), time.Now()
-	return nil
-}
-
-// removeStrays removes what a writer that was killed left behind.
-func (w *CacheWriter) removeStrays() {
-	dir, name := filepath.Split(w.path)
-	entries, err := os.ReadDir(cmp.Or(dir, "."))
-	if err != nil {
-		return // the first write says why
-	}
-	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), "."+name+".")
-		if ok && strings.HasSuffix(rest, ".tmp") && e.Type().IsRegular() {
-			_ = os.Remove(filepath.Join(dir, e.Name())) // not ours, then; harmless
-		}
-	}
 }

@@ -1,0 +1,101 @@
+package discovery
+
+import (
+	"bytes"
+	"cmp"
+	"log/slog"
+	"slices"
+)
+
+// adopt reads the file that is there. What is in it ranks the announcements to
+// come; it tells whether the file is good enough to be left for a while.
+func (w *CacheWriter) adopt() bool {
+	old := watchedFile{path: w.path, max: w.d.limits.MaxCacheFile, late: maxLate}
+	text, id, err := old.read()
+	if err != nil || len(text) == 0 {
+		return false
+	}
+	records, _ := w.d.limits.ParseCache(text, nil)
+	w.d.remember(records)
+	age := w.d.now().Sub(id.modified())
+	return age < w.d.limits.CacheMaxAge*9/10-collectTime
+}
+
+// remember takes the timestamps of announcements into the replay memory, and
+// nothing else.
+func (d *Directory) remember(records []*Announcement) {
+	now := d.now()
+	d.mu.Lock()
+	defer d.unlock()
+	for _, a := range records {
+		key := Instance{SHA256: a.Certificate.SHA256, Ident: a.Ident}
+		in := d.instances[key]
+		if in == nil {
+			in = &instance{key: key, certificate: a.Certificate, place: -1, seen: d.clock.now()}
+			d.instances[key] = in
+			d.moveLocked(in, &d.pools.file)
+		}
+		in.history.take(a, in.history.future(a.Timestamp, now, d.limits.FutureSkew))
+		d.queueLocked(in)
+	}
+}
+
+// render returns the content that the file is to have. With nothing to tell it
+// is two line feeds: readers take a file of 0 octets, and we one of 1, for a broken one.
+func (w *CacheWriter) render() (text []byte, records int) {
+	var b bytes.Buffer
+	b.Grow(len(w.written) + 4<<10)
+	views, rules := w.d.heard()
+	judged := make(map[*Announcement]bool, len(views))
+	for _, v := range views {
+		may, ok := w.judged[v.ann]
+		if !ok {
+			may = w.judge(v.ann)
+		}
+		judged[v.ann] = may
+		if !may || w.opts.NamedOnly && !rules.Named(v.ann.Certificate) {
+			continue
+		}
+		b.WriteString(cacheSeparator)
+		b.Write(v.ann.Record())
+		records++
+	}
+	w.judged = judged
+	if records == 0 {
+		b.WriteString("\n\n")
+	}
+	return b.Bytes(), records
+}
+
+// judge says whether an announcement may be written, and logs once why not.
+func (w *CacheWriter) judge(a *Announcement) bool {
+	if w.opts.NamedOnly && !w.d.Authorized().Named(a.Certificate) {
+		w.d.counters.add(countUnauthorized, 1)
+	}
+	err := a.Strict()
+	if w.opts.Loose || err == nil {
+		return true
+	}
+	w.d.counters.add(countNotStrict, 1)
+	w.report.say(slog.LevelWarn, countNotStrict, "left out of the cache file to protect old readers", "ident", cut(a.Ident), "error", err)
+	return false
+}
+
+// heard returns what belongs into a cache file, in the order of PROTOCOL 8.2:
+// what is alive, allowed or not, but for what nobody may use.
+func (d *Directory) heard() ([]*view, *Authorized) {
+	d.mu.Lock()
+	views := make([]*view, 0, len(d.instances))
+	for _, in := range d.instances {
+		if in.heard && in.view != nil && in.view.state == Live && in.view.obstacle != foreignLoopback {
+			views = append(views, in.view)
+		}
+	}
+	rules := d.rules
+	d.mu.Unlock()
+	slices.SortFunc(views, func(a, b *view) int {
+		return cmp.Or(cmp.Compare(a.ann.Certificate.Fingerprint, b.ann.Certificate.Fingerprint), cmp.Compare(a.ann.Ident, b.ann.Ident),
+			slices.Compare(a.ann.Certificate.SHA256[:], b.ann.Certificate.SHA256[:]))
+	})
+	return views, rules
+}
