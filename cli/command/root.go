@@ -148,7 +148,7 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 	root.AddCommand(
 		a.initCommand(), a.provisionCommand(), a.cacheCommand(), a.serveCommand(), a.callCommand(),
 		a.listCommand(), a.showCommand(), a.conformCommand(),
-		a.signCommand(), a.demoCommand(), a.fingerprintCommand(), a.versionCommand(),
+		a.signCommand(), a.ticketCommand(), a.demoCommand(), a.fingerprintCommand(), a.versionCommand(),
 	)
 	return root
 }
