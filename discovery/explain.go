@@ -144,7 +144,7 @@ func (d Decision) nearToken(t *token) string {
 	// Compare with as many parts of the name as the token has.
 	parts := strings.SplitAfter(action, ".")
 	head := strings.Join(parts[:min(len(parts), strings.Count(prefix, ".")+1)], "")
-	if distanceAtMost(prefix, strings.TrimSuffix(head, "."), 2) && len(prefix) > 3 {
+	if len(prefix) > 3 && Distance(prefix, strings.TrimSuffix(head, "."), 2) <= 2 {
 		return "spelled a little otherwise"
 	}
 	return ""
@@ -163,21 +163,4 @@ func differences(a, b string) int {
 		}
 	}
 	return n
-}
-
-// distanceAtMost reports whether at most k octets inserted, left out or changed
-// turn one short text into the other.
-func distanceAtMost(a, b string, k int) bool {
-	for a != "" && b != "" && a[0] == b[0] {
-		a, b = a[1:], b[1:]
-	}
-	switch {
-	case len(a)-len(b) > k || len(b)-len(a) > k:
-		return false
-	case a == "" || b == "":
-		return true
-	case k == 0:
-		return false
-	}
-	return distanceAtMost(a[1:], b[1:], k-1) || distanceAtMost(a[1:], b, k-1) || distanceAtMost(a, b[1:], k-1)
 }

@@ -239,7 +239,7 @@ func near(name string, held []heldView) []string {
 			if looked++; looked > maxNames {
 				return nearest(best)
 			}
-			d := distance(want, lowerASCII(full), most)
+			d := Distance(want, lowerASCII(full), most)
 			if d > most && strings.HasSuffix(want, "."+lowerASCII(a.Name)) {
 				d = most
 			}
@@ -258,33 +258,4 @@ func nearest(best map[string]int) []string {
 	}
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(best[a], best[b]), cmp.Compare(a, b)) })
 	return names[:min(len(names), maxNear)]
-}
-
-// distance returns how many letters must be put in, taken out or changed to make
-// b of a, or most+1 when it is more than most.
-func distance(a, b string, most int) int {
-	if len(a)-len(b) > most || len(b)-len(a) > most {
-		return most + 1
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal, lowest := row[0], i
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := diagonal
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			diagonal = row[j]
-			row[j] = min(change, row[j]+1, row[j-1]+1)
-			lowest = min(lowest, row[j])
-		}
-		if lowest > most {
-			return most + 1
-		}
-	}
-	return min(row[len(b)], most+1)
 }

@@ -35,77 +35,16 @@ func ServiceName(ident string) string {
 	return ident
 }
 
-// indexable reports whether an action may be found by this sector, class or
-// base name (PROTOCOL 7.5). Nothing outside ASCII passes, so that ASCII case is
-// all the case there is (THREATS D11).
-func indexable(name string, limit int) bool {
-	if name == "" || len(name) > limit {
-		return false
-	}
-	for i := 0; i < len(name); i++ {
-		if b := name[i]; !letterOrDigit(b) && b != '_' && b != '.' && b != '-' {
-			return false
-		}
-	}
-	return true
-}
+// indexable is IsName for a name with a limit in octets.
+func indexable(name string, limit int) bool { return len(name) <= limit && IsName(name) }
 
-// sendable reports whether we may send this sector, base name or envelope, or
-// with dots a class (PROTOCOL 7.5).
+// sendable is MaySend for a name with a limit in octets.
 func sendable(name string, limit int, dots bool) bool {
-	if name == "" || len(name) > limit {
-		return false
-	}
-	for part := range strings.SplitSeq(name, ".") {
-		for i := 0; i < len(part); i++ {
-			if !letterOrDigit(part[i]) && part[i] != '_' {
-				return false
-			}
-		}
-		if part == "" || !dots && len(part) < len(name) {
-			return false
-		}
-	}
-	return true
+	return len(name) <= limit && MaySend(name, dots)
 }
 
 func letterOrDigit(b byte) bool {
 	return 'a' <= b|0x20 && b|0x20 <= 'z' || '0' <= b && b <= '9'
-}
-
-// lowerASCII folds the case of ASCII letters and of nothing else.
-func lowerASCII(s string) string {
-	for i := 0; i < len(s); i++ {
-		if 'A' <= s[i] && s[i] <= 'Z' {
-			b := []byte(s)
-			for ; i < len(b); i++ {
-				b[i] = lowerByte(b[i])
-			}
-			return string(b)
-		}
-	}
-	return s
-}
-
-func lowerByte(b byte) byte {
-	if 'A' <= b && b <= 'Z' {
-		b += 'a' - 'A'
-	}
-	return b
-}
-
-// equalFoldASCII compares without regard to the case of ASCII letters.
-// strings.EqualFold would match U+212A to k.
-func equalFoldASCII(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := 0; i < len(a); i++ {
-		if a[i] != b[i] && lowerByte(a[i]) != lowerByte(b[i]) {
-			return false
-		}
-	}
-	return true
 }
 
 // Bounds of N in the flag tN, in seconds (PROTOCOL 4.9).

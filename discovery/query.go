@@ -29,7 +29,7 @@ func ParseAction(text string) (Query, error) {
 	q.Action = text
 	if i := strings.IndexByte(q.Action, ':'); i >= 0 {
 		q.Sector, q.Action = q.Action[:i], q.Action[i+1:]
-		if !plainName(q.Sector) {
+		if !IsName(q.Sector) {
 			return Query{}, fmt.Errorf("discovery: action %s: sector %s: want letters, digits, '_', '.' or '-'", quoted(text), quoted(q.Sector))
 		}
 	}
@@ -41,20 +41,10 @@ func ParseAction(text string) (Query, error) {
 		q.Version, q.Action = v, q.Action[:i]
 	}
 	dot := strings.LastIndexByte(q.Action, '.')
-	if dot <= 0 || dot == len(q.Action)-1 || !plainName(q.Action) {
+	if dot <= 0 || dot == len(q.Action)-1 || !IsName(q.Action) {
 		return Query{}, fmt.Errorf("discovery: action %s: want [sector:]Class.name[~version]", quoted(text))
 	}
 	return q, nil
-}
-
-// plainName tells whether s has only characters that names may have.
-func plainName(s string) bool {
-	for i := range len(s) {
-		if lowerName[s[i]] == 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // parseVersion reads a positive decimal integer without sign, at most nine digits.
@@ -100,21 +90,6 @@ func (q Query) String() string {
 	}
 	return s
 }
-
-// lowerName maps each character a name may have (PROTOCOL 7.5) to its lower
-// case, and everything else to 0. Only ASCII case is folded: Unicode knows two
-// letters outside ASCII that fold to k and s (THREATS D11).
-var lowerName = func() (table [256]byte) {
-	for c := range table {
-		switch {
-		case c >= 'A' && c <= 'Z':
-			table[c] = byte(c) + 'a' - 'A'
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '_', c == '.', c == '-':
-			table[c] = byte(c)
-		}
-	}
-	return table
-}()
 
 // appendKey appends the key of an index entry: "sector:class.base~version,envelope"
 // with names in lower case (PROTOCOL 11.1). The envelope comes last because it

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
 )
 
 // A setting is one key of PROTOCOL 13.3 that has a field.
@@ -133,34 +135,9 @@ func nearestKey(key string) string {
 		if strings.EqualFold(s.key, key) {
 			return s.key
 		}
-		if d := distance(s.key, key, best); d < best {
+		if d := discovery.Distance(s.key, key, best); d < best {
 			best, nearest = d, s.key
 		}
 	}
 	return nearest
-}
-
-// distance counts the letters to insert, delete or replace to make b of a, and
-// stops caring at most.
-func distance(a, b string, most int) int {
-	if len(a)-len(b) >= most || len(b)-len(a) >= most {
-		return most
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, diagonal+1)
-		}
-	}
-	return min(row[len(b)], most)
 }

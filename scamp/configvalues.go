@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
 )
 
 // readList reads a comma-separated list. Which items exist is seen when they are used.
@@ -128,8 +130,7 @@ func decimalSeconds(s string) (time.Duration, bool) {
 
 // readSector accepts the sectors that announcements may have (PROTOCOL 7.5).
 func readSector(c *Config, value string) string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
-	if len(value) > 255 || strings.Trim(value, letters) != "" {
+	if len(value) > 255 || !discovery.IsName(value) {
 		return "a sector: letters, digits, '_', '.' or '-', at most 255"
 	}
 	c.DefaultSector = value

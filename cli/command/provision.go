@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
 )
 
@@ -103,11 +104,7 @@ func provision(cfg *scamp.Config, name string, sectors []string, bits int) (*pro
 	}, nil
 }
 
-var (
-	serviceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}$`)
-	sectorName  = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
-	className   = regexp.MustCompile(`^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$`)
-)
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}$`)
 
 // ruleTokens makes the tokens of a rule from SECTOR and SECTOR:CLASS.
 func ruleTokens(sectors []string) ([]string, error) {
@@ -117,7 +114,7 @@ func ruleTokens(sectors []string) ([]string, error) {
 		if !narrow {
 			class = "ALL"
 		}
-		if !sectorName.MatchString(sector) || !className.MatchString(class) {
+		if !discovery.MaySend(sector, false) || !discovery.MaySend(class, true) {
 			return nil, usagef("sector %q: want SECTOR, for example main, or SECTOR:CLASS, for example main:Customer.Order", s)
 		}
 		tokens = append(tokens, sector+":"+class)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
 )
 
@@ -214,7 +215,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	name, _, _ = strings.Cut(name, "=")
 	best, distance := "", 3
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		d := editDistance(name, f.Name)
+		d := discovery.Distance(name, f.Name, distance)
 		if len(name) > 1 && strings.HasPrefix(f.Name, name) {
 			d = min(d, 1)
 		}
@@ -226,28 +227,6 @@ func flagError(cmd *cobra.Command, err error) error {
 		return hint(usage, "did you mean --%s?", best)
 	}
 	return usage
-}
-
-// editDistance is how many characters are to be changed, added or left out to make b
-// of a.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // args wraps a check of cobra's so that it is a mistake in the arguments, told in the

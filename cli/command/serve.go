@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
 )
 
@@ -116,7 +117,7 @@ func (o *serveOptions) check() error {
 // register gives the service its actions and returns their names.
 func (o *serveOptions) register(svc *scamp.Service, name string) (names []string, err error) {
 	class := cmp.Or(o.class, name)
-	if len(o.builtin) > 0 && !className.MatchString(class) {
+	if len(o.builtin) > 0 && !discovery.MaySend(class, true) {
 		return nil, &usageError{"scamp serve", fmt.Errorf("class %q of the built-in actions: want letters, digits and '_' with dots between, set with --class", class)}
 	}
 	for _, b := range o.builtin {
