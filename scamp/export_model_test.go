@@ -25,3 +25,18 @@ func WorkOf(s *Service) (running, waiting, inHand int) {
 	defer d.mu.Unlock()
 	return d.running, d.waiting, s.intake.inHand
 }
+
+// HoldWorkers lets no worker begin with what arrives at s until release.
+func HoldWorkers(s *Service) (release func()) {
+	d := s.intake.dispatcher
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waking = true // nobody wakes another while one is on its way
+	return func() {
+		d.mu.Lock()
+		d.waking = false
+		help := d.helpLocked()
+		d.mu.Unlock()
+		help.wake()
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,40 +156,5 @@ func TestBodiesInOnePieceAreHeld(t *testing.T) {
 	close(leave)
 	for _, call := range calls {
 		<-call
-	}
-}
-
-// A request that is cancelled before a worker has taken it runs no handler, and is told so
-// (PROTOCOL 3.7, THREATS P7).
-func TestCancelledInLineDoesNotRun(t *testing.T) {
-	n := scamptest.New(t)
-	var late, ran atomic.Int32
-	s := n.Serve("lab", func(s *scamp.Service) {
-		s.Handle("Lab.run", func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error {
-			ran.Add(1)
-			if ctx.Err() != nil {
-				late.Add(1)
-			}
-			return nil
-		}, nil)
-	})
-	w := callWire(t, n, s.Addr())
-	const requests = 100
-	var b strings.Builder
-	for i := range requests {
-		b.WriteString(msg(2*i, ask("Lab.run", i+1), "") + msg(2*i+1, fmt.Sprintf(`{"request_id":%d,"type":"cancel"}`, i+1), ""))
-	}
-	w.send(b.String())
-	refused := 0
-	for range requests {
-		if m := w.message(); m.header.DispatchFailure() {
-			refused++
-		}
-	}
-	if late.Load() > 0 {
-		t.Errorf("%d handlers began for a request that had been cancelled", late.Load())
-	}
-	if refused+int(ran.Load()) > requests {
-		t.Errorf("%d requests were refused as not run, and %d handlers ran, of %d", refused, ran.Load(), requests)
 	}
 }

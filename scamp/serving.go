@@ -32,6 +32,9 @@ var (
 //	   | cancel, drain   | time, cancel         | time, cancel, stall
 //	   +--> refused      +--> answered          +--> cut by TXERR
 //
+// What waits in a queue leaves it under the locks of the queue, to run or to be refused.
+// What has its place still waits for a worker: then decide says which it is.
+//
 // A request that was answered in its handler's stead, or cut, still runs until the
 // handler has returned.
 type serving struct {
@@ -45,7 +48,7 @@ type serving struct {
 	waited bool          // it did not run at once
 	taken  bool          // the body was there as a whole and nothing of it is left
 	whole  collector     // what was collected of the body
-	inLine atomic.Bool   // no worker has taken it yet
+	fate   atomic.Bool   // it is decided whether its handler runs; set by decide
 	own    mux.Outbound  // the reply, if it is not written piece by piece
 	out    *mux.Outbound // the reply; set before sent is
 	sent   atomic.Bool   // out was handed to the connection
@@ -141,10 +144,17 @@ func (p *peer) removeLocked(r *serving) {
 	r.prev, r.next = nil, nil
 }
 
+// decide is asked by the worker that is about to run the handler, and by whoever is about
+// to promise the caller that none runs. It is true for the first of them alone.
+func (r *serving) decide() bool { return r.fate.CompareAndSwap(false, true) }
+
 // serve runs the handler and ends the reply. It says whether that is done; if not, the
 // last octet of the reply still waits, and Ended is called when it is written. A request
 // whose caller has left before its turn came runs no handler.
 func (r *serving) serve() (done bool) {
+	if !r.decide() {
+		return true // cancelled, and refused by that
+	}
 	if why := r.pointless(); why != "" {
 		if r.start(0) {
 			turnAway(r.p, r.in, why)
@@ -310,15 +320,17 @@ func (r *serving) cut(why *RemoteError) {
 	}
 }
 
-// cancel is cut for a caller that wants no reply any more. One that no worker has taken
-// yet ran no handler, and will run none.
+// cancel is cut for a caller that wants no reply any more. A request that no worker has
+// begun with is refused: its handler does not run.
 func (r *serving) cancel() {
-	if !r.inLine.Load() || !r.start(r.p.conn.Now()) {
+	if !r.decide() {
 		r.cut(errCancelled)
 		return
 	}
+	if r.start(r.p.conn.Now()) { // else its time was over, and it is answered
+		turnAway(r.p, r.in, errCancelled.Text)
+	}
 	r.given.ctx.end(errCancelled)
-	turnAway(r.p, r.in, errCancelled.Text)
 }
 
 // expiryLocked says when the request must be looked at, on the clock of p.conn, and

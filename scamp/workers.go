@@ -34,7 +34,6 @@ func (d *dispatcher) runLocked(r *serving) *worker {
 
 // lineLocked lets a request that has its place wait for a worker.
 func (d *dispatcher) lineLocked(r *serving) {
-	r.inLine.Store(true)
 	if d.last == nil {
 		d.first = r
 	} else {
@@ -107,7 +106,6 @@ func (d *dispatcher) take(w *worker, woken bool, done *serving) (r *serving, res
 		if d.first, r.after = r.after, nil; d.first == nil {
 			d.last = nil
 		}
-		r.inLine.Store(false)
 		help = d.helpLocked()
 	} else if rests = !d.stopped && len(d.resting) < d.limits.Mux.MaxHandlers; rests {
 		d.resting = append(d.resting, w)
