@@ -10,9 +10,11 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 demo: ## a whole bus on loopback, each step explained
 	$(GO) run ./cli/scamp.go demo
 
+# Tests that let a process die at a named place need builds that know these places.
 test: ## vet, and all tests under the race detector
 	$(GO) vet ./...
 	$(GO) test -race -shuffle=on ./...
+	$(GO) test -race -tags failpoint -run '^TestFailpoint' -parallel 6 ./discovery
 
 check: test more ## what CI runs
 
@@ -25,8 +27,9 @@ format: ## every file is as gofmt writes it
 # The version is pinned here, not in go.mod: what only checks the code is no
 # dependency of those who import it.
 lint:
-	$(GO) vet -tags resource ./...
+	$(GO) vet -tags resource,failpoint ./...
 	$(GO) run $(STATICCHECK) -tags resource ./...
+	$(GO) run $(STATICCHECK) -tags failpoint ./discovery
 
 # Memory, allocations and latency mean nothing under the race detector. Tests that
 # measure them carry the build tag resource (or !race) and run here, one package at

@@ -55,13 +55,17 @@ func replaceFile(path string, text []byte, now time.Time) (fileID, error) {
 	name := filepath.Base(path)
 	temporary := "." + name + "." + rand.Text() + ".tmp"
 	id, err := writeNew(root, temporary, text, now)
+	failpoint("beforeRename")
 	if err == nil {
 		err = root.Rename(temporary, name)
 	}
 	if err != nil {
 		return fileID{}, errors.Join(err, ignoreMissing(root.Remove(temporary)))
 	}
-	return id, syncDir(root)
+	failpoint("beforeSyncDir")
+	err = syncDir(root)
+	failpoint("afterSyncDir")
+	return id, err
 }
 
 // writeNew makes a file that was not there and makes sure that it is on disk.
@@ -70,8 +74,16 @@ func writeNew(root *os.Root, name string, text []byte, now time.Time) (fileID, e
 	if err != nil {
 		return fileID{}, err
 	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o644), root.Chtimes(name, now, now), f.Sync())
+	failpoint("afterCreate")
+	if failpoints {
+		half := len(text) / 2
+		_, err = f.Write(text[:half])
+		text = text[half:]
+		failpoint("halfWritten")
+	}
+	_, werr := f.Write(text)
+	failpoint("beforeSync")
+	err = errors.Join(err, werr, f.Chmod(0o644), root.Chtimes(name, now, now), f.Sync())
 	info, statErr := f.Stat()
 	err = errors.Join(err, statErr, f.Close())
 	if err != nil {
