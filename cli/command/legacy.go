@@ -16,7 +16,8 @@ var oldFlags = map[string]struct{ command, flag string }{
 //	scamp -announcepath=SPEC -keypath=KEY -certpath=CERT
 //	scamp -fingerprintpath=CERT
 //
-// with one dash or two, and the value behind = or in the next argument.
+// with one dash or two, and the value behind = or in the next argument. Each may be
+// given more than once.
 func translate(args []string) ([]string, error) {
 	if len(args) == 0 {
 		return args, nil
@@ -24,7 +25,7 @@ func translate(args []string) ([]string, error) {
 	if _, _, old := oldFlag(args[0]); !old {
 		return args, nil
 	}
-	command, out := "", []string(nil)
+	command, out, files := "", []string(nil), []string(nil)
 	for i := 0; i < len(args); i++ {
 		name, value, old := oldFlag(args[i])
 		if !old {
@@ -43,12 +44,16 @@ func translate(args []string) ([]string, error) {
 		}
 		command = now.command
 		if now.flag == "" {
-			out = append(out, "--sha1", "--", value)
+			files = append(files, value)
 		} else {
 			out = append(out, now.flag+"="+value)
 		}
 	}
-	return append([]string{command}, out...), nil
+	out = append([]string{command}, out...)
+	if len(files) > 0 {
+		out = append(append(out, "--sha1", "--"), files...)
+	}
+	return out, nil
 }
 
 // oldFlag returns the name of an old flag and what stands behind its =.

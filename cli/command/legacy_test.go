@@ -16,6 +16,7 @@ func TestTranslate(t *testing.T) {
 		{"-announcepath=a=b -keypath= -certpath=C --json", "sign --spec=a=b --key= --cert=C --json"},
 		{"-fingerprintpath=C", "fingerprint --sha1 -- C"},
 		{"-fingerprintpath -C", "fingerprint --sha1 -- -C"},
+		{"-fingerprintpath=C -fingerprintpath D --json", "fingerprint --json --sha1 -- C D"},
 		{"sign --spec S", "sign --spec S"},
 		{"call A.b --data -announcepath", "call A.b --data -announcepath"},
 		{"announcepath=S", "announcepath=S"},
