@@ -10,6 +10,10 @@ import (
 // cacheSeparator stands before each record of a cache file (PROTOCOL 8.1).
 const cacheSeparator = "\n%%%\n"
 
+// emptyCache is a cache file without records: readers take one of 0 octets, and we one
+// of 1, for a broken one.
+const emptyCache = "\n\n"
+
 // A RecordError says why one record of a cache file was left out.
 type RecordError struct {
 	Number int // of the record in the file, counted from 1

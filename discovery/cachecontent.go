@@ -40,8 +40,7 @@ func (d *Directory) remember(records []*Announcement) {
 	}
 }
 
-// render returns the content that the file is to have. With nothing to tell it
-// is two line feeds: readers take a file of 0 octets, and we one of 1, for a broken one.
+// render returns the content that the file is to have.
 func (w *CacheWriter) render() (text []byte, records int) {
 	var b bytes.Buffer
 	b.Grow(len(w.written) + 4<<10)
@@ -62,7 +61,7 @@ func (w *CacheWriter) render() (text []byte, records int) {
 	}
 	w.judged = judged
 	if records == 0 {
-		b.WriteString("\n\n")
+		b.WriteString(emptyCache)
 	}
 	return b.Bytes(), records
 }
