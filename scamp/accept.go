@@ -156,6 +156,7 @@ func (d *inboundSide) greet(h *shake) {
 	}
 	p := newPeer(&d.s.bus.limits, d.s.bus.log, d.s.bus.hold)
 	p.server = d.s.intake
+	p.guard = ticketGuard{d.s.bus.tickets, &p.tickets}
 	if shown := c.ConnectionState().PeerCertificates; len(shown) > 0 {
 		p.cert, _ = discovery.ParseCertificate(shown[0].Raw)
 	}

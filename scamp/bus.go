@@ -15,14 +15,15 @@ import (
 // Options replace what a bus would otherwise take from its configuration and its
 // surroundings. Nil, and every zero field, means the default.
 type Options struct {
-	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // nil means TCP
-	Listen   func(network, addr string) (net.Listener, error)                  // nil means TCP
-	Carriers []discovery.Carrier                                               // announcements go and come here; nil means multicast. The bus closes them
-	Now      func() time.Time                                                  // the wall clock, for the timestamps of announcements; nil means time.Now
-	Rand     func(n int) int                                                   // 0 to n-1, for the choice of instances; nil means math/rand
-	Log      *slog.Logger                                                      // nil means silence. Nothing but Close waits for it; lines that come too fast for it are left out and counted
-	Limits   Limits                                                            // fields that are set win over the configuration
-	KeyPair  *KeyPair                                                          // shown to services as the caller's certificate; nil means none
+	Dial       func(ctx context.Context, network, addr string) (net.Conn, error) // nil means TCP
+	Listen     func(network, addr string) (net.Listener, error)                  // nil means TCP
+	Carriers   []discovery.Carrier                                               // announcements go and come here; nil means multicast. The bus closes them
+	Now        func() time.Time                                                  // the wall clock, for the timestamps of announcements; nil means time.Now
+	Rand       func(n int) int                                                   // 0 to n-1, for the choice of instances; nil means math/rand
+	Log        *slog.Logger                                                      // nil means silence. Nothing but Close waits for it; lines that come too fast for it are left out and counted
+	Limits     Limits                                                            // fields that are set win over the configuration
+	KeyPair    *KeyPair                                                          // shown to services as the caller's certificate; nil means none
+	TicketKeys *TicketKeys                                                       // verify tickets; nil means the file of auth.ticket_verify_key, which is followed
 
 	ConfigDir string // directory of services/NAME.key, .crt and authorized_services; empty means that of the configuration
 }
@@ -54,13 +55,15 @@ type Bus struct {
 	balance *balancer
 	serving *dispatcher
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-	opened time.Time
-	cache  *discovery.CacheReader      // nil without discovery.cache_path
-	rules  *discovery.AuthorizedReader // nil without a rules file
-	turns  chan struct{}               // a place for each operation with a private key at once
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+	opened  time.Time
+	cache   *discovery.CacheReader      // nil without discovery.cache_path
+	rules   *discovery.AuthorizedReader // nil without a rules file
+	turns   chan struct{}               // a place for each operation with a private key at once
+	tickets *ticketChecker
+	access  access
 
 	mu        sync.Mutex // protects what follows
 	carriers  []discovery.Carrier
@@ -92,6 +95,8 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.pool = newPool(cfg, &b.limits, b.log, b.hold, &b.opts, b.opts.KeyPair)
 	b.balance = newBalancer(&b.limits, b.pool, b.opts.Rand)
 	b.serving = &dispatcher{limits: &b.limits, log: b.log}
+	b.tickets = newTicketChecker(cfg.TicketKeyPath(), b.opts.TicketKeys, &b.limits, b.log, b.opts.Now)
+	b.access = access{ctx: b.ctx, fetch: b.accessTable, log: b.log}
 	b.carriers = b.opts.Carriers
 	b.followRules()
 	if cfg.CachePath == "" {
@@ -129,6 +134,7 @@ func (b *Bus) Stats() map[string]uint64 {
 // Close ends all connections and waits for what the bus runs. Calls that wait fail.
 func (b *Bus) Close() error {
 	b.cancel()
+	b.access.close()
 	b.pool.close()
 	b.mu.Lock()
 	carriers := b.carriers

@@ -323,6 +323,7 @@ type action struct {
 	envelopes    []string
 	flags        []string
 	timeout      time.Duration // of the flag tN; zero if none
+	privileges   []int64       // that the caller's ticket must grant
 	handler      Handler
 }
 

@@ -68,7 +68,8 @@ type Request struct {
 
 	in      *mux.Inbound
 	collect *collector
-	limit   int // MaxBody of the service
+	limit   int          // MaxBody of the service
+	guard   *ticketGuard // of the connection
 }
 
 // RouteOptions narrow the choice of an instance.

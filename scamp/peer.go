@@ -38,6 +38,8 @@ type peer struct {
 
 	load    atomic.Int32 // calls that wait for their reply to end
 	headers atomic.Int64 // octets of the headers of requests in queue
+	tickets ticketFailures
+	guard   ticketGuard // over tickets; set before run on the accepting side
 
 	mu        sync.Mutex // protects what follows; taken under the lock of conn, never the other way round
 	ended     error      // why the connection is over; nil while it lives

@@ -28,7 +28,11 @@ type ReplyWriter struct {
 	set     bool // SetBytes was called
 	begun   bool // the header was sent, the body is written piece by piece
 	failure error
+	wrote   int64 // octets, piece by piece
 }
+
+// size is how many octets of the body the handler has given.
+func (w *ReplyWriter) size() int64 { return w.wrote + int64(len(w.data)) }
 
 var errReplyBegun = errors.New("scamp: the reply has begun: its body was set or written already")
 
@@ -59,6 +63,7 @@ func (w *ReplyWriter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := w.out.Write(w.ctx, b)
+	w.wrote += int64(n)
 	if err != nil {
 		w.failure = w.cause(err)
 		return n, w.failure

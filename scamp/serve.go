@@ -49,6 +49,11 @@ func (s *Service) Serve(ctx context.Context) error {
 	for _, a := range announcers {
 		running.Go(func() { a.Run(announcing) }) // ends with announcing
 	}
+	if s.guarded {
+		if err := s.bus.tickets.trouble(); err != nil {
+			s.bus.log.slog.Warn("no ticket is valid here", "service", clean(s.name), "error", err)
+		}
+	}
 	for _, d := range s.unauthorized() {
 		s.bus.log.slog.Warn("nobody will call this action", "reason", d.String())
 	}
@@ -74,6 +79,11 @@ func (s *Service) begin() error {
 	}
 	s.index = make(map[actionID]*action, 2*len(s.actions))
 	for id, a := range s.actions {
+		a.handler = around(a.handler, s.middleware)
+		if admit := s.admission(a); admit != nil {
+			a.handler = admit(a.handler)
+			s.guarded = true
+		}
 		s.index[id] = a
 		s.index[actionID{a.name, a.version}] = a // as announced, so that nothing is folded
 	}

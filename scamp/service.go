@@ -29,6 +29,10 @@ type ActionOptions struct {
 	Envelopes []string      // empty means the service's
 	Flags     []string      // create, read, update, destroy, noauth, public; not tN
 	Timeout   time.Duration // announced as flag tN, whole seconds: how long a call may take to begin its reply; zero means worker.timeout
+
+	// Privileges are what a caller's ticket must grant, all of them. With any, the action
+	// wants a valid ticket even if the service requires none (PROTOCOL 10.4).
+	Privileges []int64
 }
 
 // ServiceOptions say how a service listens and announces itself. Nil means what the
@@ -44,6 +48,12 @@ type ServiceOptions struct {
 
 	Grace time.Duration // served on after the withdrawal; zero means service.shutdown_grace, negative not at all
 	Drain time.Duration // waited for running requests; zero means service.shutdown_drain, negative not at all
+
+	// RequireTickets refuses every request without a valid ticket, but for actions with
+	// the flag noauth (PROTOCOL 10.4). AuthzTable says for which actions the
+	// authorization table is asked too; without RequireTickets it is asked for none.
+	RequireTickets bool
+	AuthzTable     AuthzTable
 }
 
 // A Service offers actions. Handle registers them, then Serve runs it, once.
@@ -57,12 +67,14 @@ type Service struct {
 	intake *intake
 	ready  chan struct{} // closed when the service listens and announces itself
 
-	mu       sync.Mutex // protects what follows
-	mistakes []error    // of Handle, returned by Serve
-	actions  map[actionID]*action
-	index    map[actionID]*action // made by Serve, then read without the lock
-	serving  bool
-	inbound  *inboundSide
+	mu         sync.Mutex   // protects what follows
+	mistakes   []error      // of Handle and Use, returned by Serve
+	middleware []Middleware // of Use
+	actions    map[actionID]*action
+	index      map[actionID]*action // made by Serve, then read without the lock
+	serving    bool
+	guarded    bool // some action wants tickets; set by Serve
+	inbound    *inboundSide
 }
 
 // NewService returns a service of that name. Its key pair is read now; nothing is
@@ -165,6 +177,10 @@ func (s *Service) newAction(name string, h Handler, opts *ActionOptions) (*actio
 		}
 	}
 	a.flags = slices.Sorted(slices.Values(opts.Flags))
+	if slices.Contains(a.flags, "noauth") && len(opts.Privileges) > 0 {
+		return nil, errors.New("privileges beside the flag noauth: want one or the other")
+	}
+	a.privileges = slices.Clone(opts.Privileges)
 	if opts.Timeout != 0 {
 		n := opts.Timeout / time.Second
 		if n < 1 || n > 86400 || opts.Timeout%time.Second != 0 {

@@ -243,7 +243,7 @@ func (r *serving) prepare() {
 		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
 		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: h.Terminal,
 		ClientID: h.ClientID, Extra: h.Extra,
-		Caller: r.p.cert, Remote: r.p.addr, limit: r.p.limits.MaxBody, collect: &r.whole,
+		Caller: r.p.cert, Remote: r.p.addr, limit: r.p.limits.MaxBody, collect: &r.whole, guard: &r.p.guard,
 	}
 	data, held, ok := r.in.Hold(r.p.limits.MaxBody)
 	if !ok && r.in.Complete() { // in more pieces than one; no more of them come

@@ -401,3 +401,13 @@ func FuzzTicket(f *testing.F) {
 		}
 	})
 }
+
+// publicPEM is the public key of a pair as a file has it.
+func publicPEM(t testing.TB, pair *scamp.KeyPair) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(pair.Key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}

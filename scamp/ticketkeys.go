@@ -19,6 +19,9 @@ import (
 // concurrent use. Nil verifies nothing.
 type TicketKeys struct{ keys []*rsa.PublicKey }
 
+// NewTicketKeys returns keys that are at hand.
+func NewTicketKeys(keys ...*rsa.PublicKey) *TicketKeys { return &TicketKeys{slices.Clone(keys)} }
+
 // maxTicketKeys bounds what each bad ticket can cost.
 const maxTicketKeys = 8
 

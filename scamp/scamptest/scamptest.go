@@ -12,6 +12,7 @@ package scamptest
 
 import (
 	"context"
+	"crypto/rsa"
 	"fmt"
 	"net"
 	"slices"
@@ -67,6 +68,9 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	if o.Listen == nil {
 		o.Listen = n.Listen
 	}
+	if o.TicketKeys == nil {
+		o.TicketKeys = scamp.NewTicketKeys(&n.ticketSigner().PublicKey)
+	}
 	if o.Carriers == nil {
 		o.Carriers = []discovery.Carrier{n.segment.Join()}
 	}
@@ -87,6 +91,29 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 		}
 	}
 	return b
+}
+
+// Ticket returns a ticket that every bus of the network takes for good. A zero Start
+// and Length make one that holds for an hour from now on.
+func (n *Network) Ticket(claims scamp.TicketClaims) scamp.Ticket {
+	n.t.Helper()
+	if claims.Start == 0 && claims.Length == 0 {
+		claims.Start, claims.Length = time.Now().Unix(), 3600
+	}
+	t, err := claims.Sign(n.ticketSigner())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return t
+}
+
+// ticketSigner is the key that the network's tickets are signed with.
+func (n *Network) ticketSigner() *rsa.PrivateKey {
+	k, err := keyPair(0)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return k.Key.(*rsa.PrivateKey)
 }
 
 // A Service is a service that runs on a network.

@@ -1,0 +1,277 @@
+package scamp
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// AuthzTable says for which actions of a service that requires tickets the
+// authorization table is asked (PROTOCOL 10.4). The table is the reply of
+// Auth.getAuthzTable: what it does not list is denied.
+type AuthzTable int
+
+// For which actions the table is asked.
+const (
+	AuthzTableMain AuthzTable = iota // for those in the sector main
+	AuthzTableOff                    // for none: ActionOptions.Privileges alone count
+	AuthzTableAll                    // for those of every sector
+)
+
+// A Principal is on whose behalf a request came (PROTOCOL 10.3).
+type Principal struct {
+	Effective *TicketClaims // what the request's Ticket says: these rights count
+	Real      *TicketClaims // who is really there: what IdentifyingToken says if it is valid, else Effective
+	Client    int64         // the real ticket's client, else the request's ClientID
+	Terminal  string        // the request's Terminal
+}
+
+// Principal verifies the tickets of a handler's request. The error is a *RemoteError
+// that answers authn when returned, or ratelimit when the caller showed too many bad
+// tickets. It works whether the service requires tickets or not.
+func (r *Request) Principal() (Principal, error) {
+	p := Principal{Terminal: r.Terminal, Client: r.ClientID}
+	if r.guard == nil {
+		return p, errors.New("scamp: Principal: want the request of a handler")
+	}
+	claims, err := r.guard.claims(r.Ticket)
+	if err != nil {
+		return p, err
+	}
+	p.Effective, p.Real = claims, claims
+	if r.IdentifyingToken != "" {
+		if is, err := r.guard.claims(r.IdentifyingToken); err == nil {
+			p.Real = is
+		}
+	}
+	if p.Real.Client != 0 {
+		p.Client = p.Real.Client
+	}
+	return p, nil
+}
+
+// A ticketGuard verifies the tickets of one connection.
+type ticketGuard struct {
+	checker  *ticketChecker
+	failures *ticketFailures
+}
+
+// claims returns what a ticket says, or the error that refuses the request.
+func (g *ticketGuard) claims(t Ticket) (*TicketClaims, error) {
+	if strings.TrimSpace(string(t)) == "" {
+		return nil, &RemoteError{Code: CodeAuthn, Text: "no ticket, and this wants one"}
+	}
+	c, err := g.checker.check(t, g.failures)
+	if te, ok := errors.AsType[*TicketError](err); ok {
+		return nil, &RemoteError{Code: CodeAuthn, Text: "ticket: " + te.Text}
+	}
+	return c, err
+}
+
+// admission returns the middleware that refuses requests to an action whose tickets do
+// not suffice, nil if it asks for none.
+func (s *Service) admission(a *action) Middleware {
+	byTable := s.opts.RequireTickets && (s.opts.AuthzTable == AuthzTableAll || s.opts.AuthzTable == AuthzTableMain && strings.EqualFold(a.sector, "main"))
+	if slices.Contains(a.flags, "noauth") || !s.opts.RequireTickets && len(a.privileges) == 0 {
+		return nil
+	}
+	return func(next Handler) Handler {
+		return func(ctx context.Context, req *Request, rep *ReplyWriter) error {
+			claims, err := req.guard.claims(req.Ticket)
+			if err != nil {
+				return err
+			}
+			if err := missing(claims, a.privileges, nil); err != nil {
+				return err
+			}
+			if byTable {
+				if err := s.bus.access.check(ctx, claims, a); err != nil {
+					return err
+				}
+			}
+			return next(ctx, req, rep)
+		}
+	}
+}
+
+// missing says which privilege a ticket lacks, or returns nil.
+func missing(claims *TicketClaims, want []int64, names map[int64]string) error {
+	for _, id := range want {
+		if !claims.Has(id) {
+			name := strconv.FormatInt(id, 10)
+			if n := names[id]; n != "" {
+				name = clean(n) + " (" + name + ")"
+			}
+			return &RemoteError{Code: CodeAuthz, Text: "the ticket lacks privilege " + name}
+		}
+	}
+	return nil
+}
+
+const (
+	accessFresh = 300 * time.Second // a table is used
+	accessOld   = 600 * time.Second // and, while no newer one can be had, at most
+	accessAgain = time.Second       // between tries to get one
+	accessWait  = 30 * time.Second  // for an answer
+)
+
+// An accessTable is which privileges each action wants, by its lower-case name.
+type accessTable struct {
+	rules map[string][]int64 // nil: denied whatever the ticket says
+	names map[int64]string
+	got   time.Time
+}
+
+// access keeps the authorization table of a bus.
+type access struct {
+	ctx   context.Context // ends with the bus
+	fetch func(context.Context) (*accessTable, error)
+	log   *logger
+
+	mu      sync.Mutex // protects what follows
+	table   *accessTable
+	err     error         // why there is no newer one
+	tried   time.Time     // when the last try ended
+	running chan struct{} // closed when the try under way ends; nil if none is
+	closed  bool
+}
+
+// close waits for a try under way; its context has ended.
+func (x *access) close() {
+	x.mu.Lock()
+	x.closed = true
+	running := x.running
+	x.mu.Unlock()
+	if running != nil {
+		<-running
+	}
+}
+
+// check says whether a ticket has what the table asks for an action.
+func (x *access) check(ctx context.Context, claims *TicketClaims, a *action) error {
+	t, err := x.current(ctx)
+	if err != nil {
+		return &RemoteError{Code: CodeInternal, Text: "the authorization table cannot be had"}
+	}
+	want, ok := t.rules[strings.ToLower(a.name)]
+	if !ok || want == nil {
+		return &RemoteError{Code: CodeAuthz, Text: "unconfigured action " + clean(strings.ToLower(a.name))}
+	}
+	return missing(claims, want, t.names)
+}
+
+// current returns a table that may be used. One that is no longer fresh is used while
+// another is fetched; without any the caller waits.
+func (x *access) current(ctx context.Context) (*accessTable, error) {
+	for {
+		x.mu.Lock()
+		age := accessOld
+		if x.table != nil {
+			age = time.Since(x.table.got)
+		}
+		if age >= accessFresh && x.running == nil && !x.closed && (x.tried.IsZero() || time.Since(x.tried) >= accessAgain) {
+			x.running = make(chan struct{})
+			go x.renew(x.running) // ends after accessWait at the latest
+		}
+		t, err, running := x.table, x.err, x.running
+		x.mu.Unlock()
+		switch {
+		case age < accessOld:
+			return t, nil
+		case running == nil:
+			return nil, cmp.Or(err, errClosed) // tried a moment ago, or the bus is closed
+		}
+		select {
+		case <-running:
+		case <-ctx.Done():
+			return nil, ctxError(ctx)
+		}
+	}
+}
+
+// renew fetches the table once.
+func (x *access) renew(done chan struct{}) {
+	ctx, cancel := context.WithTimeout(x.ctx, accessWait)
+	t, err := x.fetch(ctx)
+	cancel()
+	x.mu.Lock()
+	x.err, x.tried, x.running = err, time.Now(), nil
+	if err == nil {
+		t.got = time.Now()
+		x.table = t
+	}
+	x.mu.Unlock()
+	close(done)
+	if err != nil {
+		x.log.warn("authz_table", "no new authorization table: the old one counts for 300 s more, if there is one", "error", err)
+	}
+}
+
+// accessTable asks whoever offers Auth.getAuthzTable for the table.
+func (b *Bus) accessTable(ctx context.Context) (*accessTable, error) {
+	reply, err := b.Call(ctx, &Request{Action: "main:Auth.getAuthzTable~1", Data: []byte("{}")})
+	if err != nil {
+		return nil, err
+	}
+	body, err := reply.Bytes(0)
+	if err != nil {
+		return nil, err
+	}
+	return parseAccessTable(body)
+}
+
+// parseAccessTable reads the table. An entry that is not understood denies its action,
+// and nothing else.
+func parseAccessTable(body []byte) (*accessTable, error) {
+	var entries map[string]json.RawMessage
+	if err := json.Unmarshal(body, &entries); err != nil {
+		return nil, fmt.Errorf("scamp: authorization table: %w: want a JSON object", err)
+	}
+	if entries == nil {
+		return nil, errors.New("scamp: authorization table: null: want a JSON object")
+	}
+	t := &accessTable{rules: make(map[string][]int64, len(entries)), names: make(map[int64]string)}
+	for name, text := range entries {
+		if !strings.HasPrefix(name, "_") {
+			t.rules[name] = parseAccessRule(text)
+		}
+	}
+	var names []*string
+	if json.Unmarshal(entries["_NAMES"], &names) == nil { // they are for people
+		for id, name := range names {
+			if name != nil {
+				t.names[int64(id)] = *name
+			}
+		}
+	}
+	return t, nil
+}
+
+// parseAccessRule returns the privileges of an entry, not nil, or nil if it is not an
+// array of ids.
+func parseAccessRule(text json.RawMessage) []int64 {
+	var ids []json.RawMessage
+	if json.Unmarshal(text, &ids) != nil || ids == nil {
+		return nil
+	}
+	rule := make([]int64, 0, len(ids))
+	for _, raw := range ids {
+		digits := string(raw)
+		if len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &digits) != nil {
+			return nil
+		}
+		id, ok := parseDecimal(digits)
+		if !ok {
+			return nil
+		}
+		rule = append(rule, id)
+	}
+	return rule
+}
