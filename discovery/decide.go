@@ -49,25 +49,10 @@ func (z *Authorized) Decide(c *Certificate, sector, action string) Decision {
 		return d
 	}
 	d.Line = rule.Line
-	for i := range rule.parts {
-		if rule.parts[i].matches(sector, action) {
-			d.Allowed, d.Rule = true, rule.Tokens[i]
-			return d
-		}
+	if i := rule.Match(sector, action); i >= 0 {
+		d.Allowed, d.Rule = true, rule.Tokens[i]
+		return d
 	}
 	d.Reason = reasonNoMatch
 	return d
-}
-
-// matches compares sector:action with a token. As neither part of the action
-// holds a colon, the colon of the token stands where that of the action does.
-func (t *token) matches(sector, action string) bool {
-	if !equalFoldASCII(t.sector, sector) {
-		return false
-	}
-	if t.all {
-		return true
-	}
-	n := len(t.prefix)
-	return n > 0 && len(action) >= n && equalFoldASCII(t.prefix, action[:n]) && (len(action) == n || action[n] == '.')
 }

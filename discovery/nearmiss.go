@@ -1,0 +1,183 @@
+package discovery
+
+import (
+	"fmt"
+	"strings"
+)
+
+// mostDigitsWrong is how many characters of a fingerprint may differ for it to
+// look like a typing mistake.
+const mostDigitsWrong = 3
+
+// NearMiss returns what in the file comes closest to allowing a denied action,
+// or "" when nothing does: a token that differs a little, a line that was replaced
+// or skipped, a fingerprint that differs a little, or the certificate that may
+// offer the action instead.
+func (d Decision) NearMiss() string {
+	if d.Allowed || d.certificate == nil {
+		return ""
+	}
+	if strings.HasPrefix(lowerASCII(d.action), metaClass) {
+		return "everybody may offer " + metaClass + "*, spelled exactly so"
+	}
+	if d.z == nil {
+		return ""
+	}
+	if d.Reason == reasonSHA1 {
+		return fmt.Sprintf("line %d names its SHA-1, which bus.require_sha256 ignores", d.z.bySHA1[d.certificate.Fingerprint].Line)
+	}
+	for _, look := range []func() string{d.nearToken, d.overruled, d.skipped, d.mistyped, d.otherCertificate} {
+		if why := look(); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// nearToken looks for a token of the certificate's own line.
+func (d Decision) nearToken() string {
+	rule := d.z.rule(d.certificate)
+	if rule == nil {
+		return ""
+	}
+	for i := range rule.parts {
+		if why := d.misses(&rule.parts[i]); why != "" {
+			return fmt.Sprintf("line %d says %s: %s", rule.Line, quoted(rule.Tokens[i]), why)
+		}
+	}
+	return ""
+}
+
+// overruled looks for a line of the certificate that another one takes the place of.
+func (d Decision) overruled() string {
+	rule := d.z.rule(d.certificate)
+	if rule == nil {
+		return ""
+	}
+	names := [...]string{d.certificate.SHA256Text(), d.certificate.Fingerprint}
+	for i := len(d.z.replaced) - 1; i >= 0; i-- {
+		earlier := &d.z.replaced[i]
+		counts := earlier.Certificate == names[0] || earlier.Certificate == names[1] && !d.z.RequireSHA256
+		if counts && earlier.Match(d.sector, d.action) >= 0 {
+			return fmt.Sprintf("line %d allows it, but a later line of the same certificate replaces it, and line %d decides", earlier.Line, rule.Line)
+		}
+	}
+	if short := d.z.bySHA1[d.certificate.Fingerprint]; short != nil && short != rule && short.Match(d.sector, d.action) >= 0 {
+		return fmt.Sprintf("line %d allows it by SHA-1, but line %d names the whole certificate and decides alone", short.Line, rule.Line)
+	}
+	return ""
+}
+
+// skipped looks for a line that was to name the certificate, and is no rule.
+func (d Decision) skipped() string {
+	long, short := strings.TrimPrefix(d.certificate.SHA256Text(), sha256Prefix), hexDigits(d.certificate.Fingerprint)
+	for i := range d.z.skipped {
+		line := &d.z.skipped[i]
+		if len(line.Certificate) > maxLogText {
+			continue
+		}
+		if digits := hexDigits(line.Certificate); digits == short || strings.HasSuffix(digits, long) {
+			return fmt.Sprintf("line %d names it, but is no rule and was skipped", line.Line)
+		}
+	}
+	return ""
+}
+
+// hexDigits returns the hex digits in a text, in lower case.
+func hexDigits(text string) string {
+	b := make([]byte, 0, len(text))
+	for i := range len(text) {
+		if hexDigit(text[i]) {
+			b = append(b, lowerByte(text[i]))
+		}
+	}
+	return string(b)
+}
+
+// mistyped looks for a fingerprint that differs a little. That comes before another
+// certificate.
+func (d Decision) mistyped() string {
+	names := [...]string{d.certificate.SHA256Text(), d.certificate.Fingerprint}
+	for i := range d.z.rules {
+		rule := &d.z.rules[i]
+		for _, name := range names {
+			if n := differences(rule.Certificate, name); 0 < n && n <= mostDigitsWrong {
+				return fmt.Sprintf("line %d names %s, which differs in %d characters", rule.Line, rule.Certificate, n)
+			}
+		}
+	}
+	return ""
+}
+
+// otherCertificate looks for one that may offer the action.
+func (d Decision) otherCertificate() string {
+	for i := range d.z.rules {
+		rule := &d.z.rules[i]
+		if d.z.RequireSHA256 && !strings.HasPrefix(rule.Certificate, sha256Prefix) {
+			continue
+		}
+		if j := rule.Match(d.sector, d.action); j >= 0 {
+			return fmt.Sprintf("line %d lets %s offer it by %s", rule.Line, rule.Certificate, quoted(rule.Tokens[j]))
+		}
+	}
+	return ""
+}
+
+// misses says in what little a token misses the action, or "".
+func (d Decision) misses(t *Token) string {
+	if !equalFoldASCII(t.Sector, d.sector) {
+		if t.Matches(t.Sector, d.action) {
+			return "sector " + quoted(t.Sector) + ", not " + quoted(d.sector)
+		}
+		return ""
+	}
+	action, prefix := lowerASCII(d.action), lowerASCII(t.Prefix)
+	switch {
+	case prefix == "":
+		return ""
+	case prefix == lowerASCII(everything):
+		return "all of the sector is " + quoted(d.sector+":"+everything)
+	case !IsName(prefix):
+		literal := strings.TrimRight(prefix[:nameLength(prefix)], ".")
+		if literal != "" && strings.HasPrefix(action, literal) {
+			return "a token is a name and nothing else: no pattern, and a comma before the next one"
+		}
+		return ""
+	case strings.HasPrefix(action, strings.TrimRight(prefix, ".")):
+		return "a token covers whole parts of a name, and ends without a dot"
+	case strings.HasPrefix(prefix, action+"."):
+		return "longer than the action"
+	}
+	// Compare with as many parts of the name as the token has.
+	parts := strings.SplitAfter(action, ".")
+	head := strings.Join(parts[:min(len(parts), strings.Count(prefix, ".")+1)], "")
+	if len(prefix) > 3 && Distance(prefix, strings.TrimSuffix(head, "."), 2) <= 2 {
+		return "spelled a little otherwise"
+	}
+	return ""
+}
+
+// nameLength returns how many octets of s at its beginning a name may have.
+func nameLength(s string) int {
+	for i := range len(s) {
+		if lowerName[s[i]] == 0 {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// differences counts the places in which two texts of one length differ; others
+// differ in all.
+func differences(a, b string) int {
+	n := 0
+	if len(a) != len(b) {
+		return max(len(a), len(b))
+	}
+	for i := range len(a) {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
+}
