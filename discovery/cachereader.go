@@ -273,8 +273,8 @@ func (r *CacheReader) judge(id fileID, err error) error {
 	case r.stale(id):
 		condition, counter = CacheStale, countCacheStale
 	}
-	if err != nil {
-		err = fmt.Errorf("discovery: cache file %s: %w", r.file.path, err)
+	if e, ok := err.(*fs.PathError); ok {
+		err = e.Err // the path is said anyway
 	}
 	r.mu.Lock()
 	before := r.state.Condition
@@ -284,17 +284,21 @@ func (r *CacheReader) judge(id fileID, err error) error {
 		r.state.Condition, r.state.Since, r.state.Err = condition, r.d.now(), err
 	}
 	r.mu.Unlock()
+	var failure error
+	if err != nil {
+		failure = fmt.Errorf("discovery: cache file %s: %w", r.file.path, err)
+	}
 	if !changed {
-		return err
+		return failure
 	}
 	if counter != "" {
 		r.d.counters.add(counter, 1)
 	}
-	if errors.Is(err, errFileTooBig) {
+	if _, ok := errors.AsType[fileTooBigError](err); ok {
 		r.d.counters.add(countCacheTooBig, 1)
 	}
 	r.tell(before)
-	return err
+	return failure
 }
 
 // tell reports that the condition of the file is not what it was before.

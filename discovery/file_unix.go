@@ -39,8 +39,6 @@ type watchedFile struct {
 // errUnsettled means that the file is being written: look again soon.
 var errUnsettled = errors.New("being written")
 
-var errFileTooBig = errors.New("too big")
-
 // maxLate is how many looks in a row may find a file unsettled: one that is
 // always being written is read as it is.
 const maxLate = 10
@@ -54,32 +52,17 @@ func (w *watchedFile) stat() (fileID, error) {
 	return idOf(info), regular(info)
 }
 
-// regular refuses what is no regular file.
-func regular(info fs.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%v: want a regular file", info.Mode().Type())
-	}
-	return nil
-}
-
 // read returns the content of the file and its identity. It never waits for a
 // writer: not a FIFO's, not a device's.
 func (w *watchedFile) read() ([]byte, fileID, error) {
-	f, err := os.OpenFile(w.path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, info, err := openRegular(w.path)
 	if err != nil {
 		return nil, fileID{}, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fileID{}, err
-	}
 	id := idOf(info)
-	if err := regular(info); err != nil {
-		return nil, id, err
-	}
 	if info.Size() > int64(w.max) {
-		return nil, id, fmt.Errorf("%w: %d octets, want at most %d", errFileTooBig, info.Size(), w.max)
+		return nil, id, fileTooBigError(w.max)
 	}
 	age, whole := time.Since(info.ModTime()), renamed(info)
 	w.settled = !whole && age >= settleTime

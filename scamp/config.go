@@ -5,13 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
@@ -94,12 +93,7 @@ const (
 // ReadConfig reads the configuration at path and no environment. Values that
 // cannot be used are errors, all of them in one; lines that mean nothing are Warnings.
 func ReadConfig(path string) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("scamp: configuration: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	text, _, err := discovery.ReadFile(path, maxConfigFile)
 	if err != nil {
 		return nil, fmt.Errorf("scamp: configuration: %w", err)
 	}

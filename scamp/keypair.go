@@ -12,10 +12,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/big"
-	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -66,20 +64,11 @@ func LoadKeyPair(certFile, keyFile string) (*KeyPair, error) {
 
 // readPEM reads one file and returns its mode as it was when it was read.
 func readPEM(path string) ([]byte, fs.FileMode, error) {
-	f, err := os.Open(path)
+	text, info, err := discovery.ReadFile(path, maxPEMFile)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxPEMFile+1))
-	if err == nil && len(text) > maxPEMFile {
-		err = fmt.Errorf("%s: more than %d octets: want PEM", path, maxPEMFile)
-	}
-	return text, info.Mode(), err
+	return text, info.Mode(), nil
 }
 
 // ParseKeyPair reads a key pair from PEM: the first certificate, and the first

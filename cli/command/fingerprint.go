@@ -3,7 +3,6 @@ package command
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -88,12 +87,8 @@ func readCertificate(file string) (*discovery.Certificate, error) {
 
 // readFile reads a small file.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readAll(f, path, maxFile)
+	text, _, err := discovery.ReadFile(path, maxFile)
+	return text, err
 }
 
 // readAll reads everything, if it is not too long.

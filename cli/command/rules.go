@@ -47,15 +47,11 @@ func ensureRule(path string, cert *discovery.Certificate, tokens []string, name 
 
 // readRules returns the rules file, or how a new one begins.
 func readRules(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	text, _, err := discovery.ReadFile(path, discovery.Limits{}.WithDefaults().MaxAuthzFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return []byte(rulesText), nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readAll(f, path, discovery.Limits{}.WithDefaults().MaxAuthzFile)
+	return text, err
 }
 
 // widen returns the rules with what tokens name allowed to cert.

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 
@@ -73,9 +71,17 @@ func (a *app) readRules(cfg *scamp.Config, dir *discovery.Directory) {
 func (s *source) fill(ctx context.Context, a *app, cfg *scamp.Config, c *catalog) error {
 	switch {
 	case s.cache == "-":
-		return a.readCache(a.stdin, "stdin", cfg, c)
+		text, err := readAll(a.stdin, "stdin", cfg.Limits.Discovery.MaxCacheFile)
+		if err != nil {
+			return fmt.Errorf("scamp: cache file: %w", err)
+		}
+		return a.takeCache(text, "stdin", cfg, c)
 	case s.cache != "":
-		return a.readCacheFile(s.cache, cfg, c)
+		err := a.readCacheFile(s.cache, cfg, c)
+		if _, ok := errors.AsType[*fs.PathError](err); ok {
+			err = hint(err, "--cache takes a file, or - for stdin")
+		}
+		return err
 	case cfg.CachePath != "":
 		err := a.readCacheFile(cfg.CachePath, cfg, c)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -89,12 +95,7 @@ func (s *source) fill(ctx context.Context, a *app, cfg *scamp.Config, c *catalog
 }
 
 func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("scamp: cache file: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	text, info, err := discovery.ReadFile(path, cfg.Limits.Discovery.MaxCacheFile)
 	if err != nil {
 		return fmt.Errorf("scamp: cache file: %w", err)
 	}
@@ -104,16 +105,12 @@ func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
 	}
 	c.empty = fmt.Sprintf("nothing is announced yet: the cache file was written %v ago, and services announce themselves every %v",
 		max(time.Since(info.ModTime()), 0).Round(100*time.Millisecond), cfg.Interval)
-	return a.readCache(f, path, cfg, c)
+	return a.takeCache(text, path, cfg, c)
 }
 
-// readCache reads a cache file. Its records are judged one by one; without one good
+// takeCache reads a cache file. Its records are judged one by one; without one good
 // record only a blank file is a cache file, that of an empty bus.
-func (a *app) readCache(r io.Reader, name string, cfg *scamp.Config, c *catalog) error {
-	text, err := readAll(r, name, cfg.Limits.Discovery.MaxCacheFile)
-	if err != nil {
-		return fmt.Errorf("scamp: cache file: %w", err)
-	}
+func (a *app) takeCache(text []byte, name string, cfg *scamp.Config, c *catalog) error {
 	records, bad := cfg.Limits.Discovery.ParseCache(text, nil)
 	for _, b := range bad {
 		a.log.Warn("a record is left out", "cache", name, "error", b)
