@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/scampbus/scamp-go/packet"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
@@ -101,14 +102,17 @@ func TestExamplesAreWritten(t *testing.T) {
 			denied.Error, denied.ErrorCode = "Access denied", "authz"
 			send(t, e, denied, mux.Body{})
 			send(t, e, sampleReply(3), mux.Body{Data: octets(5000)})
+			synctest.Wait() // what comes later may overtake what is not written yet (invariant 7)
 			failing := send(t, e, sampleReply(4), mux.Body{More: true})
 			if _, err := failing.Write(t.Context(), []byte(`{"rows":[`)); err != nil {
 				t.Fatal(err)
 			}
 			failing.Abort("disk failed")
+			synctest.Wait()
 			down := sampleReply(5)
 			down.Error, down.ErrorCode, down.ErrorData = "shutting down", "transport", json.RawMessage(`{"dispatch_failure":true}`)
 			send(t, e, down, mux.Body{})
+			synctest.Wait()
 			w.send(example9)
 			if got, want := w.octets(), example2+example5+example6()+example7+example10+pong9; got != want {
 				t.Errorf("wrote %q\nwant  %q", got, want)
