@@ -54,7 +54,7 @@ var attackRows = []heldRow{
 	{"L5", "scamp:TestSilentHandshakesGiveWay scamp:TestHandshakeAndHeaderLineTogether scamp:TestResourceHostileTLS/L5_slow_handshakes", ""},
 	{"L6", "scamp:TestConnectionsAreBounded scamp:TestResourceHostileTLS/L6_idle_connections", ""},
 	{"L7", "mux:TestIdle mux:TestHeartbeat scamp:TestTCPOptions scamp:TestVanishedPeersCount scamp:TestHeartbeat scamp:TestResourceLinkDown", ""},
-	{"L8", "mux:TestKeyUpdatesWhilePeerStopsReading scamp:TestResourceHostileTLS/L8_one_octet_records", ""},
+	{"L8", "mux:TestKeyUpdatesWhilePeerStopsReading scamp:TestResourceHostileTLS/L8_one_octet_records scamp:TestResourceHostileTLS/L8_cost_of_records", ""},
 	{"L9", "scamp:TestHandshakesTakeTurns scamp:TestResourceHostileTLS/L9_handshakes", ""},
 
 	{"X6", "scamp:TestLimitRows scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
