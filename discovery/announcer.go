@@ -8,20 +8,27 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
 
-// AnnouncerOptions configure an Announcer. Ifaces, Certificate and Key are needed.
+// AnnouncerOptions configure an Announcer. Certificate and Key are needed.
 type AnnouncerOptions struct {
-	Ifaces      []Iface // to send on
+	Ifaces      []Iface // to send on; empty means those of the carrier, as they come and go
 	Certificate *Certificate
 	Key         crypto.Signer // of the certificate
 
-	Interval time.Duration // between packets; zero means 5 s
-	// Jitter is the part of the interval by which packets come early at random, so
-	// that services which start together do not send together; zero means 0.05,
-	// negative none.
+	Interval time.Duration // as announced; zero means 5 s
+	// Sendings is how often each packet is sent in an interval; zero means 2. Receivers
+	// remove whoever is silent for 2.1 intervals: two packets that are lost in a row
+	// where one is sent, and four where it is two. With 5 % loss that is one false
+	// removal of a service in half an hour, or in five days.
+	Sendings int
+	// Jitter is the part of a pause by which packets come early at random, so that
+	// services which start together do not send together for long: the first
+	// repetition comes at any time of the pause, which spreads a thousand of them at
+	// once. Zero means 0.05, negative neither.
 	Jitter float64
 	Limits Limits           // zero fields mean the defaults
 	Now    func() time.Time // wall clock for timestamps; nil means time.Now
@@ -33,11 +40,13 @@ type AnnouncerOptions struct {
 // sends; the other methods may be called by any goroutine, before and during Run.
 type Announcer struct {
 	carrier  Carrier
+	where    func() (ifaces []Iface, changed <-chan struct{})
 	opts     AnnouncerOptions
 	limits   Limits
 	counters counters
 	report   *reporter
 	wake     chan struct{} // one token: there is something new to send
+	failing  bool          // the last sending failed, which was told; owned by Run
 
 	signing sync.Mutex // held while content is signed, so that timestamps rise in order
 
@@ -46,7 +55,9 @@ type Announcer struct {
 	withdrawn bool
 	stamp     int64          // timestamp of the packets, milliseconds
 	packets   []packet       // one for each interface; nil before the first Set
+	signed    []packet       // all that were signed with this timestamp
 	round     int            // sendings of these packets that have begun
+	moved     bool           // there is an interface on which they were not sent
 	sentOnce  bool           // the first of them has ended
 	result    error          // of the last that has
 	waiters   []chan<- error // for the first of them
@@ -55,8 +66,9 @@ type Announcer struct {
 
 // A packet is what is sent on one interface.
 type packet struct {
-	iface Iface
-	data  []byte // may be shared by interfaces
+	iface   Iface
+	address string // that it announces
+	data    []byte // may be shared by interfaces
 }
 
 // AnnouncerStats are counts of an Announcer.
@@ -71,29 +83,47 @@ const (
 	quickWithdrawals = 5                      // at the start of a withdrawal (PROTOCOL 7.7)
 	quickTime        = 200 * time.Millisecond // between them
 	slowTime         = time.Second            // between those that follow
+	firstJitter      = 0.9                    // of the first repetition
 	countSendFailed  = "announce_send_failed"
 )
 
 // NewAnnouncer returns an announcer for one service instance. Closing the
 // carrier is left to whoever made it.
 func NewAnnouncer(c Carrier, opts AnnouncerOptions) (*Announcer, error) {
-	switch {
-	case len(opts.Ifaces) == 0:
-		return nil, errors.New("discovery: announcer without an interface: want at least one")
-	case opts.Interval < 0 || opts.Jitter > 0.5:
-		return nil, fmt.Errorf("discovery: announcer with interval %v and jitter %v: want at least 0 and at most 0.5", opts.Interval, opts.Jitter)
+	if opts.Interval < 0 || opts.Sendings < 0 || opts.Jitter > 0.5 {
+		return nil, fmt.Errorf("discovery: announcer with interval %v, %d sendings and jitter %v: want at least 0, 0, and at most 0.5",
+			opts.Interval, opts.Sendings, opts.Jitter)
 	}
 	if err := checkSigner(opts.Certificate, opts.Key); err != nil {
 		return nil, err
 	}
 	opts.Interval = cmp.Or(opts.Interval, 5*time.Second)
+	opts.Sendings = cmp.Or(opts.Sendings, 2)
 	opts.Jitter = max(cmp.Or(opts.Jitter, 0.05), 0)
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	a := &Announcer{carrier: c, opts: opts, limits: opts.Limits.WithDefaults(), wake: make(chan struct{}, 1)}
+	a := &Announcer{carrier: c, where: whereOf(c, opts.Ifaces), opts: opts, limits: opts.Limits.WithDefaults(), wake: make(chan struct{}, 1)}
 	a.report = newReporter(opts.Log, a.limits, &a.counters)
 	return a, nil
+}
+
+// whereOf returns what says on which interfaces to send.
+func whereOf(c Carrier, ifaces []Iface) func() ([]Iface, <-chan struct{}) {
+	if len(ifaces) == 0 {
+		switch c := c.(type) {
+		case roaming:
+			return func() ([]Iface, <-chan struct{}) {
+				changed := c.Changed() // first, so that no change is missed
+				return c.Ifaces(), changed
+			}
+		case interface{ Iface() Iface }:
+			ifaces = []Iface{c.Iface()}
+		default:
+			ifaces = []Iface{{}}
+		}
+	}
+	return func() ([]Iface, <-chan struct{}) { return ifaces, nil }
 }
 
 // Set makes content what is announced, at once when Run runs. The same content
@@ -111,7 +141,7 @@ func (a *Announcer) Set(content Content) error {
 	}
 	if withdrawn {
 		// It must be sendable, but is not sent.
-		if _, _, err := a.sign(&content, false); err != nil {
+		if _, _, _, err := a.sign(&content, false); err != nil {
 			return err
 		}
 		a.mu.Lock()
@@ -189,14 +219,14 @@ func (a *Announcer) turnTo(withdraw bool, done chan<- error) error {
 // publish signs content, or its withdrawal, and makes that what is sent. The
 // channels in done hear of the first sending. The caller holds a.signing.
 func (a *Announcer) publish(content *Content, withdraw bool, done ...chan<- error) error {
-	packets, stamp, err := a.sign(content, withdraw)
+	packets, signed, stamp, err := a.sign(content, withdraw)
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.content, a.withdrawn, a.packets, a.stamp, a.round = content, withdraw, packets, stamp, 0
-	a.sentOnce, a.result = false, nil
+	a.content, a.withdrawn, a.packets, a.signed, a.stamp, a.round = content, withdraw, packets, signed, stamp, 0
+	a.sentOnce, a.result, a.moved = false, nil, false
 	a.waiters = append(a.waiters, done...)
 	select {
 	case a.wake <- struct{}{}:
@@ -205,19 +235,53 @@ func (a *Announcer) publish(content *Content, withdraw bool, done ...chan<- erro
 	return nil
 }
 
+// move makes sure that there is a packet for each interface. What says the same as
+// one that was signed stays that one, octet for octet.
+func (a *Announcer) move(ifaces []Iface) {
+	a.signing.Lock()
+	defer a.signing.Unlock()
+	a.mu.Lock()
+	content, withdrawn, signed := a.content, a.withdrawn, a.signed
+	same := slices.EqualFunc(a.packets, ifaces, func(p packet, i Iface) bool { return p.iface == i })
+	a.mu.Unlock()
+	if content == nil || same {
+		return
+	}
+	packets := make([]packet, 0, len(ifaces))
+	for _, iface := range ifaces {
+		p := packet{iface: iface, address: content.address(iface)}
+		i := slices.IndexFunc(signed, p.sameAddress)
+		if i < 0 {
+			if err := a.publish(content, withdrawn); err != nil {
+				a.report.say(slog.LevelWarn, countSendFailed, "announcement not signed for an interface that came", "interface", iface.String(), "error", err)
+			}
+			return
+		}
+		p.data = signed[i].data
+		packets = append(packets, p)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.packets, a.moved = packets, true
+}
+
 // Run sends the packets until ctx ends, and returns why ctx ended. A sending
 // that fails is counted, logged and tried again with the next.
 func (a *Announcer) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
-		case <-a.wake:
-			if !a.fresh() {
-				continue // the timer came first
+		ifaces, changed := a.where()
+		a.move(ifaces)
+		if !a.fresh() {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-changed:
+				continue
+			case <-a.wake:
+				continue // unless the timer came first, there is something fresh
+			case <-timer.C:
 			}
 		}
 		if wait := a.send(ctx); wait > 0 {
@@ -228,11 +292,11 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}
 }
 
-// fresh tells whether the packets were not sent yet.
+// fresh tells whether packets were not sent yet.
 func (a *Announcer) fresh() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.round == 0
+	return a.packets != nil && (a.round == 0 || a.moved)
 }
 
 // send sends the packets once and returns when to do so again.
@@ -240,6 +304,7 @@ func (a *Announcer) send(ctx context.Context) time.Duration {
 	a.mu.Lock()
 	packets, stamp := a.packets, a.stamp
 	a.round++
+	a.moved = false
 	wait := a.pauseLocked()
 	a.mu.Unlock()
 
@@ -254,14 +319,30 @@ func (a *Announcer) send(ctx context.Context) time.Duration {
 		a.mu.Unlock()
 	}
 	err := errors.Join(errs...)
-	if err != nil && ctx.Err() == nil {
-		a.counters.add(countSendFailed, len(errs))
-		a.report.say(slog.LevelWarn, countSendFailed, "announcement not sent", "error", err)
+	if ctx.Err() == nil && len(packets) > 0 {
+		a.tell(err, len(errs))
 	}
-	if packets != nil {
+	switch {
+	case len(packets) > 0:
 		a.ended(stamp, err)
+	case packets != nil:
+		a.ended(stamp, errNowhere) // an interface may come
 	}
 	return wait
+}
+
+var errNowhere = errors.New("discovery: announce: there is no interface to send on")
+
+// tell reports that sending fails, and that it works again, each once.
+func (a *Announcer) tell(err error, failed int) {
+	a.counters.add(countSendFailed, failed)
+	switch {
+	case err != nil && !a.failing:
+		a.report.say(slog.LevelWarn, countSendFailed, "announcement not sent: tried again at each interval", "error", err)
+	case err == nil && a.failing:
+		a.report.say(slog.LevelInfo, countSendFailed+" over", "announcements are sent again")
+	}
+	a.failing = err != nil
 }
 
 // ended tells those who wait for it that packets were sent, unless there are
@@ -289,8 +370,12 @@ func (a *Announcer) pauseLocked() time.Duration {
 	case a.withdrawn:
 		return slowTime
 	}
-	early := rand.Float64() * a.opts.Jitter * float64(a.opts.Interval)
-	return a.opts.Interval - time.Duration(early)
+	early := a.opts.Jitter
+	if a.round == 1 && early > 0 {
+		early = firstJitter
+	}
+	pause := a.opts.Interval / time.Duration(a.opts.Sendings)
+	return pause - time.Duration(rand.Float64()*early*float64(pause))
 }
 
 // Stats returns the counts at this moment.

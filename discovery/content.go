@@ -26,29 +26,34 @@ type Content struct {
 var ErrTooLarge = errors.New("discovery: announcement does not fit into a datagram")
 
 // sign returns one packet for each interface, all with the same new timestamp.
-func (a *Announcer) sign(content *Content, withdraw bool) ([]packet, int64, error) {
+// Where there is no interface yet, it signs one for whichever comes.
+func (a *Announcer) sign(content *Content, withdraw bool) (packets, signed []packet, stamp int64, err error) {
 	if len(content.Addresses) == 0 {
-		return nil, 0, errors.New("discovery: announce: no address: want the URI of at least one listener")
+		return nil, nil, 0, errors.New("discovery: announce: no address: want the URI of at least one listener")
 	}
 	a.mu.Lock()
-	stamp := max(a.stamp+1, a.opts.Now().UnixMilli())
+	stamp = max(a.stamp+1, a.opts.Now().UnixMilli())
 	a.mu.Unlock()
-	byAddress := make(map[string][]byte)
-	packets := make([]packet, 0, len(a.opts.Ifaces))
-	for _, iface := range a.opts.Ifaces {
-		address := content.address(iface)
-		data, ok := byAddress[address]
-		if !ok {
-			var err error
-			if data, err = a.signOne(content, withdraw, address, stamp); err != nil {
-				return nil, 0, err
-			}
-			byAddress[address] = data
+	ifaces, _ := a.where()
+	packets = make([]packet, 0, len(ifaces))
+	for _, iface := range ifaces {
+		p := packet{iface: iface, address: content.address(iface)}
+		if i := slices.IndexFunc(packets, p.sameAddress); i >= 0 {
+			p.data = packets[i].data
+		} else if p.data, err = a.signOne(content, withdraw, p.address, stamp); err != nil {
+			return nil, nil, 0, err
 		}
-		packets = append(packets, packet{iface: iface, data: data})
+		packets = append(packets, p)
 	}
-	return packets, stamp, nil
+	if len(packets) > 0 {
+		return packets, packets, stamp, nil
+	}
+	p := packet{address: content.Addresses[0]}
+	p.data, err = a.signOne(content, withdraw, p.address, stamp)
+	return packets, []packet{p}, stamp, err
 }
+
+func (p packet) sameAddress(q packet) bool { return p.address == q.address }
 
 // address returns the URI to announce on an interface.
 func (c *Content) address(iface Iface) string {
@@ -82,12 +87,12 @@ func (a *Announcer) signOne(content *Content, withdraw bool, address string, sta
 	}
 	data := Compress(text)
 	if len(text) > a.limits.MaxAnnounce || len(data) > a.limits.MaxDatagram {
-		return nil, fmt.Errorf("%w: %d octets of text, %d compressed: want at most %d and %d",
+		return nil, fmt.Errorf("%w: %d octets of text, %d compressed: want at most %d and %d: offer fewer actions, or make two services of it",
 			ErrTooLarge, len(text), len(data), a.limits.MaxAnnounce, a.limits.MaxDatagram)
 	}
 	if len(data) > a.limits.WarnDatagram {
 		a.counters.add(countFragmented, 1)
-		a.report.say(slog.LevelWarn, countFragmented, "announcement is sent in fragments and lost when one of them is: want fewer actions or a 2048-bit key",
+		a.report.say(slog.LevelWarn, countFragmented, "announcement is sent in fragments and lost when one of them is: want fewer actions, a 2048-bit key, or two services",
 			"octets", len(data), "limit", a.limits.WarnDatagram)
 	}
 	return data, nil

@@ -1,12 +1,17 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -26,48 +31,67 @@ const receiveBuffer = 4 << 20
 type MulticastOptions struct {
 	Group  netip.Addr // IPv4 multicast group; zero means DefaultGroup
 	Port   int        // UDP port; zero means DefaultPort
-	Ifaces []Iface    // interfaces to use; at least one
+	Ifaces []Iface    // interfaces to use, for ever; at least one, unless there is Select
+	// Select returns the interfaces to use now, and what is wrong with those that
+	// cannot be used. NewMulticast asks it, and Follow goes on to: what it returns
+	// may be empty for a while. Nil means Ifaces.
+	Select   func() (ifaces []Iface, problems []error)
+	Interval time.Duration // between announcements: who is silent for three is reported by Follow; zero means 5 s
+	Log      *slog.Logger  // hears what Follow notices; nil means silence
 }
 
 // A Multicast carries announcements in UDP datagrams to a multicast group. It
 // owns one socket to receive, bound to the group and joined on every interface,
 // and one socket per interface to send. Send may be called by several goroutines
-// at once, Receive by one.
+// at once, Receive and Follow by one each.
 type Multicast struct {
+	// Set by NewMulticast, never changed.
 	group    netip.AddrPort
 	conn     net.PacketConn   // receives
 	receiver *ipv4.PacketConn // conn, with the interface of each datagram
-	byIndex  map[int]Iface    // interfaces joined
-	senders  map[Iface]*net.UDPConn
-	ifaces   []Iface // in the order asked for
-	problems []error
-	buf      []byte // of Receive
+	choose   func() ([]Iface, []error)
+	report   *reporter
+	counters counters
+	silence  silence
+
+	buf []byte // of Receive
+
+	use atomic.Pointer[inUse] // replaced as a whole, under mu
+
+	mu     sync.Mutex // held while interfaces are joined and left
+	closed bool
 }
 
-var _ Carrier = (*Multicast)(nil)
+var (
+	_ Carrier = (*Multicast)(nil)
+	_ roaming = (*Multicast)(nil)
+)
 
 // NewMulticast opens the sockets. An interface that cannot be used is left out
-// and named in Problems; NewMulticast fails only when none can be used. Interfaces
-// are not judged by their MULTICAST flag, which lo lacks though it works.
+// and named in Problems; without Select, NewMulticast fails when none can be used.
+// Interfaces are not judged by their MULTICAST flag, which lo lacks though it works.
 func NewMulticast(opts MulticastOptions) (*Multicast, error) {
 	if !opts.Group.IsValid() {
 		opts.Group = netip.MustParseAddr(DefaultGroup)
 	}
-	if opts.Port == 0 {
-		opts.Port = DefaultPort
-	}
+	opts.Port = cmp.Or(opts.Port, DefaultPort)
 	if !opts.Group.Is4() || !opts.Group.IsMulticast() || opts.Port < 1 || opts.Port > 65535 {
 		return nil, fmt.Errorf("discovery: multicast to %v port %d: want an IPv4 multicast group and a port from 1 to 65535", opts.Group, opts.Port)
 	}
-	if len(opts.Ifaces) == 0 {
+	ifaces, problems := opts.Ifaces, []error(nil)
+	if opts.Select != nil {
+		ifaces, problems = opts.Select()
+	} else if len(ifaces) == 0 {
 		return nil, errors.New("discovery: multicast without an interface: want at least one address in discovery.address or bus.address")
 	}
 	m := &Multicast{
 		group:   netip.AddrPortFrom(opts.Group, uint16(opts.Port)),
-		byIndex: make(map[int]Iface),
-		senders: make(map[Iface]*net.UDPConn),
+		choose:  opts.Select,
+		silence: newSilence(opts.Interval),
 		buf:     make([]byte, 65_536), // more than any datagram holds
 	}
+	m.report = newReporter(opts.Log, Limits{}.WithDefaults(), &m.counters)
+	m.use.Store(newInUse())
 	conn, err := listenGroup(m.group)
 	if err != nil {
 		return nil, fmt.Errorf("discovery: listen for multicast to %v: %w", m.group, err)
@@ -77,80 +101,30 @@ func NewMulticast(opts MulticastOptions) (*Multicast, error) {
 		conn.Close()
 		return nil, fmt.Errorf("discovery: listen for multicast to %v: %w", m.group, err)
 	}
-	for _, iface := range opts.Ifaces {
-		if err := m.use(iface); err != nil {
-			m.problems = append(m.problems, fmt.Errorf("discovery: interface %v is left out: %w", iface, err))
-		}
-	}
-	if len(m.ifaces) == 0 {
+	m.take(ifaces, problems)
+	if now := m.use.Load(); len(now.ifaces) == 0 && opts.Select == nil {
 		m.Close()
-		return nil, fmt.Errorf("discovery: multicast to %v: no interface works: %w", m.group, errors.Join(m.problems...))
+		return nil, fmt.Errorf("discovery: multicast to %v: no interface works: %w", m.group, errors.Join(now.problems...))
 	}
 	return m, nil
 }
 
-// use joins the group on an interface and opens the socket that sends there.
-func (m *Multicast) use(iface Iface) error {
-	if _, ok := m.senders[iface]; ok {
-		return nil
-	}
-	ifi, err := findInterface(iface)
-	if err != nil {
-		return err
-	}
-	sender, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(iface.Addr, 0)))
-	if err != nil {
-		return err
-	}
-	p := ipv4.NewPacketConn(sender)
-	err = errors.Join(p.SetMulticastInterface(ifi), p.SetMulticastTTL(1), p.SetMulticastLoopback(true))
-	if _, joined := m.byIndex[ifi.Index]; err == nil && !joined {
-		err = m.receiver.JoinGroup(ifi, net.UDPAddrFromAddrPort(m.group))
-	}
-	if err != nil {
-		sender.Close()
-		return err
-	}
-	m.senders[iface] = sender
-	m.ifaces = append(m.ifaces, iface)
-	if _, joined := m.byIndex[ifi.Index]; !joined {
-		m.byIndex[ifi.Index] = Iface{Name: ifi.Name, Index: ifi.Index, Addr: iface.Addr}
-	}
-	return nil
-}
-
-// findInterface returns the network interface that an Iface means.
-func findInterface(iface Iface) (*net.Interface, error) {
-	if !iface.Addr.Is4() {
-		return nil, fmt.Errorf("address %v: want an IPv4 address of this host", iface.Addr)
-	}
-	if iface.Index != 0 {
-		return net.InterfaceByIndex(iface.Index)
-	}
-	all, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	for _, ifi := range all {
-		addrs, err := ifi.Addrs()
-		if err != nil || iface.Name != "" && iface.Name != ifi.Name {
-			continue
-		}
-		for _, a := range addrs {
-			n, ok := a.(*net.IPNet)
-			if ok && n.IP.Equal(iface.Addr.AsSlice()) {
-				return &ifi, nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("address %v: want an IPv4 address of this host", iface.Addr)
-}
-
 // Ifaces returns the interfaces in use, in the order they were asked for.
-func (m *Multicast) Ifaces() []Iface { return append([]Iface(nil), m.ifaces...) }
+func (m *Multicast) Ifaces() []Iface { return slices.Clone(m.use.Load().ifaces) }
 
-// Problems returns one error for each interface that was left out.
-func (m *Multicast) Problems() []error { return append([]error(nil), m.problems...) }
+// Changed returns a channel that is closed when Ifaces is no longer what it is now.
+func (m *Multicast) Changed() <-chan struct{} { return m.use.Load().superseded }
+
+// Problems returns one error for each interface that is left out now.
+func (m *Multicast) Problems() []error { return slices.Clone(m.use.Load().problems) }
+
+// MulticastStats are counts of a Multicast.
+type MulticastStats struct {
+	Counters map[string]uint64 // what Follow noticed, by name
+}
+
+// Stats returns the counts at this moment.
+func (m *Multicast) Stats() MulticastStats { return MulticastStats{m.counters.snapshot()} }
 
 // Group returns the group and port in use.
 func (m *Multicast) Group() netip.AddrPort { return m.group }
@@ -160,13 +134,15 @@ func (m *Multicast) Send(ctx context.Context, iface Iface, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("discovery: send on %v: %w", iface, err)
 	}
-	sender, ok := m.senders[iface]
+	now := m.use.Load()
+	out, ok := now.outlets[iface]
 	if !ok {
-		return fmt.Errorf("discovery: send on %v: want one of %v", iface, m.ifaces)
+		return fmt.Errorf("discovery: send on %v: want one of %v", iface, now.ifaces)
 	}
-	if _, err := sender.WriteToUDPAddrPort(data, m.group); err != nil {
-		return fmt.Errorf("discovery: send on %v: %w", iface, err)
+	if _, err := out.conn.WriteToUDPAddrPort(data, m.group); err != nil {
+		return fmt.Errorf("discovery: send on %v: %w%s", iface, err, sendHint(err))
 	}
+	m.silence.sent(iface)
 	return nil
 }
 
@@ -183,6 +159,7 @@ func (m *Multicast) Receive(ctx context.Context) (Datagram, error) {
 			m.conn.SetReadDeadline(time.Time{})
 		}
 	}()
+	m.silence.listen()
 	for {
 		n, cm, from, err := m.receiver.ReadFrom(m.buf)
 		if err != nil {
@@ -193,7 +170,7 @@ func (m *Multicast) Receive(ctx context.Context) (Datagram, error) {
 		}
 		dg := Datagram{Data: m.buf[:n], Iface: Iface{Name: "unknown", Addr: netip.IPv4Unspecified()}} // no loopback
 		if cm != nil {
-			iface, ok := m.byIndex[cm.IfIndex]
+			iface, ok := m.use.Load().byIndex[cm.IfIndex]
 			if !ok {
 				continue // somebody else's membership: not an interface of ours
 			}
@@ -202,15 +179,22 @@ func (m *Multicast) Receive(ctx context.Context) (Datagram, error) {
 		if u, ok := from.(*net.UDPAddr); ok {
 			dg.From = u.AddrPort()
 		}
+		m.silence.heard(dg.Iface)
 		return dg, nil
 	}
 }
 
-// Close closes all sockets.
+// Close closes all sockets. Closing twice is harmless.
 func (m *Multicast) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
 	err := m.conn.Close()
-	for _, s := range m.senders {
-		err = errors.Join(err, s.Close())
+	for _, out := range m.use.Load().outlets {
+		err = errors.Join(err, out.conn.Close())
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func (a *Announcement) Sign(key crypto.Signer) ([]byte, error) {
 func SignJSON(json []byte, cert *Certificate, key crypto.Signer) (*Announcement, error) {
 	json = bytes.TrimRight(json, "\r\n")
 	if len(json) >= mostJSON {
-		return nil, refuse(countTooBig, "sign: announcement of %d octets: want fewer than %d", len(json), mostJSON)
+		return nil, refuse(countTooBig, "sign: announcement of %d octets: want fewer than %d: offer fewer actions, or make two services of it", len(json), mostJSON)
 	}
 	if err := checkSigner(cert, key); err != nil {
 		return nil, err

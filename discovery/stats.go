@@ -42,6 +42,9 @@ const (
 	countCollision     = "fingerprint_collision"    // two certificates with one SHA-1
 	countForeignLoop   = "announce_foreign_address" // a loopback address heard on a real interface
 	countBlind         = "observer_blind"           // heard nothing, or stood still
+	countIfaces        = "interfaces_changed"       // one came or went
+	countIfaceFailed   = "interface_failed"         // one is there and cannot be used
+	countSilent        = "multicast_silent"         // nothing heard for three intervals
 	countOverrun       = "observer_overrun"         // datagrams dropped because checking is slower than they come
 	countCacheBad      = "cache_record_bad"         // a record left out
 	countCacheUnusable = "cache_unusable"           // missing, empty or unreadable

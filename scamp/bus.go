@@ -58,7 +58,6 @@ type Bus struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
-	opened  time.Time
 	cache   *discovery.CacheReader      // nil without discovery.cache_path
 	rules   *discovery.AuthorizedReader // nil without a rules file
 	turns   chan struct{}               // a place for each operation with a private key at once
@@ -67,8 +66,9 @@ type Bus struct {
 
 	mu        sync.Mutex // protects what follows
 	carriers  []discovery.Carrier
-	carryErr  error // why there is no multicast
-	listening bool  // observers run
+	multicast *discovery.Multicast // the one of carriers, if they are ours
+	carryErr  error                // why there is no multicast
+	listening time.Time            // since when observers run; zero when they do not
 }
 
 // Open returns a bus for a configuration. A nil cfg means defaults, as does nil opts.
@@ -80,7 +80,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 		cfg = new(Config)
 	}
 	cfg = cfg.WithDefaults()
-	b := &Bus{cfg: cfg, opened: time.Now(), turns: newTurns()}
+	b := &Bus{cfg: cfg, turns: newTurns()}
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -128,6 +128,14 @@ func (b *Bus) Stats() map[string]uint64 {
 	for name, n := range b.dir.Stats().Counters {
 		all[name] += n
 	}
+	b.mu.Lock()
+	m := b.multicast
+	b.mu.Unlock()
+	if m != nil {
+		for name, n := range m.Stats().Counters {
+			all[name] += n
+		}
+	}
 	return all
 }
 
@@ -163,44 +171,38 @@ func (b *Bus) followRules() {
 	b.work.Go(func() { b.rules.Run(b.ctx) }) // ends with Close
 }
 
-// carry returns what announcements go and come by, opened when first needed.
+// carry returns what announcements go and come by, opened when first needed. An
+// interface that is missing is no error: one that comes later is used then.
 func (b *Bus) carry() ([]discovery.Carrier, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.carriers != nil || b.carryErr != nil {
 		return b.carriers, b.carryErr
 	}
-	ifaces, problems := b.cfg.DiscoveryIfaces()
-	for _, err := range problems {
-		b.log.slog.Warn("one interface is left out of discovery", "error", err)
-	}
-	if len(ifaces) == 0 {
-		b.carryErr = errNoIface
-		return nil, b.carryErr
-	}
-	m, err := discovery.NewMulticast(discovery.MulticastOptions{Group: b.cfg.MulticastAddress, Port: b.cfg.DiscoveryPort, Ifaces: ifaces})
+	m, err := discovery.NewMulticast(discovery.MulticastOptions{
+		Group: b.cfg.MulticastAddress, Port: b.cfg.DiscoveryPort, Select: b.cfg.FollowDiscovery(), Interval: b.cfg.Interval, Log: b.log.slog,
+	})
 	if err != nil {
 		b.carryErr = err
 		return nil, err
 	}
 	for _, err := range m.Problems() {
-		b.log.slog.Warn("discovery goes on without one interface", "error", err)
+		b.log.slog.Warn("discovery goes on without an interface", "error", err)
 	}
-	b.carriers = []discovery.Carrier{m}
+	b.carriers, b.multicast = []discovery.Carrier{m}, m
+	b.work.Go(func() { m.Follow(b.ctx) }) // ends with Close
 	return b.carriers, nil
 }
-
-var errNoIface = errors.New("scamp: no address for discovery: set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
 
 // listen observes announcements from now on.
 func (b *Bus) listen() {
 	carriers, err := b.carry()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.listening || b.ctx.Err() != nil {
+	if !b.listening.IsZero() || b.ctx.Err() != nil {
 		return
 	}
-	b.listening = true
+	b.listening = time.Now()
 	if err != nil {
 		b.log.slog.Warn("not listening for announcements", "error", err)
 		return
@@ -218,26 +220,6 @@ func (b *Bus) cacheState(s discovery.CacheState) {
 		b.listen()
 	}
 }
-
-// settle waits for an action while it may just not have been heard yet: every service
-// repeats itself once an interval.
-func (b *Bus) settle(ctx context.Context, q discovery.Query) []discovery.Route {
-	b.mu.Lock()
-	listening := b.listening && b.carryErr == nil
-	b.mu.Unlock()
-	left := warmUp - time.Since(b.opened)
-	if !listening || left <= 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, left)
-	defer cancel()
-	routes, _ := b.dir.Wait(ctx, q)
-	return routes
-}
-
-// warmUp is how long a bus that listens itself may not have heard a live service: an
-// interval and a bit.
-const warmUp = 5500 * time.Millisecond
 
 // notFound says why nobody can be asked, as precisely as is known (PROTOCOL 11.3).
 // The caller may have left while we waited to hear of somebody.
@@ -261,16 +243,23 @@ func (b *Bus) notFound(ctx context.Context, q discovery.Query) error {
 		e.Advice = "there is no rules file: set bus.authorized_services"
 	case kind == ErrDenied && b.rules.State().Err != nil:
 		e.Advice = b.rules.State().String()
-	case b.carryError() != nil && b.cache == nil:
-		e.Advice = b.carryError().Error()
+	case kind == ErrNotFound && b.cache == nil:
+		e.Advice = b.deaf()
 	}
 	return e
 }
 
-func (b *Bus) carryError() error {
+// deaf says why nobody may be heard, and is empty when nothing speaks for that.
+func (b *Bus) deaf() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.carryErr
+	switch {
+	case b.carryErr != nil:
+		return b.carryErr.Error()
+	case b.multicast != nil:
+		return b.multicast.Trouble()
+	}
+	return ""
 }
 
 // listenInRange opens a listener on each service address, at a random port of the

@@ -1,6 +1,7 @@
 package scamp
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,9 +31,9 @@ func HostIfaces() ([]discovery.Iface, error) {
 		if ifi.Flags&net.FlagUp == 0 {
 			continue
 		}
-		addrs, err := ifi.Addrs()
+		addrs, err := ifi.Addrs() // none if it is gone since it was listed
 		if err != nil {
-			continue // gone since it was listed
+			return nil, fmt.Errorf("scamp: addresses of interface %s: %w", ifi.Name, err)
 		}
 		for _, a := range addrs {
 			if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() {
@@ -115,22 +116,47 @@ func describeIfaces(host []discovery.Iface) string {
 // DiscoveryIfaces returns the interfaces of this host to announce and listen on,
 // which may be none, and what is wrong with the keys that select them.
 func (c *Config) DiscoveryIfaces() (ifaces []discovery.Iface, problems []error) {
-	if len(c.DiscoveryAddress) > 0 {
-		return hostIfaces("discovery.address", c.DiscoveryAddress)
-	}
-	return hostIfaces("bus.address", c.BusAddress)
+	return c.FollowDiscovery()()
 }
+
+// FollowDiscovery returns a function that says at any time what DiscoveryIfaces would,
+// for discovery.MulticastOptions. Where no address is configured, it stays with the
+// interface that it chose for as long as that is there: a network that comes beside it,
+// such as that of a VPN, moves nobody. It is for one goroutine at a time.
+func (c *Config) FollowDiscovery() func() (ifaces []discovery.Iface, problems []error) {
+	key, items := "discovery.address", c.DiscoveryAddress
+	if len(items) == 0 {
+		key, items = "bus.address", c.BusAddress
+	}
+	var before []discovery.Iface
+	var wrong []error
+	return func() ([]discovery.Iface, []error) {
+		host, err := HostIfaces()
+		switch {
+		case err != nil && before == nil:
+			return nil, []error{err}
+		case err != nil:
+			return before, wrong // we have too few descriptors, or the like: nothing is known
+		case len(items) == 0 && len(before) == 1 && slices.Contains(host, before[0]):
+			return before, nil
+		}
+		before, wrong = SelectIfaces(host, key, items)
+		if len(items) == 0 && len(before) == 0 {
+			wrong = []error{errNoIface}
+		}
+		return before, wrong
+	}
+}
+
+var errNoIface = errors.New("scamp: no address for discovery: this host has none in 10/8, 192.168/16 or 172.16/12: set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
 
 // ServiceIfaces returns the interfaces of this host to serve on, as DiscoveryIfaces
 // does.
 func (c *Config) ServiceIfaces() (ifaces []discovery.Iface, problems []error) {
-	if len(c.ServiceAddress) > 0 {
-		return hostIfaces("service.address", c.ServiceAddress)
+	key, items := "service.address", c.ServiceAddress
+	if len(items) == 0 {
+		key, items = "bus.address", c.BusAddress
 	}
-	return hostIfaces("bus.address", c.BusAddress)
-}
-
-func hostIfaces(key string, items []string) (ifaces []discovery.Iface, problems []error) {
 	host, err := HostIfaces()
 	if err != nil {
 		return nil, []error{err}

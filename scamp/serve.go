@@ -143,12 +143,14 @@ func within(most time.Duration, done <-chan struct{}) bool {
 func (s *Service) announcers(side *inboundSide) ([]*discovery.Announcer, error) {
 	carriers, err := s.bus.carry()
 	if err != nil {
-		return nil, err
+		// Whoever knows the address can call all the same (PROTOCOL 7.11).
+		s.bus.log.slog.Warn("the service is not announced", "service", clean(s.name), "error", err)
+		return nil, nil
 	}
 	var all []*discovery.Announcer
 	for _, c := range carriers {
 		a, err := discovery.NewAnnouncer(c, discovery.AnnouncerOptions{
-			Ifaces: ifacesOf(c), Certificate: s.pair.Certificate, Key: s.pair.Key, Interval: s.opts.Interval,
+			Certificate: s.pair.Certificate, Key: s.pair.Key, Interval: s.opts.Interval,
 			Limits: s.bus.limits.Discovery, Now: s.bus.opts.Now, Log: s.bus.log.slog,
 		})
 		if err == nil {
@@ -160,16 +162,4 @@ func (s *Service) announcers(side *inboundSide) ([]*discovery.Announcer, error) 
 		all = append(all, a)
 	}
 	return all, nil
-}
-
-// ifacesOf are the interfaces a carrier sends on; one that has none takes the zero
-// Iface.
-func ifacesOf(c discovery.Carrier) []discovery.Iface {
-	switch c := c.(type) {
-	case interface{ Ifaces() []discovery.Iface }:
-		return c.Ifaces()
-	case interface{ Iface() discovery.Iface }:
-		return []discovery.Iface{c.Iface()}
-	}
-	return []discovery.Iface{{}}
 }

@@ -55,22 +55,20 @@ func cachePath(cfg *scamp.Config) string {
 }
 
 // openMulticast opens what the configuration says of discovery, and tells of the
-// interfaces that are left out.
-func (a *app) openMulticast(cfg *scamp.Config) (*discovery.Multicast, error) {
-	ifaces, problems := cfg.DiscoveryIfaces()
-	for _, err := range problems {
-		a.log.Warn("one interface is left out of discovery", "error", err)
-	}
-	if len(ifaces) == 0 {
-		return nil, hint(errors.New("scamp: no address for discovery"),
-			"set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
-	}
-	m, err := discovery.NewMulticast(discovery.MulticastOptions{Group: cfg.MulticastAddress, Port: cfg.DiscoveryPort, Ifaces: ifaces})
+// interfaces that are left out. Only who follows them can begin without any.
+func (a *app) openMulticast(cfg *scamp.Config, follow bool) (*discovery.Multicast, error) {
+	m, err := discovery.NewMulticast(discovery.MulticastOptions{
+		Group: cfg.MulticastAddress, Port: cfg.DiscoveryPort, Select: cfg.FollowDiscovery(), Interval: cfg.Interval, Log: a.log,
+	})
 	if err != nil {
 		return nil, err
 	}
+	if len(m.Ifaces()) == 0 && !follow {
+		m.Close()
+		return nil, hint(errors.Join(m.Problems()...), "set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
+	}
 	for _, err := range m.Problems() {
-		a.log.Warn("discovery goes on without one interface", "error", err)
+		a.log.Warn("discovery goes on without an interface", "error", err)
 	}
 	return m, nil
 }
@@ -81,7 +79,7 @@ func (a *app) cache(ctx context.Context, cfg *scamp.Config) error {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return hint(fmt.Errorf("scamp: cache file %s: its directory is missing", path), "make it, or change discovery.cache_path")
 	}
-	carrier, err := a.openMulticast(cfg)
+	carrier, err := a.openMulticast(cfg, true)
 	if err != nil {
 		return err
 	}
@@ -100,6 +98,7 @@ func (a *app) cache(ctx context.Context, cfg *scamp.Config) error {
 	defer cancel(nil)
 	var work sync.WaitGroup
 	work.Go(func() { rules.Run(ctx) })                                        // ends with ctx
+	work.Go(func() { carrier.Follow(ctx) })                                   // ends with ctx
 	work.Go(func() { a.watchInstances(ctx, dir) })                            // ends with ctx
 	work.Go(func() { cancel(failure("listening", observer.Run(ctx))) })       // ends with ctx or the carrier
 	work.Go(func() { cancel(failure("writing the cache", writer.Run(ctx))) }) // ends with ctx or for good reason

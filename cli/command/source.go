@@ -127,7 +127,7 @@ func (a *app) takeCache(text []byte, name string, cfg *scamp.Config, c *catalog)
 
 // hear listens until every live service has announced itself once.
 func (a *app) hear(ctx context.Context, cfg *scamp.Config, c *catalog) error {
-	carrier, err := a.openMulticast(cfg)
+	carrier, err := a.openMulticast(cfg, false)
 	if err != nil {
 		return hint(err, "or name a cache file with --cache FILE")
 	}
