@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -72,13 +73,24 @@ const DefaultCachePath = "/tmp/scamp_discovery_cache"
 // A ConfigWarning is a line of the configuration that has no effect, or not the
 // one its author may have had in mind.
 type ConfigWarning struct {
-	File string
-	Line int
-	Text string
+	File    string
+	Line    int
+	Unknown bool // it has a key that nobody reads
+	Text    string
 }
 
 // String returns file, line and text in the form compilers use.
 func (w ConfigWarning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Text) }
+
+// A ConfigError is a line of the configuration that cannot be used.
+type ConfigError struct {
+	File string
+	Line int
+	Text string // what is wrong with it, and what is wanted
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string { return fmt.Sprintf("scamp: %s:%d: %s", e.File, e.Line, e.Text) }
 
 type configValue struct {
 	text string
@@ -107,7 +119,7 @@ func ParseConfig(text []byte, file string) (*Config, error) {
 		return nil, fmt.Errorf("scamp: %s: more than %d octets: want a configuration file", file, maxConfigFile)
 	}
 	if line, is := foreignLine(text); is != "" {
-		return nil, fmt.Errorf("scamp: %s:%d: this is %s: want a configuration file, with lines KEY = VALUE", file, line, is)
+		return nil, &ConfigError{file, line, "this is " + is + ": want a configuration file, with lines KEY = VALUE"}
 	}
 	c := &Config{File: file, values: make(map[string]configValue)}
 	c.readLines(text)
@@ -161,6 +173,9 @@ func (c *Config) readLines(text []byte) {
 			c.values[key] = configValue{value, line}
 			if why := unknownKey(key); why != "" {
 				c.warn(line, "%s", why)
+				if last := &c.Warnings[len(c.Warnings)-1]; last.Text == why { // else it is only counted
+					last.Unknown = true
+				}
 			}
 		}
 	}
@@ -184,7 +199,7 @@ func (c *Config) readSettings() error {
 		if len(errs) == maxConfigReports {
 			break
 		}
-		errs = append(errs, fmt.Errorf("scamp: %s:%d: %s = %s: want %s", c.File, v.line, key, quoteText(v.text), want))
+		errs = append(errs, &ConfigError{c.File, v.line, fmt.Sprintf("%s = %s: want %s", key, quoteText(v.text), want)})
 	}
 	l := c.Limits.WithDefaults()
 	if len(errs) == 0 && l.ClientIdle >= l.ServerIdle {
@@ -221,9 +236,9 @@ func (s *setting) find(values map[string]configValue) (string, configValue) {
 func (c *Config) warn(line int, format string, args ...any) {
 	switch n := len(c.Warnings); {
 	case n < maxConfigReports:
-		c.Warnings = append(c.Warnings, ConfigWarning{c.File, line, fmt.Sprintf(format, args...)})
+		c.Warnings = append(c.Warnings, ConfigWarning{File: c.File, Line: line, Text: fmt.Sprintf(format, args...)})
 	case n == maxConfigReports:
-		c.Warnings = append(c.Warnings, ConfigWarning{c.File, line, "more lines like these from here on"})
+		c.Warnings = append(c.Warnings, ConfigWarning{File: c.File, Line: line, Text: "more lines like these from here on"})
 	}
 }
 
@@ -266,6 +281,34 @@ func likeKey(word string) bool {
 func (c *Config) Lookup(key string) (value string, found bool) {
 	v, found := c.values[key]
 	return v.text, found
+}
+
+// Line returns the line of the file that sets key, or an older name of it, counted
+// from 1; 0 when none does.
+func (c *Config) Line(key string) int {
+	if s := settingFor(key); s != nil {
+		_, v := s.find(c.values)
+		return v.line
+	}
+	return c.values[key].line
+}
+
+// Services returns the names of the services whose key pairs the file names, sorted.
+func (c *Config) Services() []string {
+	var names []string
+	for key, v := range c.values {
+		if v.text == "" || settingFor(key) != nil || hasOne(strings.HasPrefix, key, othersPrefixes) {
+			continue
+		}
+		for _, suffix := range serviceKeys {
+			if name, ok := strings.CutSuffix(key, suffix); ok && name != "" {
+				names = append(names, name)
+				break
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // WithDefaults returns a copy of c with every zero field set to its default. A nil

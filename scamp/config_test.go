@@ -3,6 +3,7 @@ package scamp_test
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -555,4 +556,32 @@ rpc.timout  = 20
 	// [127.0.0.1] 10s main
 	// soa.conf:4: key "rpc.timout" is unknown: did you mean rpc.timeout?
 	// scamp: soa.conf:1: rpc.timeout = "soon": want seconds, 0.001 to 100000000
+}
+
+// Whoever judges a configuration line by line learns where everything is.
+func TestConfigPlaces(t *testing.T) {
+	c, err := scamp.ParseConfig([]byte("# x\nscamp.first_port = 31000\nb.soa_key = k\na.cert = c\nb.key = l\n"+
+		"dispatcher.key = d\nbus.adress = 10.0.0.1\nno equals\nempty.key =\n"), "x/soa.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		key  string
+		want int
+	}{{"beepish.first_port", 2}, {"scamp.first_port", 2}, {"b.soa_key", 3}, {"bus.address", 0}, {"bus.adress", 7}, {"", 0}} {
+		if got := c.Line(tt.key); got != tt.want {
+			t.Errorf("Line(%q): %d, want %d", tt.key, got, tt.want)
+		}
+	}
+	if got := strings.Join(c.Services(), " "); got != "a b" {
+		t.Errorf("Services: %q, want a and b", got)
+	}
+	if len(c.Warnings) != 2 || !c.Warnings[0].Unknown || c.Warnings[1].Unknown {
+		t.Errorf("warnings %+v: want an unknown key, then a line that is none", c.Warnings)
+	}
+	_, err = scamp.ParseConfig([]byte("\nrpc.timeout = soon\n"), "soa.conf")
+	var line *scamp.ConfigError
+	if !errors.As(err, &line) || line.File != "soa.conf" || line.Line != 2 || !strings.HasPrefix(line.Text, `rpc.timeout = "soon": want`) {
+		t.Errorf("value out of range: %v, want a ConfigError of line 2", err)
+	}
 }

@@ -90,6 +90,16 @@ func ParseKeyPair(certPEM, keyPEM []byte) (*KeyPair, error) {
 	return k, nil
 }
 
+// ParseKey reads the first private key in PEM, as ParseKeyPair does, without a
+// certificate to go with it.
+func ParseKey(keyPEM []byte) (*rsa.PrivateKey, error) {
+	key, err := parseKey(keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("scamp: private key: %w", err)
+	}
+	return key, nil
+}
+
 // newKeyPair joins a certificate with its key.
 func newKeyPair(cert *discovery.Certificate, key *rsa.PrivateKey) (*KeyPair, error) {
 	if public := cert.Key(); public == nil || !key.PublicKey.Equal(public) {

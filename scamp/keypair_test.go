@@ -295,3 +295,21 @@ func TestKeyPairInTLS(t *testing.T) {
 		t.Errorf("service: %v", err)
 	}
 }
+
+// A key can be read without its certificate, to see whether they belong together.
+func TestParseKeyAlone(t *testing.T) {
+	pair, err := scamp.GenerateKeyPair("x", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := pair.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := scamp.ParseKey(text); err != nil || !key.PublicKey.Equal(pair.Certificate.Key()) {
+		t.Errorf("ParseKey: %v, want the key of the pair", err)
+	}
+	if _, err := scamp.ParseKey(pair.CertificatePEM()); err == nil || !strings.Contains(err.Error(), "it holds a certificate") {
+		t.Errorf("ParseKey of a certificate: %v, want it to say so", err)
+	}
+}
