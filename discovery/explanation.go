@@ -66,25 +66,19 @@ type Explanation struct {
 
 const (
 	maxOffered = 32
-	maxNear    = 3
-	maxNames   = 50_000 // names compared to find those near; more are not looked at
+	maxJudged  = 1_024  // announcements looked at, of those that have an action of the name
+	maxLooked  = 50_000 // their actions looked at
 )
 
-// Explain says why Find returns nothing for q, or that it does not. It looks at
-// everything that is held, so it is for errors and for people. It takes the
-// directory's lock only to make a list.
+// Explain says why Find returns nothing for q, or that it does not. It costs well under
+// a millisecond, however much is held: a call that fails in a loop keeps nobody else
+// from the directory.
 func (d *Directory) Explain(q Query) Explanation {
 	q, ok := q.normal()
 	e := Explanation{Query: q}
+	x := d.index.Load()
 	d.mu.Lock()
-	rules, now := d.rules, d.clock.now()
-	reader := d.reader
-	held := make([]heldView, 0, len(d.instances))
-	for _, in := range d.instances {
-		if in.view != nil {
-			held = append(held, heldView{d.entryLocked(in, now), in.view.offering()})
-		}
-	}
+	rules, reader := d.rules, d.reader
 	d.mu.Unlock()
 	if reader != nil {
 		e.Stale = reader.State().trouble()
@@ -92,68 +86,123 @@ func (d *Directory) Explain(q Query) Explanation {
 	if !ok {
 		return e
 	}
-	for i := range held {
-		for j := range held[i].offers.Actions {
-			if o, ok := offered(q, &held[i].Entry, &held[i].offers.Actions[j], rules); ok {
-				e.Offers = append(e.Offers, o)
-			}
-		}
+	e.Offers, e.More = offers(q, x.names.find(q.Action), rules)
+	if routes := x.find(q).live; len(routes) > 0 && e.Offers[0].Reason != Answers {
+		e.Offers[0] = answering(routes[0], rules) // one of those not looked at
 	}
-	slices.SortFunc(e.Offers, func(a, b Offered) int {
-		return cmp.Or(cmp.Compare(b.Reason, a.Reason), cmp.Compare(a.Peer.Ident, b.Peer.Ident), cmp.Compare(a.Version, b.Version))
-	})
 	if len(e.Offers) > 0 {
 		e.Reason = e.Offers[0].Reason
+		d.age(e.Offers)
 	} else {
-		e.Near = near(q.Action, held)
-	}
-	if extra := len(e.Offers) - maxOffered; extra > 0 {
-		e.Offers, e.More = e.Offers[:maxOffered], extra
+		e.Near = x.names.like(q.Action)
 	}
 	return e
 }
 
-// A heldView is an entry and the announcement that says what it offers, or
-// offered before it withdrew.
-type heldView struct {
-	Entry
-	offers *Announcement
+// age fills in how long ago each was last heard.
+func (d *Directory) age(offers []Offered) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.clock.now()
+	for i := range offers {
+		if in := d.instances[offers[i].Peer.Instance]; in != nil {
+			offers[i].Age = in.ageLocked(now)
+		}
+	}
 }
 
-// offered judges one announced action, which is of no interest when it has
-// another name.
-func offered(q Query, held *Entry, a *Action, rules *Authorized) (Offered, bool) {
-	name := a.FullName()
-	if !equalFoldASCII(name, q.Action) && !slices.ContainsFunc(a.Aliases(), func(alias string) bool {
-		return equalFoldASCII(a.Class+"."+alias, q.Action)
-	}) {
-		return Offered{}, false
+// offers returns the closest of what views offer by the name of q, and how many more
+// there are.
+func offers(q Query, views []*view, rules *Authorized) (closest []Offered, more int) {
+	var by [Answers + 1][]Offered // by reason, the first maxOffered of each
+	all, judged, looked := 0, 0, 0
+	if first, last := aimedAt(views, q.Ident); first < last {
+		views = slices.Concat(views[first:last], views[:first], views[last:])
 	}
-	o := Offered{
-		Peer: held.Peer, Sector: a.Sector, Action: name, Version: a.Version, Envelopes: a.Envelopes,
-		Decision: rules.Decide(held.Peer.Certificate, a.Sector, name), Obstacle: held.Obstacle, Age: held.Age,
+	for _, v := range views {
+		if judged++; judged > maxJudged || looked > maxLooked {
+			all += len(views) - judged + 1
+			break
+		}
+		ann := v.offering()
+		looked += len(ann.Actions)
+		for j := range ann.Actions {
+			a := &ann.Actions[j]
+			if !a.answersTo(q.Action) {
+				continue
+			}
+			all++
+			reason := v.reason(q, a, rules)
+			if len(by[reason]) < maxOffered {
+				by[reason] = append(by[reason], Offered{Peer: v.peer, Sector: a.Sector, Action: a.FullName(), Version: a.Version,
+					Envelopes: a.Envelopes, Reason: reason, Obstacle: v.obstacle.String()})
+			}
+		}
 	}
+	for reason := range slices.Backward(by[:]) {
+		closest = append(closest, by[reason][:min(len(by[reason]), maxOffered-len(closest))]...)
+	}
+	for i := range closest {
+		o := &closest[i]
+		o.Decision = rules.Decide(o.Peer.Certificate, o.Sector, o.Action)
+	}
+	slices.SortStableFunc(closest, func(a, b Offered) int {
+		return cmp.Or(cmp.Compare(b.Reason, a.Reason), cmp.Compare(a.Peer.Ident, b.Peer.Ident), cmp.Compare(a.Version, b.Version))
+	})
+	return closest, all - len(closest)
+}
+
+// aimedAt returns which of views, in the order of their idents, are those of an ident
+// or FINGERPRINT#ident, with any certificate.
+func aimedAt(views []*view, ident string) (first, last int) {
+	first, there := slices.BinarySearchFunc(views, ident, func(v *view, ident string) int { return cmp.Compare(v.peer.Ident, ident) })
+	if _, rest, ok := strings.Cut(ident, "#"); ok && !there {
+		return aimedAt(views, rest)
+	}
+	for last = first; last < len(views) && views[last].peer.Ident == ident; last++ {
+	}
+	return first, last
+}
+
+// answering is the offer of a route that Find returns.
+func answering(r Route, rules *Authorized) Offered {
+	return Offered{Peer: r.Peer, Sector: r.Sector, Action: r.Action, Version: r.Version, Envelopes: r.Envelopes,
+		Reason: Answers, Decision: rules.Decide(r.Certificate, r.Sector, r.Action)}
+}
+
+// answersTo tells whether a is found by a name, its own or an alias.
+func (a *Action) answersTo(name string) bool {
+	if a.named(name) {
+		return true
+	}
+	n := len(a.Class)
+	if len(name) < n+2 || name[n:n+2] != "._" || !equalFoldASCII(a.Class, name[:n]) {
+		return false
+	}
+	return slices.ContainsFunc(a.Aliases(), func(alias string) bool { return equalFoldASCII(alias, name[n+1:]) })
+}
+
+// reason judges how close a, an action of v by the name of q, comes to answering it.
+func (v *view) reason(q Query, a *Action, rules *Authorized) Reason {
 	switch {
 	case !equalFoldASCII(a.Sector, q.Sector):
-		o.Reason = OtherSector
+		return OtherSector
 	case a.Version != q.Version:
-		o.Reason = OtherVersion
+		return OtherVersion
 	case !slices.Contains(a.Envelopes, q.Envelope):
-		o.Reason = OtherEnvelope
-	case q.Ident != "" && len(withIdent([]Route{{Peer: held.Peer}}, q.Ident)) == 0:
-		o.Reason = OtherIdent
-	case held.State == Withdrawn:
-		o.Reason = HasWithdrawn
-	case held.State == Suspect:
-		o.Reason = HasExpired
-	case held.Obstacle != "":
-		o.Reason = HasObstacle
-	case !o.Decision.Allowed:
-		o.Reason = NotAuthorized
-	default:
-		o.Reason = Answers
+		return OtherEnvelope
+	case q.Ident != "" && len(withIdent([]Route{{Peer: v.peer}}, q.Ident)) == 0:
+		return OtherIdent
+	case v.state == Withdrawn:
+		return HasWithdrawn
+	case v.state == Suspect:
+		return HasExpired
+	case v.obstacle != noObstacle:
+		return HasObstacle
+	case !rules.Decide(v.peer.Certificate, a.Sector, a.FullName()).Allowed:
+		return NotAuthorized
 	}
-	return o, true
+	return Answers
 }
 
 // String says it in one sentence, without the query and without a full stop.
@@ -220,42 +269,4 @@ func (e Explanation) list(of func(Offered) []string) string {
 		all[i] = cut(all[i])
 	}
 	return strings.Join(all, ", ")
-}
-
-// near returns the announced names that look most like name: the same letters
-// but for a few, or the same action in another class.
-func near(name string, held []heldView) []string {
-	best := make(map[string]int)
-	looked := 0
-	want := lowerASCII(name)
-	most := min(2+len(want)/8, 5)
-	for i := range held {
-		for j := range held[i].offers.Actions {
-			a := &held[i].offers.Actions[j]
-			full := a.FullName()
-			if _, ok := best[full]; ok {
-				continue
-			}
-			if looked++; looked > maxNames {
-				return nearest(best)
-			}
-			d := Distance(want, lowerASCII(full), most)
-			if d > most && strings.HasSuffix(want, "."+lowerASCII(a.Name)) {
-				d = most
-			}
-			if d <= most {
-				best[full] = d
-			}
-		}
-	}
-	return nearest(best)
-}
-
-func nearest(best map[string]int) []string {
-	names := make([]string, 0, len(best))
-	for name := range best {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(best[a], best[b]), cmp.Compare(a, b)) })
-	return names[:min(len(names), maxNear)]
 }

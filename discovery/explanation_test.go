@@ -1,6 +1,7 @@
 package discovery_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -74,4 +75,85 @@ func TestExplainManyOffers(t *testing.T) {
 			t.Errorf("%+v: want the decision and the certificate", o)
 		}
 	}
+}
+
+// TestExplainFollows: what is said of a name follows what happens to those who offer it.
+func TestExplainFollows(t *testing.T) {
+	d := newDirectory(t, nil)
+	at := epoch
+	one, list := discovery.Action{Class: "Shop.Item", Name: "list", Flags: []string{"read"}}, discovery.Query{Action: "Shop.Item.list~2"}
+	offer := func(ident string, actions ...discovery.Action) *discovery.Announcement {
+		at = at.Add(time.Second)
+		return service{ident: ident, actions: actions, at: at}.announce()
+	}
+	var a, b *discovery.Announcement
+	for _, step := range []struct {
+		name string
+		do   func()
+		want string // Explain of list
+		near string // the names near Shop.Item.lists
+	}{
+		{"nobody", func() {}, "no such action 0", "[]"},
+		{"one", func() { a = offer("a", one); d.LoadFile([]*discovery.Announcement{a}) }, "other version 1", "[Shop.Item.list]"},
+		{"two", func() { b = offer("b", one); d.LoadFile([]*discovery.Announcement{b, a}) }, "other version 2", "[Shop.Item.list]"},
+		{"one offers something else", func() {
+			a = offer("a", discovery.Action{Class: "Shop.Item", Name: "listen"})
+			d.LoadFile([]*discovery.Announcement{a, b})
+		}, "other version 1", "[Shop.Item.list Shop.Item.listen]"},
+		{"the other is asked for", func() {
+			two := one
+			two.Version = 2
+			b = offer("b", one, two)
+			d.LoadFile([]*discovery.Announcement{a, b})
+		}, "answers 2", "[Shop.Item.list Shop.Item.listen]"},
+		{"it withdraws", func() { d.Add(service{ident: "b", weight: -1, at: at.Add(time.Minute)}.announce()) }, "withdrawn 2", "[Shop.Item.list Shop.Item.listen]"},
+		{"all leave", func() { d.LoadFile(nil) }, "withdrawn 2", "[Shop.Item.list]"},
+	} {
+		step.do()
+		e := d.Explain(list)
+		if got := fmt.Sprint(e.Reason, " ", len(e.Offers)); got != step.want {
+			t.Errorf("%s: Explain(%v): %s, want %s", step.name, list, got, step.want)
+		}
+		if got := fmt.Sprint(d.Explain(discovery.Query{Action: "Shop.Item.lists"}).Near); got != step.near {
+			t.Errorf("%s: names near Shop.Item.lists: %s, want %s", step.name, got, step.near)
+		}
+		if got, want := d.Explain(discovery.Query{Action: "shop.ITEM._read~2"}).Reason, e.Reason; got != want {
+			t.Errorf("%s: Explain of the alias: %v, want %v", step.name, got, want)
+		}
+	}
+}
+
+// What does a call that finds nobody cost among 10,000 services of 5 actions each? It
+// may fail in a loop, so it must cost the bus no more than a millisecond, and it must
+// keep nobody else from the directory.
+func BenchmarkExplain(b *testing.B) {
+	d := directoryOfMany(b)
+	for _, tt := range []struct {
+		name  string
+		query discovery.Query
+	}{
+		{"offered by one", discovery.Query{Action: "Service7777.hello~2"}},
+		{"offered by all", discovery.Query{Action: "Common.ping~2"}},
+		{"asked again", discovery.Query{Action: "Service7777.helo"}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				d.Explain(tt.query)
+			}
+		})
+	}
+	b.Run("asked first", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			d.Explain(discovery.Query{Action: fmt.Sprintf("Servic%d.hello", i)})
+		}
+	})
+	b.Run("denied", func(b *testing.B) {
+		d.SetAuthorized(nil)
+		b.ReportAllocs()
+		for b.Loop() {
+			d.Explain(discovery.Query{Action: "Common.ping"})
+		}
+	})
 }

@@ -19,6 +19,7 @@ const shardCount = 1024
 type index struct {
 	seed       seed
 	shards     [shardCount]map[string]slot
+	names      *nameTable
 	number     uint64        // of changes so far
 	superseded chan struct{} // closed when another index is in force
 }
@@ -45,7 +46,7 @@ func newSeed() seed { return seed{maphash.MakeSeed()} }
 func (s seed) shardOf(key []byte) int { return int(maphash.Bytes(s.Seed, key) % shardCount) }
 
 func newIndex(s seed) *index {
-	return &index{seed: s, superseded: make(chan struct{})}
+	return &index{seed: s, names: newNameTable(s), superseded: make(chan struct{})}
 }
 
 // find returns the slot that answers q. It does not allocate unless names are
@@ -67,10 +68,10 @@ func (x *index) find(q Query) slot {
 	return s
 }
 
-// with returns the index after changes. The work is spread over all cores when
-// there is much of it.
+// with returns the index after changes, which are in the order of instances. The work
+// is spread over all cores when there is much of it.
 func (x *index) with(changes []change) *index {
-	next := &index{seed: x.seed, shards: x.shards, number: x.number + 1, superseded: make(chan struct{})}
+	next := &index{seed: x.seed, shards: x.shards, names: x.names.with(changes), number: x.number + 1, superseded: make(chan struct{})}
 	edits := make(map[int]map[string]*edit)
 	for _, c := range changes {
 		if c.old != nil {

@@ -118,16 +118,23 @@ func (d *Directory) entryLocked(in *instance, now time.Duration) Entry {
 		Source:       Source{File: d.inFileLocked(in), Datagram: in.heard},
 		Future:       v.future,
 		Obstacle:     v.obstacle.String(),
-		Age:          now - in.seen,
+		Age:          in.ageLocked(now),
 	}
 	if in.heard {
 		e.Iface = in.iface
-		e.Age = now - in.receipt
 	}
 	if !e.Source.File {
 		e.Expires = max(d.dueLocked(in)-now, 0)
 	}
 	return e
+}
+
+// ageLocked returns how long ago in was heard or, else, its file was read.
+func (in *instance) ageLocked(now time.Duration) time.Duration {
+	if in.heard {
+		return now - in.receipt
+	}
+	return now - in.seen
 }
 
 // decide fills in what the rules say.

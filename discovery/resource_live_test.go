@@ -200,3 +200,45 @@ func TestResourceExpiryTimer(t *testing.T) {
 		t.Errorf("20 s of a bus of %d services cost %v with an observer and %v without: want at most twice", len(packets), with, without)
 	}
 }
+
+// TestResourceExplain: to say why an action is not found costs about a millisecond at
+// most among 10,000 services of 5 actions each, measured in signature checks of 60 to
+// 90 us, so that calls which fail in a loop cost nobody else the processor.
+func TestResourceExplain(t *testing.T) {
+	d := newDirectory(t, nil)
+	records, _ := discovery.ParseCache(cacheOfMany())
+	discovery.LoadParsed(d, records)
+	text := manyServices()[0].Record()
+	check := least(50, func() {
+		a, err := discovery.Limits{}.ParseRecord(text)
+		if err != nil || a.Verify() != nil {
+			t.Fatal(err)
+		}
+	})
+	asked := 0
+	judge := func(name string, checks int, query func() discovery.Query) {
+		d.Explain(query()) // pools fill, and what is remembered of names
+		if took, most := least(50, func() { d.Explain(query()) }), time.Duration(checks)*check; took > most {
+			t.Errorf("%s: takes %v: want at most %v, %d signature checks", name, took, most, checks)
+		} else {
+			t.Logf("%s: takes %v, a signature check %v", name, took, check)
+		}
+	}
+	judge("offered by one", 1, func() discovery.Query { return discovery.Query{Action: "Service7777.hello~2"} })
+	judge("offered by all", 8, func() discovery.Query { return discovery.Query{Action: "Common.ping~2"} })
+	judge("asked again", 1, func() discovery.Query { return discovery.Query{Action: "Nobody.does"} })
+	judge("asked first", 8, func() discovery.Query {
+		asked++
+		return discovery.Query{Action: fmt.Sprintf("Greetings%d.nobody", asked)}
+	})
+	judge("like thousands", 16, func() discovery.Query {
+		asked++
+		return discovery.Query{Action: fmt.Sprintf("Servic%d.helo", asked)}
+	})
+	d.SetAuthorized(nil)
+	judge("denied", 8, func() discovery.Query { return discovery.Query{Action: "Common.ping"} })
+	aimed := discovery.Query{Action: "Common.ping", Ident: manyServices()[9_999].Ident}
+	if e := d.Explain(aimed); e.Reason != discovery.NotAuthorized || e.Offers[0].Peer.Ident != aimed.Ident {
+		t.Errorf("Explain of the last of many: %v, want it judged", e)
+	}
+}
