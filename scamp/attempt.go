@@ -54,7 +54,7 @@ func (a *attempt) failure(err error, ran Ran) *CallError {
 // refused notes that the instance did not take the request.
 func (a *attempt) refused(code string) {
 	if a.balance != nil && code != CodeAuthn && code != CodeAuthz {
-		a.balance.refused(a.route)
+		a.balance.marks.refused(a.route)
 	}
 }
 
@@ -166,7 +166,7 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 	}
 	if err != nil {
 		if what.balance != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
-			what.balance.failed(what.route)
+			what.balance.marks.failed(what.route)
 		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w while connecting", err)
@@ -174,7 +174,7 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 		return nil, what.failure(err, RanNo)
 	}
 	if what.balance != nil && !reused {
-		what.balance.connected(what.route)
+		what.balance.marks.connected(what.route)
 	}
 	trace.connected(what, e, reused)
 	return e.peer, nil

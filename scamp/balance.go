@@ -1,7 +1,10 @@
 package scamp
 
 import (
+	"hash/fnv"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,163 +12,191 @@ import (
 	"github.com/scampbus/scamp-go/discovery"
 )
 
-// A balancer chooses among the instances that offer an action (PROTOCOL 11.4): two
-// at random, and of them the one with fewer calls waiting. Instances that could not
-// be connected to, or that refused, come last (PROTOCOL 11.5).
+// A Balancer chooses among the instances that may take a request, and returns which of
+// c.Routes. It is asked only when there are two or more: those that nothing speaks
+// against, or, if something speaks against each, all (PROTOCOL 11.4, 11.5). It must not
+// wait, and is called by many goroutines at once.
+type Balancer func(c *Choice) int
+
+// A Choice is what a Balancer decides. It is valid until the Balancer returns.
+type Choice struct {
+	Request *Request          // what is to be sent; not to be changed
+	Routes  []discovery.Route // sorted by ident; shared, not to be changed
+
+	b *balancer
+}
+
+// Pending is how many calls of this bus wait for a reply of instance i.
+func (c *Choice) Pending(i int) int { return c.b.pool.pending(targetOf(c.Routes[i])) }
+
+// Rand returns a number from 0 to n-1, by Options.Rand if that is set.
+func (c *Choice) Rand(n int) int { return c.b.rand(n) }
+
+// LeastPending looks at two instances at random and takes the one with fewer calls
+// waiting. It is what a nil Balancer means.
+func LeastPending(c *Choice) int {
+	n := len(c.Routes)
+	i := c.Rand(n)
+	j := c.Rand(n - 1)
+	if j >= i {
+		j++
+	}
+	if c.Pending(j) < c.Pending(i) {
+		return j
+	}
+	return i
+}
+
+// Random takes any instance.
+func Random(c *Choice) int { return c.Rand(len(c.Routes)) }
+
+// RoundRobin takes one instance after the other. What it returns counts by itself: use
+// one for the calls that are to take turns.
+func RoundRobin() Balancer {
+	var next atomic.Uint64
+	return func(c *Choice) int { return int((next.Add(1) - 1) % uint64(len(c.Routes))) }
+}
+
+// Sticky takes the same instance for the same key, in every process, as long as that
+// instance is there. When one comes or goes, only its share of the keys moves.
+// Requests with an empty key go where LeastPending sends them.
+func Sticky(key func(*Request) string) Balancer {
+	return func(c *Choice) int {
+		k := key(c.Request)
+		if k == "" {
+			return LeastPending(c)
+		}
+		best, most := 0, uint64(0)
+		for i, r := range c.Routes {
+			// The ident is new with each start; what stays is where it is and its key.
+			h := fnv.New64a()
+			h.Write([]byte(k))
+			h.Write([]byte{0})
+			h.Write(r.Certificate.SHA256[:])
+			h.Write([]byte(r.Address))
+			if score := mix(h.Sum64()); i == 0 || score > most {
+				best, most = i, score
+			}
+		}
+		return best
+	}
+}
+
+// mix spreads a hash over all bits, which FNV does not for short differences.
+func mix(x uint64) uint64 {
+	x = (x ^ x>>33) * 0xff51afd7ed558ccd
+	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
+}
+
+// SameHostFirst leaves the choice to next, nil for LeastPending, among the instances of
+// this host, and among all if there is none.
+func SameHostFirst(next Balancer) Balancer {
+	var own hostAddresses
+	return func(c *Choice) int {
+		addresses := own.current()
+		var near []discovery.Route
+		var at []int
+		for i, r := range c.Routes {
+			if a, err := netip.ParseAddrPort(r.Address); err == nil && (a.Addr().IsLoopback() || addresses[a.Addr().Unmap()]) {
+				near, at = append(near, r), append(at, i)
+			}
+		}
+		switch len(near) {
+		case 0:
+			return c.b.ask(next, c)
+		case 1:
+			return at[0]
+		}
+		return at[c.b.ask(next, &Choice{Request: c.Request, Routes: near, b: c.b})]
+	}
+}
+
+// hostAddresses are the addresses of this host, looked up now and then.
+type hostAddresses struct {
+	mu    sync.Mutex // held while they are looked up
+	known atomic.Pointer[map[netip.Addr]bool]
+	next  atomic.Int64 // UNIX nanoseconds
+}
+
+// addressLook is how often the addresses of this host are looked up.
+const addressLook = 30 * time.Second
+
+func (h *hostAddresses) current() map[netip.Addr]bool {
+	known := h.known.Load()
+	if known != nil && (time.Now().UnixNano() < h.next.Load() || !h.mu.TryLock()) {
+		return *known // somebody else looks
+	}
+	if known == nil {
+		h.mu.Lock()
+	}
+	defer h.mu.Unlock()
+	found := make(map[netip.Addr]bool)
+	list, _ := net.InterfaceAddrs() // none, if that fails: every instance is far
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			found[p.Addr().Unmap()] = true
+		}
+	}
+	h.known.Store(&found)
+	h.next.Store(time.Now().Add(addressLook).UnixNano())
+	return found
+}
+
+// A balancer chooses the instance for each call of a bus, and remembers which
+// instances something speaks against.
 type balancer struct {
 	limits *Limits
 	pool   *pool
 	rand   func(n int) int // 0 to n-1
-	marked atomic.Int32    // number of marks, so that a healthy bus looks at none
-
-	mu    sync.Mutex
-	marks map[discovery.Instance]*mark
+	policy Balancer        // nil means LeastPending
+	marks  marks
 }
 
-// A mark remembers what went wrong with an instance.
-type mark struct {
-	address   string    // it belongs to this address and timestamp: an instance
-	timestamp int64     // announced anew is tried again
-	failures  int       // connections that could not be made, in a row
-	until     time.Time // passed over until then
-}
-
-func newBalancer(limits *Limits, pl *pool, r func(n int) int) *balancer {
-	if r == nil {
-		r = rand.IntN
+func newBalancer(limits *Limits, pl *pool, opts *Options) *balancer {
+	b := &balancer{limits: limits, pool: pl, rand: opts.Rand, policy: opts.Balancer}
+	if b.rand == nil {
+		b.rand = rand.IntN
 	}
-	return &balancer{limits: limits, pool: pl, rand: r, marks: make(map[discovery.Instance]*mark)}
+	b.marks.init(b)
+	return b
 }
 
-// choose picks one of routes, which must not be empty, but not from avoid if there
-// is another.
-func (b *balancer) choose(routes []discovery.Route, avoid *discovery.Instance) discovery.Route {
+// choose picks one of routes, which must not be empty, but not avoid if there is
+// another.
+func (b *balancer) choose(req *Request, routes []discovery.Route, avoid *discovery.Instance) discovery.Route {
+	if len(routes) > 1 && (avoid != nil || b.marks.any()) {
+		routes = b.marks.healthy(routes, avoid)
+	}
 	if len(routes) == 1 {
 		return routes[0]
 	}
-	if avoid != nil || b.marked.Load() > 0 {
-		routes = b.healthy(routes, avoid)
+	policy := b.policy
+	if req.Route != nil && req.Route.Balancer != nil {
+		policy = req.Route.Balancer
 	}
-	n := len(routes)
-	if n == 1 {
-		return routes[0]
+	c := Choice{Request: req, Routes: routes, b: b}
+	if policy == nil {
+		return routes[LeastPending(&c)]
 	}
-	i := b.rand(n)
-	j := b.rand(n - 1)
-	if j >= i {
-		j++
-	}
-	if b.pool.pending(targetOf(routes[j])) < b.pool.pending(targetOf(routes[i])) {
-		return routes[j]
-	}
-	return routes[i]
+	return b.custom(policy, c)
 }
 
-// healthy returns those of routes that nothing speaks against, or all but the one to
-// avoid, or all.
-func (b *balancer) healthy(routes []discovery.Route, avoid *discovery.Instance) []discovery.Route {
-	now := time.Now()
-	good := make([]discovery.Route, 0, len(routes))
-	others := make([]discovery.Route, 0, len(routes))
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, r := range routes {
-		if avoid != nil && r.Instance == *avoid {
-			continue
+// custom asks a policy of the user's. It is apart from choose so that the default, which
+// every call takes, allocates nothing.
+func (b *balancer) custom(policy Balancer, c Choice) discovery.Route {
+	return c.Routes[b.ask(policy, &c)]
+}
+
+// ask returns what a policy chooses. What is no choice is one of LeastPending.
+func (b *balancer) ask(policy Balancer, c *Choice) int {
+	if policy != nil {
+		if i := policy(c); i >= 0 && i < len(c.Routes) {
+			return i
 		}
-		others = append(others, r)
-		m := b.marks[r.Instance]
-		if m != nil && (m.address != r.Address || m.timestamp != r.Timestamp) {
-			b.forgetLocked(r.Instance)
-			m = nil
-		}
-		if m != nil && m.failures == 0 && now.After(m.until) {
-			b.forgetLocked(r.Instance) // it refused once, a moment ago
-			m = nil
-		}
-		if m == nil || now.After(m.until) {
-			good = append(good, r)
-		}
+		b.pool.log.odd("bad_choice", "a Balancer chose what is not there: want the index of one of Choice.Routes", "routes", len(c.Routes))
 	}
-	switch {
-	case len(good) > 0:
-		return good
-	case len(others) > 0:
-		return others
-	}
-	return routes
-}
-
-// failed marks an instance that no connection could be made to: 1, 2, 4 s and so on,
-// with jitter, so that those who share the news do not all come back at once. A dial
-// that many waited for counts once.
-func (b *balancer) failed(r discovery.Route) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	m := b.markLocked(r)
-	if m.failures > 0 && time.Now().Before(m.until) {
-		return
-	}
-	pause := time.Second << min(m.failures, 16)
-	pause = min(pause, b.limits.MaxBackoff)
-	m.failures++
-	jitter := time.Duration(b.rand(int(pause/4/time.Millisecond)+1)) * time.Millisecond
-	m.until = time.Now().Add(pause - pause/8 + jitter)
-}
-
-// refused makes an instance that would not take a request come last for a moment.
-func (b *balancer) refused(r discovery.Route) {
-	b.pool.log.count("instance_avoided")
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	m := b.markLocked(r)
-	if until := time.Now().Add(b.limits.AvoidTime); until.After(m.until) {
-		m.until = until
-	}
-}
-
-// connected takes the mark of an instance away.
-func (b *balancer) connected(r discovery.Route) {
-	if b.marked.Load() == 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if m := b.marks[r.Instance]; m != nil && m.failures > 0 {
-		b.forgetLocked(r.Instance)
-	}
-}
-
-func (b *balancer) markLocked(r discovery.Route) *mark {
-	m := b.marks[r.Instance]
-	if m == nil {
-		b.sweepLocked()
-		m = &mark{address: r.Address, timestamp: r.Timestamp}
-		b.marks[r.Instance] = m
-		b.marked.Add(1)
-	}
-	return m
-}
-
-// maxMarks bounds what a directory full of dead instances can make us remember.
-const maxMarks = 20000
-
-// sweepLocked forgets marks that have been over for long.
-func (b *balancer) sweepLocked() {
-	if len(b.marks) < maxMarks && len(b.marks)%64 != 63 {
-		return
-	}
-	old := time.Now().Add(-2 * b.limits.MaxBackoff)
-	for k, m := range b.marks {
-		if m.until.Before(old) || len(b.marks) >= maxMarks {
-			b.forgetLocked(k)
-		}
-	}
-}
-
-func (b *balancer) forgetLocked(k discovery.Instance) {
-	delete(b.marks, k)
-	b.marked.Add(-1)
+	return LeastPending(c)
 }
 
 func targetOf(r discovery.Route) target {

@@ -20,6 +20,7 @@ type Options struct {
 	Carriers   []discovery.Carrier                                               // announcements go and come here; nil means multicast. The bus closes them
 	Now        func() time.Time                                                  // the wall clock, for the timestamps of announcements; nil means time.Now
 	Rand       func(n int) int                                                   // 0 to n-1, for the choice of instances; nil means math/rand
+	Balancer   Balancer                                                          // chooses instances for calls whose Route names no other; nil means LeastPending
 	Log        *slog.Logger                                                      // nil means silence. Nothing but Close waits for it; lines that come too fast for it are left out and counted
 	Limits     Limits                                                            // fields that are set win over the configuration
 	KeyPair    *KeyPair                                                          // shown to services as the caller's certificate; nil means none
@@ -93,7 +94,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.dir = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: b.limits.Discovery, Now: b.opts.Now, Log: b.log.slog})
 	b.hold = newHold(&b.limits)
 	b.pool = newPool(cfg, &b.limits, b.log, b.hold, &b.opts, b.opts.KeyPair)
-	b.balance = newBalancer(&b.limits, b.pool, b.opts.Rand)
+	b.balance = newBalancer(&b.limits, b.pool, &b.opts)
 	b.serving = &dispatcher{limits: &b.limits, log: b.log}
 	b.tickets = newTicketChecker(cfg.TicketKeyPath(), b.opts.TicketKeys, &b.limits, b.log, b.opts.Now)
 	b.access = access{ctx: b.ctx, fetch: b.accessTable, log: b.log}
@@ -143,6 +144,7 @@ func (b *Bus) Stats() map[string]uint64 {
 func (b *Bus) Close() error {
 	b.cancel()
 	b.access.close()
+	b.balance.marks.close()
 	b.pool.close()
 	b.mu.Lock()
 	carriers := b.carriers

@@ -50,7 +50,7 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 	var failure error
 	for {
 		what.number++
-		route, err := b.route(ctx, q, &what)
+		route, err := b.route(ctx, req, q, &what)
 		switch {
 		case err != nil && failure != nil:
 			return nil, nil, failure // nobody is left: what the last instance said counts
@@ -92,22 +92,38 @@ func again(ctx context.Context, req *Request, err error, n int) bool {
 
 // route finds the instance to send a request to, another than last time if there is
 // one.
-func (b *Bus) route(ctx context.Context, q discovery.Query, what *attempt) (discovery.Route, error) {
-	routes := b.dir.Find(q)
+func (b *Bus) route(ctx context.Context, req *Request, q discovery.Query, what *attempt) (discovery.Route, error) {
+	routes := req.filter(b.dir.Find(q))
 	if len(routes) == 0 {
-		routes = b.dir.Suspects(q)
+		routes = req.filter(b.dir.Suspects(q))
 	}
 	if len(routes) == 0 && what.number == 1 {
 		what.begin()
-		routes = b.settle(ctx, q)
+		routes = req.filter(b.settle(ctx, q))
 	}
 	switch {
+	case len(routes) == 0 && len(b.dir.Find(q)) > 0:
+		return discovery.Route{}, &CallError{Action: q.String(), Ran: RanNo, Err: fmt.Errorf("%w: RouteOptions.Filter leaves out every instance of it", ErrNotFound)}
 	case len(routes) == 0:
 		return discovery.Route{}, b.notFound(ctx, q)
 	case what.number == 1:
-		return b.balance.choose(routes, nil), nil
+		return b.balance.choose(req, routes, nil), nil
 	}
-	return b.balance.choose(routes, &what.route.Instance), nil
+	return b.balance.choose(req, routes, &what.route.Instance), nil
+}
+
+// filter returns those of routes that the caller wants.
+func (r *Request) filter(routes []discovery.Route) []discovery.Route {
+	if r.Route == nil || r.Route.Filter == nil {
+		return routes
+	}
+	var wanted []discovery.Route // routes are shared
+	for _, route := range routes {
+		if r.Route.Filter(route) {
+			wanted = append(wanted, route)
+		}
+	}
+	return wanted
 }
 
 // query is what a request asks the directory for. A request that nobody could take

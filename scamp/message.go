@@ -74,7 +74,9 @@ type Request struct {
 
 // RouteOptions narrow the choice of an instance.
 type RouteOptions struct {
-	Ident string // only the instance with this ident, or fingerprint#ident
+	Ident    string                     // only the instance with this ident, or fingerprint#ident
+	Filter   func(discovery.Route) bool // only instances it says true of; nil means all. It must not wait
+	Balancer Balancer                   // chooses among them; nil means that of the bus
 }
 
 // Bytes returns the whole body of a handler's request, waiting for it if need be.

@@ -1,0 +1,191 @@
+package scamp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// serveNamed runs so many services that answer with their address.
+func serveNamed(n *scamptest.Network, count int) []*scamptest.Service {
+	var all []*scamptest.Service
+	for i := range count {
+		var s *scamptest.Service
+		s = n.Serve(fmt.Sprintf("sample%d", i), func(svc *scamp.Service) {
+			svc.Handle("Sample.where", func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+				return rep.SetBytes([]byte(s.Addr()))
+			}, nil)
+		})
+		all = append(all, s)
+	}
+	return all
+}
+
+// where calls Sample.where and returns the address that answered, or the error.
+func where(t *testing.T, c scamp.Caller, route *scamp.RouteOptions, key string) string {
+	t.Helper()
+	reply, err := c.Call(t.Context(), &scamp.Request{Action: "Sample.where", Terminal: key, Route: route})
+	if err != nil {
+		return err.Error()
+	}
+	body, err := reply.Bytes(0)
+	if err != nil {
+		return err.Error()
+	}
+	return string(body)
+}
+
+func TestBalancers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		all := serveNamed(n, 3)
+		bus := n.Bus(nil)
+		count := func(calls int, route *scamp.RouteOptions, key func(i int) string) map[string]int {
+			got := make(map[string]int)
+			for i := range calls {
+				got[where(t, bus, route, key(i))]++
+			}
+			return got
+		}
+		none := func(int) string { return "" }
+
+		got := count(30, &scamp.RouteOptions{Balancer: scamp.RoundRobin()}, none)
+		for _, s := range all {
+			if got[s.Addr()] != 10 {
+				t.Errorf("RoundRobin, 30 calls: %v, want 10 at each of 3", got)
+			}
+		}
+		for name, b := range map[string]scamp.Balancer{"nil": nil, "Random": scamp.Random, "LeastPending": scamp.LeastPending, "SameHostFirst": scamp.SameHostFirst(nil)} {
+			got := count(300, &scamp.RouteOptions{Balancer: b}, none)
+			for _, s := range all {
+				if got[s.Addr()] < 50 {
+					t.Errorf("%s, 300 calls: %v, want each of 3 about equally often", name, got)
+				}
+			}
+		}
+
+		sticky := &scamp.RouteOptions{Balancer: scamp.Sticky(func(r *scamp.Request) string { return r.Terminal })}
+		before := make(map[string]string)
+		for i := range 300 {
+			key := fmt.Sprint(i)
+			before[key] = where(t, bus, sticky, key)
+			if again := where(t, bus, sticky, key); again != before[key] {
+				t.Fatalf("Sticky sends key %s to %s, then to %s", key, before[key], again)
+			}
+		}
+		gone := all[0].Addr()
+		all[0].Stop()
+		synctest.Wait()
+		moved := 0
+		for key, was := range before {
+			is := where(t, bus, sticky, key)
+			if was == gone {
+				moved++
+			} else if is != was {
+				t.Fatalf("key %s moved from %s to %s when %s left", key, was, is, gone)
+			}
+		}
+		if moved < 50 || moved > 150 {
+			t.Errorf("%d of 300 keys were at one instance of 3", moved)
+		}
+
+		// A filter leaves out what it does not want; what is no choice is none.
+		want := all[1].Addr()
+		only := &scamp.RouteOptions{Filter: func(r discovery.Route) bool { return r.Address == want }}
+		if got := count(20, only, none); got[want] != 20 {
+			t.Errorf("Filter for %s: %v", want, got)
+		}
+		_, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.where", Route: &scamp.RouteOptions{Filter: func(discovery.Route) bool { return false }}})
+		if ce, is := errors.AsType[*scamp.CallError](err); !errors.Is(err, scamp.ErrNotFound) || !is || ce.Ran != scamp.RanNo {
+			t.Errorf("Filter that wants none: %v, want ErrNotFound that did not run", err)
+		}
+		for _, bad := range []int{-1, 2, 1 << 30} {
+			got := count(4, &scamp.RouteOptions{Balancer: func(*scamp.Choice) int { return bad }}, none)
+			if got[all[1].Addr()]+got[all[2].Addr()] != 4 {
+				t.Errorf("a Balancer that returns %d: %v, want the calls answered", bad, got)
+			}
+		}
+	})
+}
+
+// PROTOCOL 11.5: an instance that cannot be connected to is marked until a probe connects:
+// after 1, 2, 4 s and so on, without a packet. Calls do not try it meanwhile.
+func TestProbeTakesMarkAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		all := serveNamed(n, 2)
+		broken := all[0].Addr()
+		var down atomic.Bool
+		var dials []time.Duration
+		start := time.Now()
+		bus := n.Bus(&scamp.Options{
+			Rand: func(int) int { return 0 },
+			Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if addr == broken {
+					dials = append(dials, time.Since(start).Round(100*time.Millisecond))
+					if down.Load() {
+						return nil, errors.New("no route")
+					}
+				}
+				return n.Dial(ctx, network, addr)
+			},
+		})
+		down.Store(true)
+		for range 400 { // 20 s of calls
+			if got := where(t, bus, &scamp.RouteOptions{Balancer: scamp.Random}, ""); got != all[1].Addr() {
+				t.Fatalf("call went to %s, want all at the instance that is well", got)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if want := []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second, 15 * time.Second}; !slices.Equal(dials, want) {
+			t.Errorf("dials of the broken instance at %v, want %v: one by a call, the others by probes", dials, want)
+		}
+		down.Store(false)
+		for time.Since(start) < 32*time.Second {
+			time.Sleep(50 * time.Millisecond)
+			where(t, bus, nil, "") // Rand is 0: whoever is first
+		}
+		if len(dials) != 6 || bus.Stats()["instance_probed"] != 5 {
+			t.Errorf("dials at %v, %d probes, want a sixth that connects", dials, bus.Stats()["instance_probed"])
+		}
+		got := make(map[string]int)
+		for range 20 {
+			got[where(t, bus, &scamp.RouteOptions{Balancer: scamp.RoundRobin()}, "")]++
+			got[where(t, bus, &scamp.RouteOptions{Filter: func(r discovery.Route) bool { return r.Address == broken }}, "")]++
+		}
+		if got[broken] < 20 {
+			t.Errorf("after the probe %v, want calls at %s again", got, broken)
+		}
+		if len(dials) != 6 {
+			t.Errorf("%d dials, want the connection of the probe to serve the calls", len(dials))
+		}
+	})
+}
+
+// An instance that nobody wants is not probed for ever.
+func TestProbesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		serveNamed(n, 1)
+		var dials atomic.Int32
+		bus := n.Bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+			dials.Add(1)
+			return nil, errors.New("no route")
+		}})
+		where(t, bus, nil, "")
+		time.Sleep(time.Hour)
+		if got := dials.Load(); got < 5 || got > 12 {
+			t.Errorf("%d dials in an hour after one call, want probes for three minutes", got)
+		}
+	})
+}

@@ -1,0 +1,246 @@
+package scamp
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// marks remember which instances something speaks against (PROTOCOL 11.5). One that no
+// connection could be made to is marked until a probe connects, a call that had no
+// other choice does, or the instance announces itself anew. One that refused a request
+// is avoided for a moment.
+type marks struct {
+	limits *Limits
+	log    *logger
+	rand   func(n int) int
+	reach  func(ctx context.Context, r discovery.Route) error // makes a connection
+	ctx    context.Context                                    // ends with close
+	cancel context.CancelFunc
+	work   sync.WaitGroup // probes
+
+	count atomic.Int32 // of all, so that a healthy bus looks at none
+
+	mu      sync.Mutex // protects what follows
+	all     map[discovery.Instance]*mark
+	probing int // probes under way
+}
+
+// A mark says what went wrong with an instance.
+type mark struct {
+	route    discovery.Route // it belongs to this address and timestamp: an instance announced anew is tried again
+	failures int             // connections that could not be made, in a row; zero if it only refused
+	until    time.Time       // one that refused is passed over until then, one that failed is not marked anew
+	wanted   time.Time       // when a call last could have used an instance that failed
+	probe    *time.Timer     // set while failures is not zero
+}
+
+const (
+	maxMarks  = 20000 // bounds what a directory full of dead instances can make us remember
+	maxProbes = 16    // at once; others wait a second
+	// An instance that no call wanted for so long is probed no more: who wants it then
+	// tries it. It is longer than the longest pause between probes.
+	probeWhile = 3 * time.Minute
+)
+
+func (m *marks) init(b *balancer) {
+	m.limits, m.log, m.rand = b.limits, b.pool.log, b.rand
+	m.all = make(map[discovery.Instance]*mark)
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.reach = func(ctx context.Context, r discovery.Route) error {
+		_, err := b.pool.get(ctx, r.Address, identityOf(r), false)
+		return err
+	}
+}
+
+// any says whether anything speaks against any instance.
+func (m *marks) any() bool { return m.count.Load() > 0 }
+
+// healthy returns those of routes that nothing speaks against, or all but the one to
+// avoid, or all.
+func (m *marks) healthy(routes []discovery.Route, avoid *discovery.Instance) []discovery.Route {
+	now := time.Now()
+	good := make([]discovery.Route, 0, len(routes))
+	others := make([]discovery.Route, 0, len(routes))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range routes {
+		if avoid != nil && r.Instance == *avoid {
+			continue
+		}
+		others = append(others, r)
+		if !m.speaksLocked(r, now) {
+			good = append(good, r)
+		}
+	}
+	switch {
+	case len(good) > 0:
+		return good
+	case len(others) > 0:
+		return others
+	}
+	return routes
+}
+
+// speaksLocked says whether a mark speaks against r, and forgets one that no longer does.
+func (m *marks) speaksLocked(r discovery.Route, now time.Time) bool {
+	k := m.all[r.Instance]
+	switch {
+	case k == nil:
+		return false
+	case k.route.Address != r.Address || k.route.Timestamp != r.Timestamp:
+		m.forgetLocked(r.Instance) // it was announced anew
+		return false
+	case k.failures > 0:
+		k.wanted = now
+		return true
+	case now.After(k.until):
+		m.forgetLocked(r.Instance) // it refused once, a moment ago
+		return false
+	}
+	return true
+}
+
+// failed marks an instance that no connection could be made to, and has it probed after
+// 1, 2, 4 s and so on, with jitter, so that those who share the news do not all come
+// back at once. A dial that many waited for counts once.
+func (m *marks) failed(r discovery.Route) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ctx.Err() != nil {
+		return
+	}
+	k := m.markLocked(r)
+	now := time.Now()
+	if k.failures > 0 && now.Before(k.until) {
+		return
+	}
+	k.wanted = now
+	m.failLocked(r.Instance, k, now)
+}
+
+// failLocked notes one more failure and when to try again.
+func (m *marks) failLocked(in discovery.Instance, k *mark, now time.Time) {
+	pause := min(time.Second<<min(k.failures, 16), m.limits.MaxBackoff)
+	pause += time.Duration(m.rand(int(pause/4/time.Millisecond)+1)) * time.Millisecond
+	k.failures++
+	k.until = now.Add(pause)
+	if k.probe == nil {
+		k.probe = time.AfterFunc(pause, func() { m.probe(in) })
+	} else {
+		k.probe.Reset(pause)
+	}
+}
+
+// probe tries to connect to a marked instance: TCP, TLS and the comparison of the
+// certificate, and no packet. The connection stays for the calls to come.
+func (m *marks) probe(in discovery.Instance) {
+	m.mu.Lock()
+	k := m.all[in]
+	switch {
+	case k == nil || k.failures == 0 || m.ctx.Err() != nil:
+		m.mu.Unlock()
+		return
+	case time.Since(k.wanted) > probeWhile:
+		m.forgetLocked(in)
+		m.mu.Unlock()
+		return
+	case m.probing >= maxProbes:
+		k.probe.Reset(time.Second)
+		m.mu.Unlock()
+		return
+	}
+	m.probing++
+	m.work.Add(1)
+	m.mu.Unlock()
+	defer m.work.Done()
+	m.log.count("instance_probed")
+	err := m.reach(m.ctx, k.route)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.probing--
+	switch {
+	case m.ctx.Err() != nil || m.all[in] != k: // meanwhile it was forgotten
+	case err == nil:
+		m.forgetLocked(in)
+	default:
+		m.failLocked(in, k, time.Now())
+	}
+}
+
+// refused makes an instance that would not take a request come last for a moment.
+func (m *marks) refused(r discovery.Route) {
+	m.log.count("instance_avoided")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ctx.Err() != nil {
+		return
+	}
+	k := m.markLocked(r)
+	if until := time.Now().Add(m.limits.AvoidTime); k.failures == 0 && until.After(k.until) {
+		k.until = until
+	}
+}
+
+// connected takes the mark of an instance that failed away.
+func (m *marks) connected(r discovery.Route) {
+	if !m.any() {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := m.all[r.Instance]; k != nil && k.failures > 0 {
+		m.forgetLocked(r.Instance)
+	}
+}
+
+func (m *marks) markLocked(r discovery.Route) *mark {
+	k := m.all[r.Instance]
+	if k != nil && k.route.Address == r.Address && k.route.Timestamp == r.Timestamp {
+		return k
+	}
+	if k != nil {
+		m.forgetLocked(r.Instance)
+	}
+	m.sweepLocked()
+	k = &mark{route: r}
+	m.all[r.Instance] = k
+	m.count.Add(1)
+	return k
+}
+
+// sweepLocked makes room: marks of refusals that are over go, and any if there are too
+// many.
+func (m *marks) sweepLocked() {
+	if len(m.all) < maxMarks && len(m.all)%64 != 63 {
+		return
+	}
+	now := time.Now()
+	for in, k := range m.all {
+		if k.failures == 0 && now.After(k.until) || len(m.all) >= maxMarks {
+			m.forgetLocked(in)
+		}
+	}
+}
+
+func (m *marks) forgetLocked(in discovery.Instance) {
+	if k := m.all[in]; k.probe != nil {
+		k.probe.Stop()
+	}
+	delete(m.all, in)
+	m.count.Add(-1)
+}
+
+// close ends probing and waits for the probes under way.
+func (m *marks) close() {
+	m.mu.Lock()
+	m.cancel()
+	for in := range m.all {
+		m.forgetLocked(in)
+	}
+	m.mu.Unlock()
+	m.work.Wait()
+}
