@@ -46,7 +46,10 @@ func (c *Conn) heardExt(e packet.Ext) {
 // of what is not pending carries it and means nothing else (PROTOCOL 3.7). It does not
 // wait.
 func (c *Conn) Greet() {
-	if c.window > MinWindow && !c.opts.NoExt && c.PeerCancels() {
+	c.mu.Lock()
+	first := c.cancel && c.nextOut == 0 // else Prepare would only refuse it
+	c.mu.Unlock()
+	if first && c.window > MinWindow && !c.opts.NoExt {
 		c.Send(&packet.Header{Type: packet.TypeCancel, ID: packet.NumberID(1)}, Body{Soon: true}, greeting{c})
 	}
 }

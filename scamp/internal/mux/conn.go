@@ -222,6 +222,9 @@ func (c *Conn) fail(err error) {
 		return
 	}
 	c.err = err
+	if errors.Is(err, ErrWriteStalled) {
+		c.count.Add(WriteStalled)
+	}
 	if c.alive != nil {
 		c.alive.Stop()
 	}

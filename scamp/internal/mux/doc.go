@@ -31,7 +31,8 @@
 // batch was handed to TLS has not started after all.
 //
 // A connection has two goroutines: Run's, which reads, and the writer, which is
-// started when there is something for it and leaves when the connection is idle.
+// started when there is something for it and leaves at a heartbeat that finds the
+// connection idle.
 // Whoever queues something writes it at once if it can be written without waiting
 // (pump), together with what others have queued; one goroutine does so at a time,
 // and wakes the writer goroutine for what it leaves. So nothing waits in a queue

@@ -143,6 +143,9 @@ func TestTLSWritesOfItselfAreBounded(t *testing.T) {
 		if !errors.Is(e.err, mux.ErrWriteStalled) {
 			t.Errorf("Run: %v, want ErrWriteStalled", e.err)
 		}
+		if n := e.stats.Count(mux.WriteStalled); n != 1 {
+			t.Errorf("write_stalled %d, want 1", n)
+		}
 	})
 }
 

@@ -1,7 +1,6 @@
 package mux
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -36,9 +35,6 @@ func (c *Conn) write() {
 		}
 		waiting := c.link.queued()
 		if err := c.link.drain(); err != nil {
-			if errors.Is(err, ErrWriteStalled) {
-				c.count.Add(WriteStalled)
-			}
 			c.unwritable(err)
 			return
 		}
@@ -227,7 +223,9 @@ func (c *Conn) controlLocked(b []byte) []byte {
 func (c *Conn) messagesLocked(b []byte, bulk bool) []byte {
 	for c.heads.n > 0 && len(b) < batchSize {
 		o := c.heads.pop()
-		b = c.appendHeaderLocked(b, o, o.header, bulk)
+		h := o.header
+		o.header = nil // its ticket must not stay for as long as a stream lives
+		b = c.appendHeaderLocked(b, o, h, bulk)
 	}
 	// One chunk in any case, or a flood of messages would starve the streams.
 	for once := true; bulk && (once || len(b) < batchSize); once = false {
