@@ -68,6 +68,25 @@ func (a *attempt) limit(limits *Limits) (d time.Duration, total bool) {
 	return limits.RPCTimeout, false
 }
 
+// by is when the call must have a connection, unless ctx has a deadline, which says that.
+// The call has begun.
+func (a *attempt) by(ctx context.Context, limits *Limits) (at time.Time, ok bool) {
+	if _, has := ctx.Deadline(); has {
+		return time.Time{}, false
+	}
+	limit, _ := a.limit(limits)
+	return a.start.Add(limit), true
+}
+
+// late says whether it is too late to connect.
+func (a *attempt) late(ctx context.Context, limits *Limits) bool {
+	if a.start.IsZero() { // nothing took time yet
+		return false
+	}
+	by, ok := a.by(ctx, limits)
+	return ok && !time.Now().Before(by)
+}
+
 // maxConnects is how many connections to one instance a request may find closing, or to
 // be of another dialect.
 const maxConnects = 3
@@ -147,21 +166,19 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 		trace.connected(what, e, true)
 		return e.peer, nil
 	}
-	what.begin()
-	limit, _ := what.limit(pl.limits)
-	by := what.start.Add(limit)
-	if _, has := ctx.Deadline(); has {
-		by = time.Time{}
-	} else if !time.Now().Before(by) {
+	if what.late(ctx, pl.limits) {
 		return nil, what.failure(errLate, RanNo)
 	}
 	e, reused, err := pl.find(what.route.Address, id, alone)
-	if err == nil {
-		if !reused && !by.IsZero() {
+	if err == nil && !reused {
+		what.begin()
+		if by, ok := what.by(ctx, pl.limits); ok {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithDeadline(ctx, by)
 			defer cancel()
 		}
+	}
+	if err == nil {
 		err = pl.await(ctx, e)
 	}
 	if err != nil {

@@ -156,7 +156,7 @@ func (r *serving) serve() (done bool) {
 		return true // cancelled, and refused by that
 	}
 	if why := r.pointless(); why != "" {
-		if r.start(0) {
+		if r.start(r.p.conn.LastIO()) {
 			turnAway(r.p, r.in, why)
 		}
 		r.given.ctx.end(errHandlerDone)

@@ -7,9 +7,9 @@ import (
 )
 
 // A turnKey is the private key of a service, whose operations take turns with those of
-// the other services of the bus. One of them takes milliseconds in which its goroutine keeps a processor: as many at once as
-// handshakes are under way would have everybody who is connected already wait behind
-// all of them (THREATS L9).
+// the other services of the bus. One of them takes milliseconds in which its goroutine
+// keeps a processor: as many at once as handshakes are under way would have everybody who
+// is connected already wait behind all of them (THREATS L9).
 type turnKey struct {
 	crypto.Signer
 	turns chan struct{} // a place for each operation at once
