@@ -475,6 +475,78 @@ func TestCacheWriterPlaces(t *testing.T) {
 	}
 }
 
+// TestCacheWriterTemporaryIsNew is THREATS C8 for the temporary file, should somebody
+// guess its name: what is there already is neither used nor followed.
+func TestCacheWriterTemporaryIsNew(t *testing.T) {
+	dir, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for name, put := range map[string]func(string) error{
+		"a file":            func(path string) error { return os.WriteFile(path, []byte("secret"), 0o644) },
+		"a link":            func(path string) error { return os.Symlink(secret, path) },
+		"a link to nothing": func(path string) error { return os.Symlink(secret+".new", path) },
+		"a hard link":       func(path string) error { return os.Link(secret, path) },
+		"a FIFO":            func(path string) error { return syscall.Mkfifo(path, 0o644) },
+	} {
+		if err := errors.Join(os.WriteFile(secret, []byte("secret"), 0o644), put(filepath.Join(dir, name))); err != nil {
+			t.Fatal(name, err)
+		}
+		if err := discovery.WriteNew(root, name, []byte("cache")); !errors.Is(err, os.ErrExist) {
+			t.Errorf("%s there first: %v: want os.ErrExist", name, err)
+		}
+		if text, err := os.ReadFile(secret); string(text) != "secret" {
+			t.Errorf("%s there first: outside is %q, %v: want it untouched", name, text, err)
+		}
+	}
+	if _, err := os.Lstat(secret + ".new"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a link to nothing was followed: %v", err)
+	}
+}
+
+// TestCacheWriterLockIsOurs is THREATS C8 for the lock, whose name everybody knows.
+func TestCacheWriterLockIsOurs(t *testing.T) {
+	dir, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	os.Chmod(dir, 0o777|os.ModeSticky)
+	os.WriteFile(secret, []byte("secret"), 0o600)
+	lock := filepath.Join(dir, ".discovery.lock")
+	claim := func() error {
+		return discovery.NewCacheWriter(filepath.Join(dir, "discovery"), newDirectory(t, nil), nil).Claim()
+	}
+	for _, tt := range []struct {
+		name string
+		put  func() error
+		want string
+	}{
+		{"a link", func() error { return os.Symlink(secret, lock) }, "symbolic link"},
+		{"a FIFO", func() error { return syscall.Mkfifo(lock, 0o644) }, "FIFO"},
+		{"a directory", func() error { return os.Mkdir(lock, 0o755) }, "directory"},
+		{"another user's file", func() error { return errors.Join(os.WriteFile(lock, nil, 0o644), os.Chown(lock, 12345, 12345)) }, "user 12345"},
+	} {
+		if err := tt.put(); errors.Is(err, os.ErrPermission) {
+			t.Logf("SKIPPED, NOT TESTED: %s in the place of the lock: %v", tt.name, err)
+			os.Remove(lock)
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if err := claim(); err == nil || !strings.Contains(err.Error(), lock) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s in the place of the lock: %v: want an error with %q and its path", tt.name, err, tt.want)
+		}
+		if err := os.Remove(lock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text, err := os.ReadFile(secret); string(text) != "secret" {
+		t.Errorf("outside: %q, %v: want it untouched", text, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left in the directory: %v, %v: want nothing", left, err)
+	}
+}
+
 // TestCacheWriterRemovesStrays: what a killed writer left behind goes, and nothing
 // else does (THREATS F10).
 func TestCacheWriterRemovesStrays(t *testing.T) {

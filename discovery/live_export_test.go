@@ -1,6 +1,9 @@
 package discovery
 
-import "time"
+import (
+	"os"
+	"time"
+)
 
 // StandStill lets the directory believe that the whole process did not run for a
 // time: its clock went on, and no observer gave a sign of life. Synthetic time
@@ -25,3 +28,15 @@ func Observe(d *Directory, n int) { d.observe(n) }
 
 // Beat is a sign of life of that observer.
 func Beat(d *Directory) { d.beat(false) }
+
+// ReplaceFile is how a CacheWriter puts its file in place.
+func ReplaceFile(path string, text []byte) error {
+	_, err := replaceFile(path, text, time.Now())
+	return err
+}
+
+// WriteNew is how it makes its temporary file, whose name nobody can guess.
+func WriteNew(root *os.Root, name string, text []byte) error {
+	_, err := writeNew(root, name, text, time.Now())
+	return err
+}
