@@ -30,3 +30,10 @@ func Writes(c *Conn) bool { return c.link.writer.present.Load() }
 
 // Dismiss tells the writer goroutine of c to leave when it finds nothing to do.
 func Dismiss(c *Conn) { c.link.writer.dismiss() }
+
+// HeaderKept says whether o still has the header it was sent with.
+func HeaderKept(o *Outbound) bool {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	return o.header != nil
+}

@@ -93,3 +93,41 @@ func TestAckInAFlood(t *testing.T) {
 	}
 	t.Error("20 s of octets of another message, and no ACK 0 20000")
 }
+
+// TestWorkWhileTheReaderWaits: what is left to the reader while octets are at hand is sent
+// by who has it once the reader waits. Over TCP, where the reader says that it does.
+func TestWorkWhileTheReaderWaits(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		work       func(e *end, m *mux.Inbound)
+	}{
+		{"ACK of who waits for more", "ACK 0 3", func(_ *end, m *mux.Inbound) { m.Bytes(1000) }},
+		{"message of the reader's own", "HEADER 0", func(e *end, _ *mux.Inbound) { e.Send(reply(), mux.Body{Soon: true}, nil) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for range 20 { // each time the reader may not wait yet, and do it
+				near, far := tcp(t)
+				far.SetDeadline(time.Now().Add(20 * time.Second))
+				side := bare(near)
+				accepted := make(chan *mux.Inbound, 1) // the one message there is
+				e := run(t, side.rw, side.link, mux.Options{Accept: func(m *mux.Inbound) { accepted <- m }})
+				io.WriteString(far, header(0, jsRequest)+data(0, "abc")+ping(0))
+				m := <-accepted
+				in := packet.NewReader(far, packet.Limits{})
+				for _, want := range []string{"PONG 0", tt.want} {
+					p, err := in.Next()
+					if err != nil {
+						t.Fatalf("%v, want %s", err, want)
+					}
+					if got := describe([]packet.Packet{p})[0]; got != want {
+						t.Fatalf("sent %q, want %q", got, want)
+					}
+					if p.Kind == packet.KindPONG { // the last thing before the reader waits
+						go tt.work(e, m) // ends with the connection
+					}
+				}
+				far.Close()
+			}
+		})
+	}
+}
