@@ -45,6 +45,13 @@ func (w *CacheWriter) render() (text []byte, records int) {
 	var b bytes.Buffer
 	b.Grow(len(w.written) + 4<<10)
 	views, rules := w.d.heard()
+	w.mu.Lock()
+	next := w.next
+	w.mu.Unlock()
+	if next != w.policy {
+		w.judged = nil // what is left out now is told
+	}
+	w.policy, w.rules = next, rules
 	judged := make(map[*Announcement]bool, len(views))
 	for _, v := range views {
 		may, ok := w.judged[v.ann]
@@ -52,7 +59,7 @@ func (w *CacheWriter) render() (text []byte, records int) {
 			may = w.judge(v.ann)
 		}
 		judged[v.ann] = may
-		if !may || w.opts.NamedOnly && !rules.Named(v.ann.Certificate) {
+		if !may || w.policy.namedOnly && !rules.Named(v.ann.Certificate) {
 			continue
 		}
 		b.WriteString(cacheSeparator)
@@ -68,11 +75,11 @@ func (w *CacheWriter) render() (text []byte, records int) {
 
 // judge says whether an announcement may be written, and logs once why not.
 func (w *CacheWriter) judge(a *Announcement) bool {
-	if w.opts.NamedOnly && !w.d.Authorized().Named(a.Certificate) {
+	if w.policy.namedOnly && !w.d.Authorized().Named(a.Certificate) {
 		w.d.counters.add(countUnauthorized, 1)
 	}
 	err := a.Strict()
-	if w.opts.Loose || err == nil {
+	if w.policy.loose || err == nil {
 		return true
 	}
 	w.d.counters.add(countNotStrict, 1)

@@ -20,6 +20,9 @@ type CacheWriterOptions struct {
 	// discovery.publish = authorized. Readers decide for themselves anyway.
 	NamedOnly bool
 	Log       *slog.Logger // nil means silence
+	// OnState is called after each write of the file, and when writing it begins or
+	// ceases to fail, by the goroutine of Run. Nil means nobody wants to know.
+	OnState func(CacheWriterState)
 }
 
 // A CacheWriter writes what a directory heard into a cache file: it is the core
@@ -27,22 +30,29 @@ type CacheWriterOptions struct {
 // see the old file or the new one, whatever happens to the writer. The file holds
 // nothing that was received but signed octets.
 type CacheWriter struct {
-	path   string
-	d      *Directory
-	opts   CacheWriterOptions
-	report *reporter
+	path    string
+	d       *Directory
+	report  *reporter
+	onState func(CacheWriterState)
 
 	// Owned by Run.
+	policy  policy                 // by which the file was written
+	rules   *Authorized            // the same
 	written []byte                 // content of the file, as we left it
 	id      fileID                 // of that file
 	judged  map[*Announcement]bool // whether it may be written; those of the last look
 	wrote   time.Time              // when, or when the file was touched
 	failing bool                   // the last write failed
+	told    int                    // writes that onState knows of
 	lock    *fileLock              // keeps other writers away; nil until Claim
 
-	mu    sync.Mutex // protects state
+	mu    sync.Mutex // protects state and next
 	state CacheWriterState
+	next  policy // by which the file is to be written
 }
+
+// A policy says what is published of what is heard.
+type policy struct{ loose, namedOnly bool }
 
 // A CacheWriterState says what a writer did so far.
 type CacheWriterState struct {
@@ -68,12 +78,30 @@ func NewCacheWriter(path string, d *Directory, opts *CacheWriterOptions) *CacheW
 		opts = new(CacheWriterOptions)
 	}
 	return &CacheWriter{
-		path:   path,
-		d:      d,
-		opts:   *opts,
-		report: newReporter(opts.Log, d.limits, d.counters),
-		state:  CacheWriterState{Path: path},
+		path:    path,
+		d:       d,
+		report:  newReporter(opts.Log, d.limits, d.counters),
+		onState: opts.OnState,
+		state:   CacheWriterState{Path: path},
+		next:    policy{opts.Loose, opts.NamedOnly},
 	}
+}
+
+// Publish changes what is written from now on: it has the meaning of the fields Loose
+// and NamedOnly of the options. Run looks after it once a second. Safe for concurrent
+// use.
+func (w *CacheWriter) Publish(loose, namedOnly bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next = policy{loose, namedOnly}
+}
+
+// outdated tells whether the file was written by another policy or other rules.
+func (w *CacheWriter) outdated() bool {
+	w.mu.Lock()
+	next := w.next
+	w.mu.Unlock()
+	return next != w.policy || next.namedOnly && w.rules != w.d.Authorized()
 }
 
 // State returns what was done so far. Safe for concurrent use.
@@ -116,6 +144,9 @@ func (w *CacheWriter) Claim() error {
 // removes nobody. What is in that file cannot be replaced by anything older. When it
 // is not, the first file waits until there is something to tell, for five seconds at
 // most: readers take an empty file for the truth, and listen themselves without one.
+//
+// When ctx ends, what changed since the last write is written, unless nothing was
+// written yet; the lock is given back then, and the file stays.
 func (w *CacheWriter) Run(ctx context.Context) error {
 	if err := w.Claim(); err != nil {
 		return err
@@ -129,26 +160,33 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 	} else if !w.collect(ctx) {
 		return ctx.Err()
 	}
-	for ctx.Err() == nil {
+	w.follow(ctx)
+	pause(context.Background(), w.gap(), nil) // half a second at most
+	w.step()
+	return ctx.Err()
+}
+
+// follow writes the file whenever it is to change, until ctx ends.
+func (w *CacheWriter) follow(ctx context.Context) {
+	for {
 		x := w.d.index.Load()
 		changed := x.superseded
 		if err := w.step(); err != nil {
 			changed = nil
 		}
 		if !w.wait(ctx, changed) {
-			return ctx.Err()
+			return
 		}
 		select {
 		case <-changed:
 			// Others follow a change closely, and readers have time.
 			if !pause(ctx, max(mergeTime, w.gap()), nil) {
-				return ctx.Err()
+				return
 			}
 			w.d.counters.add(countWritesMerged, int(w.d.index.Load().number-x.number-1))
 		default:
 		}
 	}
-	return ctx.Err()
 }
 
 func (w *CacheWriter) release() {
@@ -188,7 +226,7 @@ func (w *CacheWriter) wait(ctx context.Context, changed <-chan struct{}) bool {
 			return true
 		default:
 		}
-		if w.failing || w.rest() == 0 || !w.ours() {
+		if w.failing || w.rest() == 0 || !w.ours() || w.outdated() {
 			return true
 		}
 	}
@@ -235,21 +273,33 @@ func (w *CacheWriter) step() error {
 	case w.rest() == 0:
 		err = w.touch()
 	}
+	w.note(err, records, len(text))
+	return err
+}
+
+// note takes down how a step went.
+func (w *CacheWriter) note(err error, records, octets int) {
 	now := w.d.now()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	failed := w.failing
+	w.failing = err != nil
 	if err != nil {
 		w.d.counters.add(countWriteFailed, 1)
-		if !w.failing {
+		if !failed {
 			w.report.say(slog.LevelError, countWriteFailed, "cache file not written: the old one stays", "path", w.path, "error", err)
 		}
-		w.failing, w.state.Err = true, err
-		return err
 	}
-	w.failing, w.state.Err = false, nil
-	w.state.Records, w.state.Octets = records, len(text)
-	if w.state.Written.IsZero() || w.wrote.After(w.state.Written) {
-		w.state.Written = now
+	w.mu.Lock()
+	w.state.Err = err
+	if err == nil {
+		w.state.Records, w.state.Octets = records, octets
+		if w.state.Written.IsZero() || w.wrote.After(w.state.Written) {
+			w.state.Written = now
+		}
 	}
-	return nil
+	s := w.state
+	w.mu.Unlock()
+	if w.onState != nil && (s.Writes != w.told || w.failing != failed) {
+		w.told = s.Writes
+		w.onState(s)
+	}
 }

@@ -267,6 +267,68 @@ func TestCacheWriterKeepsOthersWhole(t *testing.T) {
 	})
 }
 
+// TestCacheWriterLastWrite: who stops the writer finds in the file what was heard until
+// then, and nothing is written by one that has written nothing yet.
+func TestCacheWriterLastWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery")
+	synctest.Test(t, func(t *testing.T) {
+		w := newDaemon(t, path, discovery.CacheWriterOptions{})
+		w.add(service{ident: "a"})
+		time.Sleep(time.Second)
+		w.add(service{ident: "b"})
+		time.Sleep(110 * time.Millisecond)
+		w.want("first write", "a b")
+		w.add(service{ident: "c"})
+		began := time.Now()
+		w.stop()
+		w.want("stopped in the very moment of a change", "a b c")
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Errorf("stopping took %v: want at most the half second between two writes", took)
+		}
+		writes := w.writer.State().Writes
+
+		w = newDaemon(t, path, discovery.CacheWriterOptions{})
+		w.add(service{ident: "a"})
+		time.Sleep(5 * time.Second)
+		w.stop()
+		w.want("stopped while it collects", "a b c")
+		if n := w.writer.State().Writes; writes != 3 || n != 0 {
+			t.Errorf("%d writes, then %d of a writer that was stopped while it collects: want 3 and 0", writes, n)
+		}
+	})
+}
+
+// TestCacheWriterPublish: what is published can change while the writer runs, and with
+// it or with the rules what is in the file.
+func TestCacheWriterPublish(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery")
+	odd := signJSON(`[3,"odd","main",0.5,3600000,"beepish+tls://10.0.0.5:7",["json"],[["Sample",["echo","",1]]],1700000000123]`)
+	synctest.Test(t, func(t *testing.T) {
+		var states []discovery.CacheWriterState
+		w := newDaemon(t, path, discovery.CacheWriterOptions{OnState: func(s discovery.CacheWriterState) { states = append(states, s) }})
+		w.add(service{ident: "a", interval: time.Hour})
+		w.add(service{ident: "stranger", key: "other", interval: time.Hour})
+		if err := w.d.Receive(discovery.Datagram{Data: odd}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.want("by default", "a stranger")
+		w.writer.Publish(true, false)
+		time.Sleep(2 * time.Second)
+		w.want("loose", "a odd stranger")
+		w.writer.Publish(false, true)
+		time.Sleep(2 * time.Second)
+		w.want("strict, and named only", "a")
+		w.d.SetAuthorized(rules("other:Sample")) // names it, and allows nothing of what it offers
+		time.Sleep(2 * time.Second)
+		w.want("named only, and another is named", "a stranger")
+		w.stop()
+		if len(states) != 4 || states[3].Writes != 4 || states[3].Records != 2 || states[3].Err != nil {
+			t.Errorf("OnState heard %+v: want four writes, the last one of two records", states)
+		}
+	})
+}
+
 // TestCacheWriterFirstFile: the first file waits for something to tell, over a stale
 // file too, since readers listen themselves meanwhile.
 func TestCacheWriterFirstFile(t *testing.T) {
