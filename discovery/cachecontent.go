@@ -90,18 +90,15 @@ func (w *CacheWriter) judge(a *Announcement) bool {
 // heard returns what belongs into a cache file, in the order of PROTOCOL 8.2:
 // what is alive, allowed or not, but for what nobody may use.
 func (d *Directory) heard() ([]*view, *Authorized) {
-	d.mu.Lock()
-	views := make([]*view, 0, len(d.instances))
-	for _, in := range d.instances {
-		if in.heard && in.view != nil && in.view.state == Live && in.view.obstacle != foreignLoopback {
+	var views []*view
+	d.eachHeld(func(in *instance) {
+		if in.heard && in.view.state == Live && in.view.obstacle != foreignLoopback {
 			views = append(views, in.view)
 		}
-	}
-	rules := d.rules
-	d.mu.Unlock()
+	})
 	slices.SortFunc(views, func(a, b *view) int {
 		return cmp.Or(cmp.Compare(a.ann.Certificate.Fingerprint, b.ann.Certificate.Fingerprint), cmp.Compare(a.ann.Ident, b.ann.Ident),
 			slices.Compare(a.ann.Certificate.SHA256[:], b.ann.Certificate.SHA256[:]))
 	})
-	return views, rules
+	return views, d.Authorized()
 }

@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +32,11 @@ type Directory struct {
 	seed     seed
 	closed   chan struct{}
 
-	index atomic.Pointer[index] // replaced as a whole, under mu
+	index atomic.Pointer[index] // replaced as a whole, under publishing
+
+	publishing sync.Mutex  // protects watchers, inFile and the order of indexes; taken before mu
+	watchers   []*watcher  // told of every change that is in the index
+	inFile     []*instance // those of the cache file, as LoadFile saw it last
 
 	mu        sync.Mutex // protects all below; whoever changes something gives it back by unlock
 	done      bool       // closed is closed
@@ -47,11 +50,10 @@ type Directory struct {
 	queue     queue
 	refused   refused
 	checks    lanes
-	watchers  []*watcher
-	reader    *CacheReader         // the newest; knows how the file is
-	scan      uint64               // number of LoadFile calls
-	changes   map[Instance]*change // not yet in the index
-	notes     []note               // not yet logged
+	reader    *CacheReader          // the newest; knows how the file is
+	scan      uint64                // number of the LoadFile call that is in force, from 1: none
+	changes   map[*instance]*change // not yet in the index
+	notes     []note                // not yet logged
 }
 
 // NewDirectory makes an empty directory. Close it when done.
@@ -72,7 +74,8 @@ func NewDirectory(opts *DirectoryOptions) *Directory {
 		prints:    make(map[string]*print),
 		pools:     newPools(limits),
 		clock:     clock{start: time.Now()},
-		changes:   make(map[Instance]*change),
+		scan:      1,
+		changes:   make(map[*instance]*change),
 		refused:   newRefused(limits.NegativeCache, limits.NegativeCacheTime),
 		checks:    lanes{known: newTokens(limits.VerifyRate), unknown: newTokens(limits.VerifyRateUnknown)},
 	}
@@ -109,62 +112,6 @@ type note struct {
 func (d *Directory) warnLocked(kind, text string, args ...any) {
 	d.counters.add(kind, 1)
 	d.notes = append(d.notes, note{slog.LevelWarn, kind, text, args})
-}
-
-// unlock puts what changed under the lock into the index, tells the watchers,
-// gives the lock back and writes log lines. Every method that changes anything
-// ends with it.
-func (d *Directory) unlock() {
-	if len(d.changes) > 0 {
-		d.publishLocked()
-	}
-	if !d.done {
-		d.queue.arm(d.clock.now())
-	}
-	notes := d.notes
-	d.notes = nil
-	d.mu.Unlock()
-	for _, n := range notes {
-		d.report.say(n.level, n.kind, n.text, n.args...)
-	}
-}
-
-// publishLocked replaces the index, once for all changes, and tells the watchers.
-func (d *Directory) publishLocked() {
-	list := make([]change, 0, len(d.changes))
-	for _, c := range d.changes {
-		if c.old != c.new { // else it came and went
-			list = append(list, *c)
-		}
-	}
-	clear(d.changes)
-	if len(list) == 0 {
-		return
-	}
-	// In one order, whatever the map says: two runs of a test tell the same story.
-	slices.SortFunc(list, func(a, b change) int { return compareInstances(a.instance(), b.instance()) })
-	old := d.index.Load()
-	d.index.Store(old.with(list))
-	close(old.superseded)
-	for _, w := range d.watchers {
-		for _, c := range list {
-			w.tell(c)
-		}
-	}
-}
-
-// showLocked makes v what is held of in; nil means that nothing is, because of why.
-func (d *Directory) showLocked(in *instance, v *view, why Why) {
-	if in.view == v {
-		return
-	}
-	c := d.changes[in.key]
-	if c == nil {
-		c = &change{old: in.view}
-		d.changes[in.key] = c
-	}
-	c.new, c.why = v, why
-	in.view = v
 }
 
 // Add takes an announcement as if a datagram had brought it from this host just

@@ -126,39 +126,20 @@ func newWatcher(q Query) (*watcher, bool) {
 
 // join starts w with what is there now, so that it misses nothing.
 func (d *Directory) join(w *watcher) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
 	d.watchers = append(d.watchers, w)
-	there := make([]change, 0, len(d.instances))
-	for _, in := range d.instances {
-		if in.view != nil {
-			there = append(there, change{new: in.view})
-		}
-	}
-	slices.SortFunc(there, func(a, b change) int { return compareInstances(a.instance(), b.instance()) })
-	for _, c := range there {
-		w.tell(c)
+	there := d.index.Load().all()
+	slices.SortFunc(there, func(a, b *view) int { return compareInstances(a.peer.Instance, b.peer.Instance) })
+	for _, v := range there {
+		w.tell(change{new: v})
 	}
 }
 
 func (d *Directory) leave(w *watcher) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
 	d.watchers = slices.DeleteFunc(d.watchers, func(other *watcher) bool { return other == w })
-}
-
-// A change is one instance before and after something happened to it; nil means
-// that it was not there, or is not there any more because of why.
-type change struct {
-	old, new *view
-	why      Why
-}
-
-func (c change) instance() Instance {
-	if c.new != nil {
-		return c.new.peer.Instance
-	}
-	return c.old.peer.Instance
 }
 
 // tell notes a change for the caller of w, if it matters to it.

@@ -119,8 +119,8 @@ func (d *Directory) expire() {
 	}
 	d.queue.armed, d.queue.hold = 0, 0
 	d.stalledLocked(time.Now())
-	voices := sync.OnceValue(d.voicesLocked) // looks at everybody: only when somebody seems to end
-	for len(d.queue.list) > 0 {
+	voices := sync.OnceValue(d.voicesLocked)                 // looks at everybody: only when somebody seems to end
+	for n := 0; len(d.queue.list) > 0 && n < partSize; n++ { // more of them after others had the lock
 		in, now := d.queue.list[0], d.clock.now()
 		due := d.dueLocked(in)
 		switch {

@@ -14,11 +14,17 @@ import (
 // among 10,000 services costs well under a millisecond.
 const shardCount = 1024
 
+// A shard is one part of an index.
+type shard struct {
+	slots map[string]slot
+	views []*view // of the instances that fall into it, in no order
+}
+
 // An index answers Find. It never changes: a new one takes its place as a
 // whole, and lookups that began with the old one end with it (invariant 4).
 type index struct {
 	seed       seed
-	shards     [shardCount]map[string]slot
+	shards     [shardCount]*shard // nil means empty
 	names      *nameTable
 	number     uint64        // of changes so far
 	superseded chan struct{} // closed when another index is in force
@@ -45,6 +51,10 @@ func newSeed() seed { return seed{maphash.MakeSeed()} }
 
 func (s seed) shardOf(key []byte) int { return int(maphash.Bytes(s.Seed, key) % shardCount) }
 
+func (s seed) shardOfInstance(in Instance) int {
+	return int(maphash.Comparable(s.Seed, in) % shardCount)
+}
+
 func newIndex(s seed) *index {
 	return &index{seed: s, names: newNameTable(s), superseded: make(chan struct{})}
 }
@@ -61,42 +71,123 @@ func (x *index) find(q Query) slot {
 	if !ok {
 		return slot{}
 	}
-	s := x.shards[x.seed.shardOf(key)][string(key)]
+	part := x.shards[x.seed.shardOf(key)]
+	if part == nil {
+		return slot{}
+	}
+	s := part.slots[string(key)]
 	if q.Ident != "" {
 		s.live, s.suspect = withIdent(s.live, q.Ident), withIdent(s.suspect, q.Ident)
 	}
 	return s
 }
 
+// all returns the view of every instance of which something is held, in no order.
+// The slice is the caller's.
+func (x *index) all() []*view {
+	n := 0
+	for _, part := range x.shards {
+		if part != nil {
+			n += len(part.views)
+		}
+	}
+	views := make([]*view, 0, n)
+	for _, part := range x.shards {
+		if part != nil {
+			views = append(views, part.views...)
+		}
+	}
+	return views
+}
+
+// view returns what is held of an instance, nil when nothing is.
+func (x *index) view(in Instance) *view {
+	part := x.shards[x.seed.shardOfInstance(in)]
+	if part == nil {
+		return nil
+	}
+	for _, v := range part.views {
+		if v.peer.Instance == in {
+			return v
+		}
+	}
+	return nil
+}
+
 // with returns the index after changes, which are in the order of instances. The work
 // is spread over all cores when there is much of it.
 func (x *index) with(changes []change) *index {
 	next := &index{seed: x.seed, shards: x.shards, names: x.names.with(changes), number: x.number + 1, superseded: make(chan struct{})}
-	edits := make(map[int]map[string]*edit)
+	list := make(edits)
 	for _, c := range changes {
+		list.of(x.seed.shardOfInstance(c.instance())).exchange(c)
 		if c.old != nil {
 			for _, e := range c.old.entries {
-				editOf(edits, e).drop(c.old.peer)
+				list.of(e.shard).key(e.key).drop(c.old.peer)
 			}
 		}
 		if c.new != nil {
 			for _, e := range c.new.entries {
-				editOf(edits, e).put(e.route, c.new.state)
+				list.of(e.shard).key(e.key).put(e.route, c.new.state)
 			}
 		}
 	}
-	if len(edits) < 64 {
-		for i, keys := range edits {
-			next.shards[i] = edited(x.shards[i], keys)
-		}
+	work := slices.Collect(maps.Keys(list))
+	build := func(n int) {
+		i := work[n]
+		next.shards[i] = x.shards[i].with(list[i]) // each shard is written by one goroutine
+	}
+	if len(work) >= 64 {
+		parallel(len(work), build)
 		return next
 	}
-	work := slices.Collect(maps.Keys(edits))
-	parallel(len(work), func(n int) {
-		i := work[n]
-		next.shards[i] = edited(x.shards[i], edits[i]) // each shard is written by one goroutine
-	})
+	for n := range work {
+		build(n)
+	}
 	return next
+}
+
+// edits are what happens to an index, by shard.
+type edits map[int]*shardEdit
+
+func (e edits) of(shard int) *shardEdit {
+	se := e[shard]
+	if se == nil {
+		se = new(shardEdit)
+		e[shard] = se
+	}
+	return se
+}
+
+// A shardEdit is what happens to one shard.
+type shardEdit struct {
+	slots map[string]*edit
+	gone  map[*view]bool
+	come  []*view
+}
+
+func (se *shardEdit) exchange(c change) {
+	if c.old != nil {
+		if se.gone == nil {
+			se.gone = make(map[*view]bool)
+		}
+		se.gone[c.old] = true
+	}
+	if c.new != nil {
+		se.come = append(se.come, c.new)
+	}
+}
+
+func (se *shardEdit) key(key string) *edit {
+	ed := se.slots[key]
+	if ed == nil {
+		if se.slots == nil {
+			se.slots = make(map[string]*edit)
+		}
+		ed = new(edit)
+		se.slots[key] = ed
+	}
+	return ed
 }
 
 // An edit is what happens to one slot.
@@ -104,20 +195,6 @@ type edit struct {
 	gone    map[*Peer]bool
 	live    []Route
 	suspect []Route
-}
-
-func editOf(edits map[int]map[string]*edit, e entry) *edit {
-	keys := edits[e.shard]
-	if keys == nil {
-		keys = make(map[string]*edit)
-		edits[e.shard] = keys
-	}
-	ed := keys[e.key]
-	if ed == nil {
-		ed = new(edit)
-		keys[e.key] = ed
-	}
-	return ed
 }
 
 func (ed *edit) drop(p *Peer) {
@@ -135,17 +212,36 @@ func (ed *edit) put(r Route, s State) {
 	}
 }
 
-// edited returns a copy of a shard with edits made.
-func edited(shard map[string]slot, edits map[string]*edit) map[string]slot {
-	next := make(map[string]slot, len(shard)+len(edits))
-	maps.Copy(next, shard)
-	for key, ed := range edits {
-		s := slot{merge(next[key].live, ed.gone, ed.live), merge(next[key].suspect, ed.gone, ed.suspect)}
-		if len(s.live)+len(s.suspect) == 0 {
-			delete(next, key)
+// with returns a copy of a shard with edits made, nil when nothing is left.
+func (s *shard) with(se *shardEdit) *shard {
+	if s == nil {
+		s = new(shard)
+	}
+	next := &shard{slots: s.slots, views: s.views}
+	if len(se.slots) > 0 {
+		next.slots = make(map[string]slot, len(s.slots)+len(se.slots))
+		maps.Copy(next.slots, s.slots)
+	}
+	for key, ed := range se.slots {
+		old := next.slots[key]
+		now := slot{merge(old.live, ed.gone, ed.live), merge(old.suspect, ed.gone, ed.suspect)}
+		if len(now.live)+len(now.suspect) == 0 {
+			delete(next.slots, key)
 			continue
 		}
-		next[key] = s
+		next.slots[key] = now
+	}
+	if len(se.gone)+len(se.come) > 0 {
+		next.views = make([]*view, 0, len(s.views)+len(se.come))
+		for _, v := range s.views {
+			if !se.gone[v] {
+				next.views = append(next.views, v)
+			}
+		}
+		next.views = append(next.views, se.come...)
+	}
+	if len(next.slots)+len(next.views) == 0 {
+		return nil
 	}
 	return next
 }

@@ -13,7 +13,7 @@ type instance struct {
 	history     history
 	view        *view // what is held; nil when nothing is
 
-	scan    uint64        // the LoadFile call that saw it last
+	scan    uint64        // the LoadFile call that saw it last, maybe one that goes on
 	heard   bool          // what is held came by datagram, and is not forgotten yet
 	local   bool          // it did so on loopback or in this process
 	iface   Iface         // where it was heard last
@@ -69,7 +69,7 @@ func (in *instance) moved(now time.Duration) bool {
 }
 
 // inFileLocked tells whether the cache file holds a record of in.
-func (d *Directory) inFileLocked(in *instance) bool { return d.scan != 0 && in.scan == d.scan }
+func (d *Directory) inFileLocked(in *instance) bool { return in.scan >= d.scan }
 
 // rememberSumsLocked makes packets known as good ones of in.
 func (d *Directory) rememberSumsLocked(in *instance, packet sums, held bool) {

@@ -30,26 +30,35 @@ func (d *Directory) loadFile(records []*Announcement, whole bool) {
 		records = records[:d.limits.MaxCacheRecords]
 	}
 	now := d.now()
-	rules, ahead := d.lookAhead(records)
+	views := d.lookAhead(records)
 
+	d.publishing.Lock()
+	before := d.inFile
+	d.inFile = make([]*instance, 0, len(records))
+	notes := d.inParts(len(records), func(i int) { d.loadLocked(records[i], views[i], now) })
 	d.mu.Lock()
-	defer d.unlock()
-	d.scan++
-	for i, a := range records {
-		if d.rules != rules {
-			ahead[i] = nil // made under other rules
-		}
-		d.loadLocked(a, ahead[i], now)
-	}
-	for _, in := range d.instances {
-		switch {
-		case in.scan != d.scan-1 || in.scan == 0:
+	d.scan++ // from now on, those that were not seen are not in the file
+	notes = append(notes, d.release()...)
+	notes = append(notes, d.inParts(len(before), func(i int) {
+		switch in := before[i]; {
+		case d.inFileLocked(in):
 		case whole:
 			d.leaveFileLocked(in)
 		default:
 			in.scan = d.scan
+			d.inFile = append(d.inFile, in)
 		}
-	}
+	})...)
+	d.mu.Lock()
+	d.trimFileLocked()
+	notes = append(notes, d.release()...)
+	d.publish()
+	d.publishing.Unlock()
+	d.say(notes)
+}
+
+// trimFileLocked forgets the oldest of what was in the file once, if it is too much.
+func (d *Directory) trimFileLocked() {
 	for in := d.pools.file.oldest; in != nil && d.pools.file.kept > d.pools.file.maxKept; {
 		old := in
 		in = in.newer
@@ -62,25 +71,20 @@ func (d *Directory) loadFile(records []*Announcement, whole bool) {
 
 // lookAhead makes the views of records, on all cores and under no lock. It is
 // nil for what the directory seems to hold already.
-func (d *Directory) lookAhead(records []*Announcement) (*Authorized, []*view) {
-	held := make([]bool, len(records))
-	d.mu.Lock()
-	rules := d.rules
-	for i, a := range records {
-		in := d.instances[Instance{SHA256: a.Certificate.SHA256, Ident: a.Ident}]
-		held[i] = in != nil && in.view != nil && in.view.ann == a
-	}
-	d.mu.Unlock()
+func (d *Directory) lookAhead(records []*Announcement) []*view {
+	rules, x := d.Authorized(), d.index.Load()
 	views := make([]*view, len(records))
 	parallel(len(records), func(i int) {
-		if !held[i] {
-			views[i] = d.see(records[i], rules, Live, noObstacle, false)
+		a := records[i]
+		if v := x.view(Instance{SHA256: a.Certificate.SHA256, Ident: a.Ident}); v == nil || v.ann != a {
+			views[i] = d.see(a, rules, Live, noObstacle, false)
 		}
 	})
-	return rules, views
+	return views
 }
 
-// loadLocked takes one record of the file. The view may be nil.
+// loadLocked takes one record of the file. The view may be nil, or made under other
+// rules.
 func (d *Directory) loadLocked(a *Announcement, v *view, now time.Time) {
 	key := Instance{SHA256: a.Certificate.SHA256, Ident: a.Ident}
 	in := d.instances[key]
@@ -89,15 +93,18 @@ func (d *Directory) loadLocked(a *Announcement, v *view, now time.Time) {
 		d.instances[key] = in
 	}
 	in.seen = d.clock.now()
-	wasInFile := d.scan > 1 && in.scan >= d.scan-1
-	in.scan = d.scan
+	wasInFile := d.inFileLocked(in)
+	if in.scan <= d.scan {
+		in.scan = d.scan + 1
+		d.inFile = append(d.inFile, in)
+	}
 	if in.pool == nil || in.pool == &d.pools.file {
 		d.moveLocked(in, &d.pools.file)
 	}
 	future := in.history.future(a.Timestamp, now, d.limits.FutureSkew)
 	switch verdict := in.judge(a, future); verdict {
 	case replaces:
-		if v == nil {
+		if v == nil || v.rules != d.rules {
 			v = d.see(a, d.rules, Live, noObstacle, false)
 		}
 		d.noticeLocked(in, a, future)
@@ -107,7 +114,7 @@ func (d *Directory) loadLocked(a *Announcement, v *view, now time.Time) {
 		}
 	case repeats:
 		if !wasInFile && in.view.obstacle == foreignLoopback {
-			d.reviewLocked(in, d.rules)
+			d.reviewLocked(in, d.rules, Announced)
 		}
 	default:
 		d.count(refusalOf(verdict, a))
@@ -123,7 +130,7 @@ func (d *Directory) leaveFileLocked(in *instance) {
 	case !in.heard:
 		d.dropLocked(in, LeftFile)
 	case d.obstacleLocked(in, in.view.ann) != in.view.obstacle:
-		d.reviewLocked(in, d.rules)
+		d.reviewLocked(in, d.rules, LeftFile)
 	}
 	d.queueLocked(in)
 }

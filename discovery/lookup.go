@@ -90,15 +90,9 @@ func (e *Entry) Allowed() int {
 // withdrawn, suspect or not allowed, with the reasons. It is made for people and
 // tools, not for every call.
 func (d *Directory) All() []Entry {
-	d.mu.Lock()
-	rules, now := d.rules, d.clock.now()
-	entries := make([]Entry, 0, len(d.instances))
-	for _, in := range d.instances {
-		if in.view != nil {
-			entries = append(entries, d.entryLocked(in, now))
-		}
-	}
-	d.mu.Unlock()
+	var entries []Entry
+	d.eachHeld(func(in *instance) { entries = append(entries, d.entryLocked(in, d.clock.now())) })
+	rules := d.Authorized()
 	for i := range entries {
 		entries[i].decide(rules)
 	}
@@ -150,14 +144,8 @@ func (e *Entry) decide(rules *Authorized) {
 // Stats returns the counts at this moment.
 func (d *Directory) Stats() Stats {
 	s := Stats{Counters: d.counters.snapshot()}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s.Remembered = len(d.instances)
 	certificates := make(map[[32]byte]bool)
-	for _, in := range d.instances {
-		if in.view == nil {
-			continue
-		}
+	d.eachHeld(func(in *instance) {
 		certificates[in.key.SHA256] = true
 		if d.inFileLocked(in) {
 			s.FromFile++
@@ -172,8 +160,11 @@ func (d *Directory) Stats() Stats {
 		default:
 			s.Instances++
 		}
-	}
+	})
 	s.Certificates = len(certificates)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.Remembered = len(d.instances)
 	return s
 }
 

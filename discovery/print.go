@@ -40,17 +40,17 @@ func (d *Directory) releasePrintLocked(in *instance) {
 func (d *Directory) lookAgainLocked(fingerprint string) {
 	for _, in := range d.instances {
 		if in.view != nil && in.certificate.Fingerprint == fingerprint {
-			d.reviewLocked(in, d.rules)
+			d.reviewLocked(in, d.rules, Unauthorized)
 		}
 	}
 }
 
-// reviewLocked makes a new view of what is held of in.
-func (d *Directory) reviewLocked(in *instance, z *Authorized) {
+// reviewLocked makes a new view of what is held of in, because of why.
+func (d *Directory) reviewLocked(in *instance, z *Authorized, why Why) {
 	old := in.view
 	v := d.see(old.ann, z, old.state, d.obstacleLocked(in, old.ann), old.future)
 	v.before = old.before
-	d.showLocked(in, v, Announced)
+	d.showLocked(in, v, why)
 }
 
 // obstacleLocked says what keeps a, announced by in, from being chosen at all.

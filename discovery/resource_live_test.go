@@ -242,3 +242,66 @@ func TestResourceExplain(t *testing.T) {
 		t.Errorf("Explain of the last of many: %v, want it judged", e)
 	}
 }
+
+// TestResourceNobodyWaits: while the rules of 10,000 services are swapped, their file
+// is loaded and a watcher of all of them comes, a service that repeats itself is heard
+// and lookups are answered as ever. What each waits for at most is compared with how
+// long the work takes, for others share the machine; a lock held all the while makes
+// that 1.
+func TestResourceNobodyWaits(t *testing.T) {
+	d := newDirectory(t, nil)
+	records, _ := discovery.ParseCache(cacheOfMany())
+	discovery.LoadParsed(d, records)
+	heard := discovery.Datagram{Data: service{ident: "repeats"}.datagram()}
+	if err := d.Receive(heard); err != nil {
+		t.Fatal(err)
+	}
+	sets, parts := []*discovery.Authorized{nil, rules()}, [][]*discovery.Announcement{records[:5000], records}
+	for _, work := range []struct {
+		name string
+		do   func(i int)
+	}{
+		{"SetAuthorized", func(i int) { d.SetAuthorized(sets[i%2]) }},
+		{"LoadFile", func(i int) { discovery.LoadParsed(d, parts[i%2]) }},
+		{"Watch", func(int) {
+			for range 20 {
+				for range d.Watch(t.Context(), discovery.Query{}) {
+					break
+				}
+			}
+		}},
+	} {
+		best, shown := 1.0, ""
+		for i := 0; i < 10 && best > 0.2; i++ {
+			stop, longest := make(chan struct{}), make(chan time.Duration)
+			go func() { // ends with stop
+				most := time.Duration(0)
+				for {
+					select {
+					case <-stop:
+						longest <- most
+						return
+					default:
+					}
+					start := time.Now()
+					if err := d.Receive(heard); err != nil {
+						t.Error(err)
+					}
+					d.Find(discovery.Query{Action: "Common.ping"})
+					most = max(most, time.Since(start))
+				}
+			}()
+			start := time.Now()
+			work.do(i)
+			took := time.Since(start)
+			close(stop)
+			if most := <-longest; float64(most)/float64(took) < best {
+				best, shown = float64(most)/float64(took), fmt.Sprintf("%v of %v", most, took)
+			}
+		}
+		t.Logf("%s: a repetition and a lookup waited %s at most", work.name, shown)
+		if best > 0.5 {
+			t.Errorf("%s: a repetition and a lookup waited %s: want a small part of it", work.name, shown)
+		}
+	}
+}

@@ -1,29 +1,51 @@
 package discovery
 
 // SetAuthorized puts other rules in force, for everything that is held and will
-// be held. Lookups see all of the old rules or all of the new ones.
+// be held. Lookups see all of the old rules or all of the new ones. It looks at
+// all that is held; lookups and repetitions go on meanwhile, and only what
+// changes is seen when the rules are.
 func (d *Directory) SetAuthorized(z *Authorized) {
+	d.publishing.Lock()
 	d.mu.Lock()
-	defer d.unlock()
-	d.rules = z
-	held := make([]*instance, 0, len(d.instances))
-	for _, in := range d.instances {
-		if in.heard {
-			d.moveLocked(in, d.poolForMoveLocked(in))
-		}
-		if in.view != nil {
-			held = append(held, in)
+	d.rules = z // what comes from now on is judged by them
+	for in := range d.changes {
+		d.judgeAgainLocked(in, nil)
+	}
+	notes := d.release()
+	held := d.index.Load().all()
+	views := make([]*view, len(held))
+	parallel(len(held), func(i int) {
+		v := held[i]
+		views[i] = d.see(v.ann, z, v.state, v.obstacle, v.future)
+		views[i].before = v.before
+	})
+	notes = append(notes, d.inParts(len(held), func(i int) { d.judgeAgainLocked(held[i].in, views[i]) })...)
+	d.publish()
+	d.publishing.Unlock()
+	d.say(notes)
+}
+
+// judgeAgainLocked brings in under the rules in force. The view v is what becomes of
+// the one it had when it was published, nil when nobody made it.
+func (d *Directory) judgeAgainLocked(in *instance, v *view) {
+	old := in.view
+	if old == nil {
+		return
+	}
+	if in.heard {
+		if p := d.poolForMoveLocked(in); p != in.pool {
+			d.moveLocked(in, p)
 		}
 	}
-	views := make([]*view, len(held))
-	parallel(len(held), func(i int) { // d.mu stays with us: what they read does not change
-		v := held[i].view
-		views[i] = d.see(v.ann, z, v.state, v.obstacle, v.future)
-	})
-	for i, in := range held {
-		if !sameEntries(in.view, views[i]) {
-			d.showLocked(in, views[i], Unauthorized)
-		}
+	if old.rules == d.rules {
+		return
+	}
+	if v == nil || v.ann != old.ann || v.state != old.state || v.obstacle != old.obstacle {
+		d.reviewLocked(in, d.rules, Unauthorized)
+		return
+	}
+	if !sameEntries(old, v) {
+		d.showLocked(in, v, Unauthorized)
 	}
 }
 

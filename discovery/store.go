@@ -136,7 +136,7 @@ func (d *Directory) hearLocked(in *instance, from origin) {
 	case v.state == Suspect:
 		d.showLocked(in, v.as(Live), Announced) // it was only late
 	case first && d.obstacleLocked(in, v.ann) != v.obstacle:
-		d.reviewLocked(in, d.rules)
+		d.reviewLocked(in, d.rules, Announced)
 	}
 	if in.pool != nil {
 		in.pool.touch(in)

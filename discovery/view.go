@@ -40,9 +40,11 @@ func (o obstacle) String() string {
 	return names[o]
 }
 
-// A view is what an announcement means under the rules in force. It is made
-// outside of all locks and never changes.
+// A view is what an announcement means under rules. It is made outside of all
+// locks and never changes once it is shown.
 type view struct {
+	in       *instance // set when it is shown; what it points to belongs to whoever holds mu
+	rules    *Authorized
 	peer     *Peer
 	ann      *Announcement
 	state    State
@@ -70,7 +72,7 @@ func (d *Directory) see(a *Announcement, z *Authorized, s State, o obstacle, fut
 			Timestamp:   a.Timestamp,
 			GoDialect:   a.GoDialect(),
 		},
-		ann: a, state: s, obstacle: o, future: future,
+		rules: z, ann: a, state: s, obstacle: o, future: future,
 	}
 	if s == Withdrawn {
 		return v
