@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -197,17 +196,6 @@ func (t *turn) Prepare(h *packet.Header) bool {
 	return true
 }
 
-// remaining is the time the caller has left, for the service to know.
-func (s *Stream) remaining(now time.Duration) (milliseconds int64, ok bool) {
-	left := time.Duration(0)
-	if at, has := s.ctx.Deadline(); has {
-		left, ok = s.p.conn.At(at)-now, true
-	} else if s.total > 0 {
-		left, ok = s.asked+s.total-now, true
-	}
-	return max(int64(left/time.Millisecond), 1), ok
-}
-
 // deliver hands over the reply's header. The reader's goroutine calls it.
 func (s *Stream) deliver(m *mux.Inbound) {
 	s.mu.Lock()
@@ -350,111 +338,5 @@ func (s *Stream) release(cancel bool) {
 	}
 	if in != nil {
 		in.Discard()
-	}
-}
-
-// check ends the call if its time is over, else it says when to look again, on the
-// clock of p.conn. It is not known whether a call that ends here ran.
-func (s *Stream) check(now time.Duration) (next time.Duration, ok bool) {
-	at, ok := s.expiry(now)
-	if !ok || at > now {
-		return at, ok
-	}
-	s.p.log.count("rpc_timeout")
-	if heard := s.p.conn.LastRead(); heard == 0 || heard < s.began {
-		s.p.retire() // nothing at all since the request was sent; first, for the caller may call again at once
-	}
-	s.giveUp(fmt.Errorf("%w: RPC timeout, no progress from the service", ErrTimeout))
-	return 0, false
-}
-
-// expiry says when the call ends by itself, and whether ever.
-func (s *Stream) expiry(now time.Duration) (at time.Duration, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.in != nil:
-		return s.stallLocked(now)
-	case s.total > 0:
-		return s.asked + s.total, true
-	}
-	since := s.asked
-	if moved := s.out.Progress(); moved > 0 {
-		since = moved
-	}
-	return since + s.progress, s.progress > 0
-}
-
-// owingLooks is how often within rpc.timeout a reply is looked at whose octets the
-// caller leaves unread.
-const owingLooks = 8
-
-// stallLocked is expiry for a reply under way. A slow reader of ours is not the peer's
-// fault, and a peer of ours may be quiet for as long as its heart beats.
-func (s *Stream) stallLocked(now time.Duration) (at time.Duration, ok bool) {
-	if s.progress == 0 && s.total == 0 || s.p.conn.PeerExt() {
-		return 0, false
-	}
-	limit := s.p.limits.RPCTimeout
-	if s.in.Unread() > 0 {
-		s.owing = true
-		return now + limit/owingLooks, true
-	}
-	if s.owing {
-		s.owing, s.owed = false, now // they were read some time since the last look
-	}
-	return max(s.in.Progress(), s.owed) + limit, true
-}
-
-// copyBody sends a request's body. A body that cannot be read ends the call: what
-// was sent of it must not be taken for complete.
-func (s *Stream) copyBody(body io.Reader) {
-	b := &sentBody{r: body}
-	defer b.close()
-	if !s.out.Then(b) {
-		return // the call is over already
-	}
-	buf := bodyBuffers.Get().(*[]byte)
-	defer bodyBuffers.Put(buf)
-	for {
-		b.reading.Store(true)
-		if ended, _ := s.out.Ended(); ended {
-			return
-		}
-		n, err := body.Read(*buf)
-		b.reading.Store(false)
-		if n > 0 {
-			if _, werr := s.out.Write(s.ctx, (*buf)[:n]); werr != nil {
-				return // the call has failed, or the reply came first
-			}
-		}
-		switch {
-		case err == io.EOF:
-			s.out.CloseSend()
-			return
-		case err != nil:
-			if ended, _ := s.out.Ended(); !ended { // else it may be the error of our own close
-				s.giveUp(fmt.Errorf("request body: %w", err))
-			}
-			return
-		}
-	}
-}
-
-// A sentBody is a body that copyBody sends. It is closed once, at the latest when its
-// message ends: a Read that waits for octets nobody wants any more ends with that.
-type sentBody struct {
-	r       io.Reader
-	reading atomic.Bool
-	once    sync.Once
-}
-
-func (b *sentBody) close() { b.once.Do(func() { closeBody(b.r) }) }
-
-// Ended is called when the message has ended, by whatever goroutine ended it, which does
-// not wait for a foreign Close.
-func (b *sentBody) Ended() {
-	if b.reading.Load() {
-		go b.close() // ends when Close does
 	}
 }

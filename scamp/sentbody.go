@@ -1,0 +1,61 @@
+package scamp
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// copyBody sends a request's body. A body that cannot be read ends the call: what
+// was sent of it must not be taken for complete.
+func (s *Stream) copyBody(body io.Reader) {
+	b := &sentBody{r: body}
+	defer b.close()
+	if !s.out.Then(b) {
+		return // the call is over already
+	}
+	buf := bodyBuffers.Get().(*[]byte)
+	defer bodyBuffers.Put(buf)
+	for {
+		b.reading.Store(true)
+		if ended, _ := s.out.Ended(); ended {
+			return
+		}
+		n, err := body.Read(*buf)
+		b.reading.Store(false)
+		if n > 0 {
+			if _, werr := s.out.Write(s.ctx, (*buf)[:n]); werr != nil {
+				return // the call has failed, or the reply came first
+			}
+		}
+		switch {
+		case err == io.EOF:
+			s.out.CloseSend()
+			return
+		case err != nil:
+			if ended, _ := s.out.Ended(); !ended { // else it may be the error of our own close
+				s.giveUp(fmt.Errorf("request body: %w", err))
+			}
+			return
+		}
+	}
+}
+
+// A sentBody is a body that copyBody sends. It is closed once, at the latest when its
+// message ends: a Read that waits for octets nobody wants any more ends with that.
+type sentBody struct {
+	r       io.Reader
+	reading atomic.Bool
+	once    sync.Once
+}
+
+func (b *sentBody) close() { b.once.Do(func() { closeBody(b.r) }) }
+
+// Ended is called when the message has ended, by whatever goroutine ended it, which does
+// not wait for a foreign Close.
+func (b *sentBody) Ended() {
+	if b.reading.Load() {
+		go b.close() // ends when Close does
+	}
+}
