@@ -16,6 +16,7 @@ type attempt struct {
 	route   discovery.Route
 	number  int       // 1 or 2
 	balance *balancer // nil where nobody chooses among instances
+	done    func()    // called when the call has left, maybe more than once; nil for most
 	start   time.Time // when the call began: finding, connecting and a first attempt count; zero if nothing took time yet
 }
 

@@ -162,11 +162,11 @@ func newBalancer(limits *Limits, pl *pool, opts *Options) *balancer {
 	return b
 }
 
-// choose picks one of routes, which must not be empty, but not avoid if there is
-// another.
-func (b *balancer) choose(req *Request, routes []discovery.Route, avoid *discovery.Instance) discovery.Route {
-	if len(routes) > 1 && (avoid != nil || b.marks.any()) {
-		routes = b.marks.healthy(routes, avoid)
+// choose picks one of routes, which must not be empty, but none that was tried if there
+// is another.
+func (b *balancer) choose(req *Request, routes []discovery.Route, tried []discovery.Instance) discovery.Route {
+	if len(routes) > 1 && (len(tried) > 0 || b.marks.any()) {
+		routes = b.marks.healthy(routes, tried)
 	}
 	if len(routes) == 1 {
 		return routes[0]

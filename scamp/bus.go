@@ -64,6 +64,7 @@ type Bus struct {
 	turns   chan struct{}               // a place for each operation with a private key at once
 	tickets *ticketChecker
 	access  access
+	retries retries
 
 	mu        sync.Mutex // protects what follows
 	carriers  []discovery.Carrier
@@ -97,6 +98,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.balance = newBalancer(&b.limits, b.pool, &b.opts)
 	b.serving = &dispatcher{limits: &b.limits, log: b.log}
 	b.tickets = newTicketChecker(cfg.TicketKeyPath(), b.opts.TicketKeys, &b.limits, b.log, b.opts.Now)
+	b.retries.init()
 	b.access = access{ctx: b.ctx, fetch: b.accessTable, log: b.log}
 	b.carriers = b.opts.Carriers
 	b.followRules()

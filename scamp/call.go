@@ -45,12 +45,17 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		req.closeBody()
 		return nil, nil, err
 	}
+	if !streamed && (req.Idempotent || req.Retry != nil) {
+		reply, err := b.persist(ctx, req, q)
+		return nil, reply, err
+	}
 	trace := traceFrom(ctx)
 	what := attempt{balance: b.balance}
 	var failure error
+	var tried []discovery.Instance
 	for {
 		what.number++
-		route, err := b.route(ctx, req, q, &what)
+		route, err := b.route(ctx, req, q, &what, tried)
 		switch {
 		case err != nil && failure != nil:
 			return nil, nil, failure // nobody is left: what the last instance said counts
@@ -67,6 +72,7 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 			return s, reply, nil
 		}
 		failure = err
+		tried = []discovery.Instance{route.Instance}
 		if !again(ctx, req, err, what.number) {
 			return nil, nil, err
 		}
@@ -78,21 +84,13 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 
 // again decides whether a failed request is sent once more (PROTOCOL 11.6).
 func again(ctx context.Context, req *Request, err error, n int) bool {
-	var ce *CallError
-	if !errors.As(err, &ce) || ce.Ran != RanNo || errors.Is(err, errClosed) || errors.Is(err, ErrTimeout) {
-		return false
-	}
-	var re *RemoteError
-	if errors.As(err, &re) && (re.Code == CodeAuthn || re.Code == CodeAuthz) {
-		return false // another instance would answer the same
-	}
 	aimed := req.Route != nil && req.Route.Ident != ""
-	return n == 1 && !aimed && req.repeatable() && ctx.Err() == nil
+	return n == 1 && !aimed && req.repeatable() && ctx.Err() == nil && worthwhile(err, false)
 }
 
 // route finds the instance to send a request to, another than last time if there is
 // one.
-func (b *Bus) route(ctx context.Context, req *Request, q discovery.Query, what *attempt) (discovery.Route, error) {
+func (b *Bus) route(ctx context.Context, req *Request, q discovery.Query, what *attempt, tried []discovery.Instance) (discovery.Route, error) {
 	routes := req.filter(b.dir.Find(q))
 	if len(routes) == 0 {
 		routes = req.filter(b.dir.Suspects(q))
@@ -106,10 +104,8 @@ func (b *Bus) route(ctx context.Context, req *Request, q discovery.Query, what *
 		return discovery.Route{}, &CallError{Action: q.String(), Ran: RanNo, Err: fmt.Errorf("%w: RouteOptions.Filter leaves out every instance of it", ErrNotFound)}
 	case len(routes) == 0:
 		return discovery.Route{}, b.notFound(ctx, q)
-	case what.number == 1:
-		return b.balance.choose(req, routes, nil), nil
 	}
-	return b.balance.choose(req, routes, &what.route.Instance), nil
+	return b.balance.choose(req, routes, tried), nil
 }
 
 // filter returns those of routes that the caller wants.
@@ -145,8 +141,8 @@ func (b *Bus) query(req *Request) (discovery.Query, error) {
 }
 
 // With returns a Caller that fills what a request leaves empty from defaults: its
-// Sector, Version, Envelope, Ticket, IdentifyingToken, Terminal, ClientID, Extra and
-// Route. The request itself is not changed.
+// Sector, Version, Envelope, Ticket, IdentifyingToken, Terminal, ClientID, Extra,
+// Route, Idempotent and Retry. The request itself is not changed.
 func (b *Bus) With(defaults Request) Caller { return withDefaults{b, defaults} }
 
 type withDefaults struct {
@@ -164,6 +160,8 @@ func (w withDefaults) Call(ctx context.Context, req *Request) (*Reply, error) {
 	def(&r.Terminal, w.d.Terminal)
 	def(&r.ClientID, w.d.ClientID)
 	def(&r.Route, w.d.Route)
+	def(&r.Idempotent, w.d.Idempotent)
+	def(&r.Retry, w.d.Retry)
 	if r.Extra == nil {
 		r.Extra = w.d.Extra
 	}

@@ -2,6 +2,7 @@ package scamp
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,16 +60,16 @@ func (m *marks) init(b *balancer) {
 // any says whether anything speaks against any instance.
 func (m *marks) any() bool { return m.count.Load() > 0 }
 
-// healthy returns those of routes that nothing speaks against, or all but the one to
-// avoid, or all.
-func (m *marks) healthy(routes []discovery.Route, avoid *discovery.Instance) []discovery.Route {
+// healthy returns those of routes that nothing speaks against, or all but those
+// tried, or all.
+func (m *marks) healthy(routes []discovery.Route, tried []discovery.Instance) []discovery.Route {
 	now := time.Now()
 	good := make([]discovery.Route, 0, len(routes))
 	others := make([]discovery.Route, 0, len(routes))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range routes {
-		if avoid != nil && r.Instance == *avoid {
+		if slices.Contains(tried, r.Instance) {
 			continue
 		}
 		others = append(others, r)

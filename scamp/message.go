@@ -62,6 +62,9 @@ type Request struct {
 
 	Route *RouteOptions // nil means any instance
 
+	Idempotent bool          // may run more than once: sent again also when it may have run
+	Retry      *RetryOptions // how often and when; nil means once, and twice if Idempotent
+
 	// Set for handlers only.
 	Caller *discovery.Certificate // the client certificate the caller showed; nil if it is anonymous
 	Remote net.Addr               // where the request came from

@@ -325,6 +325,9 @@ func (s *Stream) release(cancel bool) {
 	if stop != nil {
 		stop()
 	}
+	if s.what.done != nil {
+		s.what.done()
+	}
 	if s.left.Load() && in != nil && cancel {
 		in.Discard() // it left when its whole reply came
 	}

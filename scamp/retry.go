@@ -1,0 +1,331 @@
+package scamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// RetryOptions say how often and when a request is sent again. A nil pointer means the
+// defaults.
+//
+// What provably did not run may always be sent again; what may have run only if the
+// request is Idempotent. The deadline of the call bounds all attempts together. Beyond
+// the first redispatch of what did not run, which the protocol asks for (PROTOCOL 11.6),
+// a bus sends again at most a tenth of what it sends: when everybody fails, more requests
+// would not help.
+type RetryOptions struct {
+	Attempts int           // in all; zero means 2, or 3 for an Idempotent request; 1 means that nothing is sent again
+	Pause    time.Duration // before the third attempt, twice as long before each one after, with jitter; zero means 50 ms
+
+	// AttemptTimeout gives an attempt of an Idempotent request up for another one, at
+	// another instance if there is one, when its reply has not begun by then: an instance
+	// that hangs costs that much. Zero means that an attempt has as long as the call.
+	AttemptTimeout time.Duration
+
+	// Hedge sends an Idempotent request to another instance as well when the reply has
+	// not begun by then, and once more for each attempt left; the first reply counts and
+	// the others are cancelled. Zero means never.
+	Hedge time.Duration
+}
+
+// retries counts what a bus may send again: in tenths of requests.
+type retries struct{ left atomic.Int64 }
+
+const (
+	retryCost  = 10
+	mostSpared = 100 * retryCost
+)
+
+func (r *retries) init() { r.left.Store(mostSpared / 10) }
+
+// spare notes a request that might be sent again one day.
+func (r *retries) spare() {
+	if r.left.Add(1) > mostSpared {
+		r.left.Add(-1)
+	}
+}
+
+// take says whether something may be sent again.
+func (r *retries) take() bool {
+	if r.left.Add(-retryCost) >= 0 {
+		return true
+	}
+	r.left.Add(retryCost)
+	return false
+}
+
+// A campaign is a call whose user has said how it is to be repeated.
+type campaign struct {
+	b       *Bus
+	req     *Request
+	opts    RetryOptions
+	q       discovery.Query
+	started time.Time
+	tried   []discovery.Instance // one for each attempt
+	maybe   bool                 // an attempt that failed may have run
+}
+
+// errAttempt is the cause that ends an attempt, not the call.
+var errAttempt = fmt.Errorf("%w: no reply within the time of one attempt", ErrTimeout)
+
+// errBeaten is the cause that ends an attempt when another one has a reply.
+var errBeaten = errors.New("scamp: another attempt was faster")
+
+// An outcome is how one attempt ended.
+type outcome struct {
+	number int // of the attempt, from 1
+	reply  *Reply
+	err    error
+}
+
+// persist sends a request until one attempt ends it, as RetryOptions say.
+func (b *Bus) persist(ctx context.Context, req *Request, q discovery.Query) (*Reply, error) {
+	c := &campaign{b: b, req: req, q: q, started: time.Now()}
+	if req.Retry != nil {
+		c.opts = *req.Retry
+	}
+	if c.opts.Attempts == 0 {
+		c.opts.Attempts = 2
+		if req.Idempotent {
+			c.opts.Attempts = 3
+		}
+	}
+	def(&c.opts.Pause, 50*time.Millisecond)
+	if !req.Idempotent {
+		c.opts.AttemptTimeout, c.opts.Hedge = 0, 0
+	}
+	if !req.repeatable() || req.Route != nil && req.Route.Ident != "" {
+		c.opts.Attempts = 1
+	}
+	b.retries.spare()
+	if c.opts.Hedge > 0 && c.opts.Attempts > 1 {
+		return c.race(ctx)
+	}
+	return c.series(ctx)
+}
+
+// series makes one attempt after the other.
+func (c *campaign) series(ctx context.Context) (*Reply, error) {
+	trace := traceFrom(ctx)
+	var failure error
+	for pause := c.opts.Pause; ; {
+		a, err := c.next(ctx)
+		switch {
+		case err != nil && failure != nil:
+			return nil, failure // nobody is left: what the last instance said counts
+		case err != nil:
+			return nil, err
+		}
+		out := c.attempt(ctx, a, nil)
+		if out.err == nil {
+			return out.reply, nil
+		}
+		failure = c.verdict(out.err)
+		if !c.again(ctx, out.err) {
+			return nil, failure
+		}
+		if len(c.tried) > 1 {
+			jitter := time.Duration(c.b.balance.rand(int(pause/time.Microsecond)+1)) * time.Microsecond
+			if !sleep(ctx, pause/2+jitter/2) {
+				return nil, failure
+			}
+			pause *= 2
+		}
+		if trace.Retried != nil {
+			trace.Retried(len(c.tried)+1, out.err)
+		}
+	}
+}
+
+// verdict is the error of an attempt as that of the call: when one attempt may have run,
+// the call may have.
+func (c *campaign) verdict(err error) error {
+	ce, ok := errors.AsType[*CallError](err)
+	c.maybe = c.maybe || !ok || ce.Ran != RanNo
+	if !ok || ce.Ran != RanNo || !c.maybe {
+		return err
+	}
+	all := *ce
+	all.Ran = RanMaybe
+	return &all
+}
+
+// sleep waits, and says whether ctx let it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// next chooses the instance for one more attempt, one that was not tried if there is one.
+func (c *campaign) next(ctx context.Context) (*attempt, error) {
+	a := &attempt{balance: c.b.balance, number: len(c.tried) + 1, start: c.started}
+	route, err := c.b.route(ctx, c.req, c.q, a, c.tried)
+	if err != nil {
+		return nil, err
+	}
+	a.route = route
+	if trace := traceFrom(ctx); trace.Routed != nil {
+		trace.Routed(route)
+	}
+	c.tried = append(c.tried, route.Instance)
+	return a, nil
+}
+
+// attempt sends the request once. Began is given what ends it from outside, before it
+// begins; nil means that nobody wants to.
+func (c *campaign) attempt(ctx context.Context, a *attempt, began func(context.CancelCauseFunc)) outcome {
+	mine, cancel := context.WithCancelCause(ctx)
+	a.done = func() { cancel(nil) } // when the reply was read to its end, or given up
+	if began != nil {
+		began(cancel)
+	}
+	var timer *time.Timer
+	if c.opts.AttemptTimeout > 0 {
+		timer = time.AfterFunc(c.opts.AttemptTimeout, func() { cancel(errAttempt) })
+	}
+	_, reply, err := c.b.pool.exchange(mine, c.req, a, identityOf(a.route), false)
+	if timer != nil && !timer.Stop() && err == nil {
+		reply.Body.Close() // the timer was first, and nothing more of the reply will come
+		err = a.failure(errAttempt, RanMaybe)
+	}
+	if err != nil {
+		cause := context.Cause(mine)
+		cancel(nil)
+		if ce, ok := errors.AsType[*CallError](err); ok && ctx.Err() == nil && cause == errAttempt {
+			// The caller has cancelled nothing.
+			err = &CallError{Action: ce.Action, Instance: ce.Instance, Attempts: ce.Attempts, Ran: ce.Ran, Advice: ce.Advice, Err: errAttempt}
+		}
+	}
+	return outcome{a.number, reply, err}
+}
+
+// again decides whether a request that failed so is sent once more.
+func (c *campaign) again(ctx context.Context, err error) bool {
+	if len(c.tried) >= c.opts.Attempts || ctx.Err() != nil || !worthwhile(err, c.req.Idempotent) {
+		return false
+	}
+	if len(c.tried) == 1 && !c.maybe {
+		return true // PROTOCOL 11.6
+	}
+	if !c.b.retries.take() {
+		c.b.log.count("retry_over_budget")
+		return false
+	}
+	return true
+}
+
+// worthwhile says whether a request that failed so could do better elsewhere, and may
+// be sent there.
+func worthwhile(err error, idempotent bool) bool {
+	ce, ok := errors.AsType[*CallError](err)
+	if !ok || errors.Is(err, errClosed) {
+		return false
+	}
+	re, answered := errors.AsType[*RemoteError](err)
+	switch {
+	case answered && (re.Code == CodeAuthn || re.Code == CodeAuthz):
+		return false // another instance would answer the same
+	case ce.Ran == RanNo:
+		return !errors.Is(err, ErrTimeout) || errors.Is(err, errAttempt)
+	case ce.Ran == RanMaybe:
+		return idempotent
+	}
+	return false // it ran, and said no
+}
+
+// errNobodyElse says that every instance has been sent the request.
+var errNobodyElse = errors.New("scamp: no other instance")
+
+// race makes an attempt, and another whenever Hedge passes without a reply or an attempt
+// fails. The first reply counts.
+func (c *campaign) race(ctx context.Context) (*Reply, error) {
+	outcomes := make(chan outcome, c.opts.Attempts) // so that none of them waits for us
+	var cancels []context.CancelCauseFunc
+	running := 0
+	start := func() error {
+		a, err := c.next(ctx)
+		if err == nil && running > 0 && slices.Contains(c.tried[:len(c.tried)-1], a.route.Instance) {
+			c.tried = c.tried[:len(c.tried)-1]
+			err = errNobodyElse // it has the request already
+		}
+		if err != nil {
+			return err
+		}
+		running++
+		began := make(chan context.CancelCauseFunc)
+		go func() { // ends when the attempt does: at the latest when it is cancelled
+			outcomes <- c.attempt(ctx, a, func(cancel context.CancelCauseFunc) { began <- cancel })
+		}()
+		cancels = append(cancels, <-began)
+		return nil
+	}
+	if err := start(); err != nil {
+		return nil, err
+	}
+	hedge := time.NewTimer(c.opts.Hedge)
+	defer hedge.Stop()
+	trace := traceFrom(ctx)
+	var failure error
+	for {
+		var cause error
+		select {
+		case out := <-outcomes:
+			running--
+			if out.err == nil {
+				c.settle(outcomes, running, cancels, out.number)
+				return out.reply, nil
+			}
+			failure, cause = c.verdict(out.err), out.err
+			if running > 0 && worthwhile(out.err, true) {
+				continue // the others may do better
+			}
+			if running > 0 || !c.again(ctx, out.err) {
+				c.settle(outcomes, running, cancels, 0)
+				return nil, c.verdict(cause)
+			}
+		case <-hedge.C:
+			if len(c.tried) >= c.opts.Attempts || !c.b.retries.take() {
+				continue
+			}
+			c.b.log.count("hedged")
+		}
+		if trace.Retried != nil {
+			trace.Retried(len(c.tried)+1, cause)
+		}
+		if start() != nil && running == 0 {
+			return nil, failure
+		}
+		hedge.Reset(c.opts.Hedge)
+	}
+}
+
+// settle ends the attempts that lost, all for number 0, and waits for them: the request
+// is the caller's again when Call returns.
+func (c *campaign) settle(outcomes <-chan outcome, running int, cancels []context.CancelCauseFunc, winner int) {
+	for i, cancel := range cancels {
+		if i+1 != winner {
+			cancel(errBeaten)
+		}
+	}
+	for range running {
+		out := <-outcomes
+		if out.reply != nil {
+			out.reply.Body.Close()
+		}
+		if out.err != nil {
+			c.verdict(out.err)
+		}
+	}
+}

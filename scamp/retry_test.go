@@ -1,0 +1,213 @@
+package scamp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// A runLog notes which instance ran a request, by its number.
+type runLog struct {
+	mu   sync.Mutex
+	runs []int
+}
+
+func (l *runLog) add(i int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.runs = append(l.runs, i)
+}
+
+// serveEach runs instances of one action, each with a handler of its own.
+func serveEach(n *scamptest.Network, l *runLog, handlers ...scamp.Handler) []*scamptest.Service {
+	var all []*scamptest.Service
+	for i, h := range handlers {
+		all = append(all, n.Serve(fmt.Sprintf("sample%d", i), func(s *scamp.Service) {
+			s.Handle("Sample.do", func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+				l.add(i)
+				return h(ctx, req, rep)
+			}, nil)
+		}))
+	}
+	return all
+}
+
+// inOrder asks instances in the order in which they were made.
+func inOrder(all []*scamptest.Service) scamp.Balancer {
+	return func(c *scamp.Choice) int {
+		for _, s := range all {
+			for i, r := range c.Routes {
+				if r.Ident == s.Ident() {
+					return i
+				}
+			}
+		}
+		return 0
+	}
+}
+
+func hang(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func good(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+	return rep.SetBytes([]byte("good"))
+}
+
+func busy(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+	return &scamp.RemoteError{Code: "x_busy", Text: "not now"}
+}
+
+// What may have run is sent again only if its caller says that it may run twice; a call
+// that failed says of all its attempts whether one may have run.
+func TestRetry(t *testing.T) {
+	cut := func(n *scamptest.Network, s **scamptest.Service) scamp.Handler {
+		return func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error {
+			n.Cut(*s)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		handlers string // c cuts the connection, h hangs, g answers, b says no, d cannot be dialed
+		req      scamp.Request
+		want     string // "good" or Ran
+		runs     string
+	}{
+		{"lost, not idempotent", "cg", scamp.Request{}, "maybe", "[0]"},
+		{"lost, idempotent", "cg", scamp.Request{Idempotent: true}, "good", "[0 1]"},
+		{"lost twice", "ccg", scamp.Request{Idempotent: true}, "good", "[0 1 2]"},
+		{"lost three times", "cccg", scamp.Request{Idempotent: true}, "maybe", "[0 1 2]"},
+		{"lost three times of four", "cccg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Attempts: 4}}, "good", "[0 1 2 3]"},
+		{"never again", "cg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Attempts: 1}}, "maybe", "[0]"},
+		{"an answer is an answer", "bg", scamp.Request{Idempotent: true}, "yes", "[0]"},
+		{"a body that is gone", "cg", scamp.Request{Idempotent: true, Body: io.MultiReader(strings.NewReader("x"))}, "maybe", "[0]"},
+		{"no dial, then lost", "dcd", scamp.Request{Retry: &scamp.RetryOptions{Attempts: 3}}, "maybe", "[1]"},
+		{"no dial twice", "ddg", scamp.Request{}, "no", "[]"},
+		{"no dial twice, three attempts", "ddg", scamp.Request{Retry: &scamp.RetryOptions{Attempts: 3}}, "good", "[2]"},
+		{"lost, then no dial", "cdd", scamp.Request{Idempotent: true}, "maybe", "[0]"},
+		{"a hang costs an attempt", "hg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "good", "[0 1]"},
+		{"hangs", "hhh", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "maybe", "[0 1 2]"},
+		{"a hang of what may not run twice", "hg", scamp.Request{Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "maybe", "[0]"},
+		{"hedge", "hg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0 1]"},
+		{"hedge twice", "hhg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0 1 2]"},
+		{"hedge is not needed", "gh", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0]"},
+		{"hedge, both fail", "cb", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "yes", "[0 1]"},
+		{"hedge with nobody else", "h", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "maybe", "[0]"},
+		{"hedge of what may not run twice", "hg", scamp.Request{Retry: &scamp.RetryOptions{Hedge: time.Second}}, "maybe", "[0]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := scamptest.New(t)
+				var log runLog
+				all := make([]*scamptest.Service, len(tt.handlers))
+				var handlers []scamp.Handler
+				for i, kind := range tt.handlers {
+					handlers = append(handlers, map[rune]scamp.Handler{'c': cut(n, &all[i]), 'h': hang, 'g': good, 'b': busy, 'd': good}[kind])
+				}
+				copy(all, serveEach(n, &log, handlers...))
+				down := make(map[string]bool)
+				for i, kind := range tt.handlers {
+					down[all[i].Addr()] = kind == 'd'
+				}
+				bus := n.Bus(&scamp.Options{Balancer: inOrder(all), Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if down[addr] {
+						return nil, errors.New("no route")
+					}
+					return n.Dial(ctx, network, addr)
+				}})
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				req := tt.req
+				req.Action = "Sample.do"
+				got := ""
+				reply, err := bus.Call(ctx, &req)
+				if err == nil {
+					body, err := reply.Bytes(0)
+					got = fmt.Sprint(string(body), err)[:4]
+				} else if ce, ok := errors.AsType[*scamp.CallError](err); ok {
+					got = ce.Ran.String()
+					if ctx.Err() == nil && errors.Is(err, context.Canceled) {
+						t.Errorf("%v: is context.Canceled, and nobody cancelled", err)
+					}
+				}
+				synctest.Wait()
+				log.mu.Lock()
+				defer log.mu.Unlock()
+				if runs := fmt.Sprint(log.runs); got != tt.want || runs != tt.runs {
+					t.Errorf("%s: %s (%v), ran at %s, want %s at %s", tt.handlers, got, err, runs, tt.want, tt.runs)
+				}
+			})
+		})
+	}
+}
+
+// The handlers of attempts that lost see their callers leave, and nothing stays behind.
+func TestHedgeCancelsTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var log runLog
+		var left atomic.Int32
+		var met atomic.Bool // only a peer that has shown that it knows cancel is sent one
+		leave := func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+			if met.CompareAndSwap(false, true) {
+				return good(ctx, req, rep)
+			}
+			<-ctx.Done()
+			left.Add(1)
+			return ctx.Err()
+		}
+		all := serveEach(n, &log, leave, good)
+		bus := n.Bus(&scamp.Options{Balancer: inOrder(all)})
+		for range 6 {
+			reply, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.do", Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Millisecond}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := reply.Bytes(0); string(body) != "good" || err != nil {
+				t.Errorf("body %q, error %v", body, err)
+			}
+		}
+		synctest.Wait()
+		if got := left.Load(); got != 5 {
+			t.Errorf("%d handlers saw their caller leave, want 5", got)
+		}
+		if got := bus.Stats()["hedged"]; got != 5 {
+			t.Errorf("counter hedged is %d, want 5", got)
+		}
+	})
+}
+
+// When everybody fails, a bus sends at most a tenth again.
+func TestRetriesAreBudgeted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var log runLog
+		all := serveEach(n, &log, hang, hang, hang)
+		bus := n.Bus(&scamp.Options{Balancer: inOrder(all)})
+		for range 200 {
+			bus.Call(t.Context(), &scamp.Request{Action: "Sample.do", Idempotent: true, Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}})
+		}
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		if again := len(log.runs) - 200; again < 25 || again > 31 {
+			t.Errorf("200 calls that all fail were sent %d times more, want a tenth and the 10 of the start", again)
+		}
+		if bus.Stats()["retry_over_budget"] == 0 {
+			t.Error("counter retry_over_budget did not move")
+		}
+	})
+}
