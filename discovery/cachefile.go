@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -42,6 +43,7 @@ type CacheWriter struct {
 	id      fileID                 // of that file
 	judged  map[*Announcement]bool // whether it may be written; those of the last look
 	wrote   time.Time              // when, or when the file was touched
+	writes  []time.Time            // the last ones, at most MaxCacheWrites
 	failing bool                   // the last write failed
 	told    int                    // writes that onState knows of
 	lock    *fileLock              // keeps other writers away; nil until Claim
@@ -66,6 +68,8 @@ type CacheWriterState struct {
 
 const (
 	mergeTime   = 100 * time.Millisecond // changes within it are written together
+	momentTime  = 5 * time.Millisecond   // the same for the first ones after a time of rest
+	rateTime    = time.Second            // in which there are at most MaxCacheWrites, and that is rest without one
 	collectTime = 10 * time.Second       // before the first write, when the old file is good
 	firstTime   = 5 * time.Second        // before the first write, when there is nothing to tell: one interval
 	lookTime    = time.Second            // between looks whether the file is still the one we wrote
@@ -179,8 +183,7 @@ func (w *CacheWriter) follow(ctx context.Context) {
 		}
 		select {
 		case <-changed:
-			// Others follow a change closely, and readers have time.
-			if !pause(ctx, max(mergeTime, w.gap()), nil) {
+			if !pause(ctx, w.gap(), nil) {
 				return
 			}
 			w.d.counters.add(countWritesMerged, int(w.d.index.Load().number-x.number-1))
@@ -245,9 +248,27 @@ func pause(ctx context.Context, t time.Duration, woken <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// gap returns how long the file must be left alone.
+// gap returns how long to wait before a change is written. The first one after a time
+// of rest is written at once, because somebody may wait for a service that has just
+// started; others follow it closely, and are written together.
 func (w *CacheWriter) gap() time.Duration {
-	return time.Until(w.wrote.Add(time.Second / time.Duration(w.d.limits.MaxCacheWrites)))
+	n := len(w.writes)
+	if n == 0 || time.Since(w.writes[n-1]) >= rateTime {
+		return momentTime
+	}
+	if n < w.d.limits.MaxCacheWrites {
+		return mergeTime
+	}
+	return max(mergeTime, time.Until(w.writes[0].Add(rateTime)))
+}
+
+// noteWrite remembers the last MaxCacheWrites writes.
+func (w *CacheWriter) noteWrite(at time.Time) {
+	w.wrote = at
+	w.writes = append(w.writes, at)
+	if extra := len(w.writes) - w.d.limits.MaxCacheWrites; extra > 0 {
+		w.writes = slices.Delete(w.writes, 0, extra)
+	}
 }
 
 // rest returns how long nothing has to be done unless something changes.

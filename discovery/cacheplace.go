@@ -31,7 +31,8 @@ func (w *CacheWriter) ours() bool {
 func (w *CacheWriter) write(text []byte) error {
 	id, err := replaceFile(w.path, text, w.d.now())
 	if id != (fileID{}) {
-		w.written, w.id, w.wrote = text, id, time.Now()
+		w.written, w.id = text, id
+		w.noteWrite(time.Now())
 		w.mu.Lock()
 		w.state.Writes++
 		w.mu.Unlock()
