@@ -68,7 +68,7 @@ type CacheWriterState struct {
 
 const (
 	mergeTime   = 100 * time.Millisecond // changes within it are written together
-	momentTime  = 5 * time.Millisecond   // the same for the first ones after a time of rest
+	momentTime  = 2 * time.Millisecond   // the same for the first ones after a time of rest
 	rateTime    = time.Second            // in which there are at most MaxCacheWrites, and that is rest without one
 	collectTime = 10 * time.Second       // before the first write, when the old file is good
 	firstTime   = 5 * time.Second        // before the first write, when there is nothing to tell: one interval

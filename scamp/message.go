@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/packet"
@@ -80,6 +81,15 @@ type RouteOptions struct {
 	Ident    string                     // only the instance with this ident, or fingerprint#ident
 	Filter   func(discovery.Route) bool // only instances it says true of; nil means all. It must not wait
 	Balancer Balancer                   // chooses among them; nil means that of the bus
+	// Wait is how long to wait, within the time of the call, for an instance to appear
+	// when nobody offers the action. Zero means for as long as the bus may not have
+	// heard of one that is there: 5.5 s from when it began to listen, and not at all
+	// while a cache file tells it of everybody. Negative means not at all.
+	Wait time.Duration
+	// Hasty ends that wait as soon as something is announced that may have been meant:
+	// a name that looks like that of the action, or the action in another sector,
+	// version or envelope, or without the right to it. It is for people, who mistype.
+	Hasty bool
 }
 
 // Bytes returns the whole body of a handler's request, waiting for it if need be.

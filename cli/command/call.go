@@ -42,7 +42,9 @@ The body of the request is --data JSON, --data @FILE, or stdin. Stdin and stdout
 gigabyte passes through a few megabytes of memory. When stdin is a terminal and there is no --data,
 the body is empty. On a terminal the reply is shown with everything escaped that does not print.
 
-Call finds an instance as every program does. --ident takes that one alone. --connect HOST:PORT
+Call finds an instance as every program does. Without a cache file it has to listen for up to 5.5
+seconds until a service repeats its announcement, but not when something that is heard looks like
+what you may have meant. --ident takes that one alone. --connect HOST:PORT
 goes straight to an address: its certificate must be the announced one, that of --cert or
 --fingerprint, or anybody's with --insecure-anyone.
 
@@ -126,10 +128,7 @@ func (o *callOptions) check() error {
 
 // request makes the request of the flags.
 func (o *callOptions) request(a *app) (*scamp.Request, error) {
-	req := &scamp.Request{Action: o.action, Envelope: o.envelope}
-	if o.ident != "" {
-		req.Route = &scamp.RouteOptions{Ident: o.ident}
-	}
+	req := &scamp.Request{Action: o.action, Envelope: o.envelope, Route: &scamp.RouteOptions{Ident: o.ident, Hasty: true}}
 	if o.ticketFile != "" {
 		text, err := readFile(o.ticketFile)
 		if err != nil {
