@@ -141,16 +141,28 @@ func (z *Authorized) RuleFor(c *Certificate) (Rule, bool) {
 // verified and stored first (PROTOCOL 8.2).
 func (z *Authorized) Named(c *Certificate) bool { return z.rule(c) != nil }
 
+// names is Named for a certificate of which nothing but its octets is known.
+func (z *Authorized) names(id identity) bool { return z.lineOf(id) != nil }
+
 // rule is RuleFor without a copy; nil for none.
 func (z *Authorized) rule(c *Certificate) *Rule {
-	if z == nil || c == nil {
+	if c == nil {
 		return nil
 	}
-	if rule := z.bySHA256[c.SHA256]; rule != nil {
+	return z.lineOf(identity{c.SHA256, c.Fingerprint})
+}
+
+// lineOf returns the line that decides for an identity, or nil. A sha256 line
+// decides alone: the SHA-1 line beside it is there for older readers (PROTOCOL 18).
+func (z *Authorized) lineOf(id identity) *Rule {
+	if z == nil {
+		return nil
+	}
+	if rule := z.bySHA256[id.sha256]; rule != nil {
 		return rule
 	}
 	if z.RequireSHA256 {
 		return nil
 	}
-	return z.bySHA1[c.Fingerprint]
+	return z.bySHA1[id.fingerprint]
 }

@@ -47,11 +47,11 @@ func ParseCertificate(der []byte) (*Certificate, error) {
 	if err != nil {
 		return nil, &Error{Counter: countBadKey, Text: "certificate", Err: err}
 	}
-	sum := sha1.Sum(der)
+	id := identityOf(der)
 	c := &Certificate{
 		DER:         bytes.Clone(der),
-		SHA256:      sha256.Sum256(der),
-		Fingerprint: fingerprintText(sum),
+		SHA256:      id.sha256,
+		Fingerprint: id.fingerprint,
 		kind:        parsed.PublicKeyAlgorithm.String(),
 		subject:     parsed.Subject.CommonName,
 		notBefore:   parsed.NotBefore,
@@ -63,6 +63,15 @@ func ParseCertificate(der []byte) (*Certificate, error) {
 	}
 	return c, nil
 }
+
+// An identity is what rules know a certificate by. It takes its octets only, whatever
+// they are.
+type identity struct {
+	sha256      [32]byte
+	fingerprint string // as Certificate.Fingerprint
+}
+
+func identityOf(der []byte) identity { return identity{sha256.Sum256(der), Fingerprint(der)} }
 
 // ParseCertificatePEM reads the first certificate of a PEM file, as operators
 // keep them: text before the block, other blocks, CR LF and missing last
@@ -153,9 +162,9 @@ func (c *Certificate) CheckKey(l Limits) error {
 	return nil
 }
 
-// parsePEM reads a certificate section: one block and nothing around it, base64
+// decodePEM decodes a certificate section: one block and nothing around it, base64
 // in lines of any width, no CR, no PEM headers (PROTOCOL 7.1).
-func parsePEM(section []byte) (*Certificate, error) {
+func decodePEM(section []byte) (der []byte, err error) {
 	body, begins := bytes.CutPrefix(section, []byte(pemBegin))
 	body, ends := bytes.CutSuffix(body, []byte(pemEnd))
 	if !begins || !ends {
@@ -165,7 +174,7 @@ func parsePEM(section []byte) (*Certificate, error) {
 	if len(body) > 2*base64.StdEncoding.EncodedLen(maxCertificate) {
 		return nil, refuse(countBadKey, "certificate section of %d octets: want a certificate of at most %d", len(section), maxCertificate)
 	}
-	der := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
+	der = make([]byte, base64.StdEncoding.DecodedLen(len(body)))
 	n, err := decodeBase64(der, body)
 	switch {
 	case err != nil:
@@ -173,7 +182,7 @@ func parsePEM(section []byte) (*Certificate, error) {
 	case n > maxCertificate:
 		return nil, refuse(countBadKey, "certificate of %d octets: want at most %d", n, maxCertificate)
 	}
-	return ParseCertificate(der[:n])
+	return der[:n], nil
 }
 
 // appendBase64 appends src in lines of the given width, without a last newline.

@@ -77,7 +77,7 @@ func NewDirectory(opts *DirectoryOptions) *Directory {
 		scan:      1,
 		changes:   make(map[*instance]*change),
 		refused:   newRefused(limits.NegativeCache, limits.NegativeCacheTime),
-		checks:    lanes{known: newTokens(limits.VerifyRate), unknown: newTokens(limits.VerifyRateUnknown)},
+		checks:    newLanes(limits),
 	}
 	if d.now == nil {
 		d.now = time.Now

@@ -10,6 +10,14 @@
 //
 //	service ─ Announcement ─ Sign ─ Compress ─ Announcer ─ Carrier.Send ─ datagram
 //
+// What comes by datagram is sorted before it is checked, the cheapest first, so that
+// no flood keeps an Observer from hearing those it knows (THREATS D20):
+//
+//	datagram ─ octets held? ───────────────────────────────► refreshed
+//	             │ refused a minute ago, or no look left? ─► dropped
+//	             └ text, certificate's octets ┬ named by a rule ─ line, checks ┬► store
+//	                                          └ any other ─────── line, checks ┘
+//
 // An announcement is JSON, a certificate and a signature with empty lines
 // between them (PROTOCOL 7.1). Only the JSON is signed, and whoever has a key
 // can sign: what makes a service trusted is a line for its certificate in
@@ -37,6 +45,9 @@
 //     refusal is an Error that names its counter.
 //  9. Names that do not consist of A-Z a-z 0-9 _ . - are not found, so that the
 //     case of ASCII letters is the only case there is.
+//  10. Nobody is removed because we could not hear him: not while this process
+//     stood still or heard nobody, and not while it dropped datagrams unread
+//     that may have been his. Each extends a life by MaxFreeze at most.
 //
 // An Announcement, a Certificate and an Authorized do not change once read.
 package discovery

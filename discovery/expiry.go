@@ -101,13 +101,20 @@ func (d *Directory) dueLocked(in *instance) time.Duration {
 	case in.heard && in.view != nil:
 		removed, forgotten := d.limits.Expiry(in.view.ann.Interval)
 		if in.view.state == Suspect {
-			return in.receipt + forgotten
+			return d.silentLocked(in) + forgotten
 		}
-		return in.receipt + removed
+		return d.silentLocked(in) + removed
 	case d.inFileLocked(in):
 		return -1
 	}
 	return in.seen + d.limits.ReplayMemory
+}
+
+// silentLocked returns since when in is silent. If datagrams were dropped after
+// its last one, its own may have been among them: we were unable to hear, which
+// extends its life by MaxFreeze at most (PROTOCOL 7.8).
+func (d *Directory) silentLocked(in *instance) time.Duration {
+	return max(in.receipt, min(d.health.lost, in.receipt+d.limits.MaxFreeze))
 }
 
 // expire looks at all instances that are due. It is run by the timer.

@@ -23,6 +23,8 @@ type health struct {
 	drained  time.Time // unless all that waited was read, which nobody can know before
 	deaf     time.Time // since when nobody is heard, when that is why nothing expires
 	spent    bool      // it was MaxFreeze ago: the rule holds again
+
+	lost time.Duration // by the clock: when a datagram was dropped that may have been of anybody
 }
 
 // observe tells the directory that an observer runs (1) or ends (-1).

@@ -2,11 +2,31 @@ package discovery
 
 import "time"
 
-// lanes are the signature checks left of certificates that a rule names, and of
-// all others.
+// How many new datagrams are read a second, and how many of these may have a text
+// longer than usual: enough to find what may be checked among what may not, and
+// too few to keep a processor busy (THREATS D20).
+const (
+	looksPerCheck = 4        // of VerifyRate
+	longLooks     = 1        // of VerifyRateUnknown
+	usualText     = 24 << 10 // octets; half as long again as the longest one recorded in production
+)
+
+// lanes are the budgets of new datagrams: to be read, to be read beyond usualText,
+// and signature checks of certificates that a rule names, and of all others.
 type lanes struct {
+	looks   tokens
+	long    tokens
 	known   tokens
 	unknown tokens
+}
+
+func newLanes(l Limits) lanes {
+	return lanes{
+		looks:   newTokens(looksPerCheck * l.VerifyRate),
+		long:    newTokens(longLooks * l.VerifyRateUnknown),
+		known:   newTokens(l.VerifyRate),
+		unknown: newTokens(l.VerifyRateUnknown),
+	}
 }
 
 // tokens is a token bucket: rate tokens a second, twice that at most at once.

@@ -1,10 +1,10 @@
 package discovery
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +17,9 @@ type ObserverOptions struct {
 
 // An Observer puts what a carrier brings into a directory. Repetitions, which are
 // nearly everything on a healthy bus, are taken as they come; what needs a
-// signature check waits in a short queue beside, so that a flood of it does not
-// keep known services from being heard (THREATS D20).
+// signature check waits beside, in one line for certificates that a rule names and
+// one for all others, so that no flood keeps known services from being heard
+// (THREATS D20).
 //
 // While it runs, the directory knows whether it could have heard anything: when
 // the process stood still, or nobody at all is heard any more, nobody expires for
@@ -29,13 +30,17 @@ type Observer struct {
 	report  *reporter
 
 	start   time.Time
-	waiting atomic.Int64  // nanoseconds after start since when Receive waits; 0 when it does not
-	queue   chan Datagram // new announcements; sent to by receive only
+	waiting atomic.Int64 // nanoseconds after start since when Receive waits; 0 when it does not
+	lineup  *lineup      // new announcements; filled by receive, emptied by check
+	refused chan refusal // one at a time, to be told; closed by Run
 }
 
-// observerQueue is how many new announcements may wait for their signature
-// check: those of a large bus that starts, at 16 KB each 4 MiB.
-const observerQueue = 256
+// A refusal is why a datagram was refused.
+type refusal struct {
+	from  netip.AddrPort // as the datagram claims
+	iface Iface
+	err   error
+}
 
 const beatTime = time.Second // between signs of life
 
@@ -50,7 +55,8 @@ func NewObserver(c Carrier, d *Directory, opts *ObserverOptions) *Observer {
 		d:       d,
 		report:  newReporter(opts.Log, d.limits, d.counters),
 		start:   time.Now(),
-		queue:   make(chan Datagram, observerQueue),
+		lineup:  newLineup(),
+		refused: make(chan refusal, 1),
 	}
 }
 
@@ -62,13 +68,16 @@ func (o *Observer) Run(ctx context.Context) error {
 	o.d.observe(1)
 	defer o.d.observe(-1)
 
-	var helpers sync.WaitGroup
-	helpers.Go(o.check)                // ends when the queue is closed
+	var helpers, teller sync.WaitGroup
+	helpers.Go(o.check)                // ends when the lineup ends
 	helpers.Go(func() { o.beat(ctx) }) // ends with ctx
+	teller.Go(o.tell)                  // ends when refused is closed
 	err := o.receive(ctx)
 	cancel()
-	close(o.queue)
+	o.lineup.end()
 	helpers.Wait()
+	close(o.refused)
+	teller.Wait()
 	return err
 }
 
@@ -81,31 +90,46 @@ func (o *Observer) receive(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if o.d.repeat(dg) {
-			continue
-		}
-		dg.Data = bytes.Clone(dg.Data) // the carrier wants its buffer back
-		select {
-		case o.queue <- dg:
-		default:
-			o.d.counters.add(countOverrun, 1)
+		c, err := o.d.look(dg)
+		switch {
+		case err != nil:
+			o.refuse(refusal{dg.From, dg.Iface, o.d.count(err)})
+		case c != nil && !o.lineup.add(c):
+			o.refuse(refusal{dg.From, dg.Iface, o.d.overrun(c)})
 		}
 	}
 }
 
-// check looks at what is new.
+// check checks what is new.
 func (o *Observer) check() {
-	for dg := range o.queue {
-		err := o.d.Receive(dg)
-		var refusal *Error
-		if err == nil || errors.As(err, &refusal) && refusal.Quiet {
-			continue
+	for c := o.lineup.next(); c != nil; c = o.lineup.next() {
+		if err := o.d.count(o.d.check(c)); err != nil {
+			o.refuse(refusal{c.from, c.origin.iface, err})
 		}
+	}
+}
+
+// refuse leaves a refusal to be told, unless one waits: a log that takes no line
+// must not keep us from hearing.
+func (o *Observer) refuse(r refusal) {
+	if e, ok := errors.AsType[*Error](r.err); ok && e.Quiet || o.report.log == nil {
+		return
+	}
+	select {
+	case o.refused <- r:
+	default:
+		o.d.counters.add(countLogSuppressed, 1)
+	}
+}
+
+// tell writes refusals into the log.
+func (o *Observer) tell() {
+	for r := range o.refused {
 		kind := countMalformed
-		if refusal != nil {
-			kind = refusal.Counter
+		if e, ok := errors.AsType[*Error](r.err); ok {
+			kind = e.Counter
 		}
-		o.report.say(slog.LevelWarn, kind, "announcement refused", "from", dg.From.String(), "on", dg.Iface.String(), "error", err)
+		o.report.say(slog.LevelWarn, kind, "announcement refused", "from", r.from.String(), "on", r.iface.String(), "error", r.err)
 	}
 }
 
@@ -129,5 +153,5 @@ func (o *Observer) beat(ctx context.Context) {
 // drained tells whether the carrier has had nothing to deliver for a moment.
 func (o *Observer) drained() bool {
 	since := o.waiting.Load()
-	return since != 0 && time.Since(o.start)-time.Duration(since) > 10*time.Millisecond && len(o.queue) == 0
+	return since != 0 && time.Since(o.start)-time.Duration(since) > 10*time.Millisecond && o.lineup.empty()
 }

@@ -50,24 +50,44 @@ var inflaters = sync.Pool{New: func() any { return new(inflater) }}
 // text returns the text of a datagram, and whether it was inflated: then it is
 // valid until the next call.
 func (z *inflater) text(l Limits, datagram []byte) (text []byte, inflated bool, err error) {
-	if len(datagram) > l.MaxDatagram {
-		return nil, false, errTooLong
+	if err := l.checkForm(datagram); err != nil {
+		return nil, false, err
 	}
-	if len(datagram) > 0 && (datagram[0] == 'R' || datagram[0] == 'D') {
-		datagram = datagram[1:]
-	}
+	datagram = unprefixed(datagram)
 	switch {
-	case len(datagram) < 2:
-		return nil, false, errEmpty
-	case datagram[0]&0x0f == 8 && datagram[0]>>4 <= 7 && (int(datagram[0])<<8|int(datagram[1]))%31 == 0:
+	case compressed(datagram):
 		text, err = z.inflate(datagram, l.MaxAnnounce)
 		return text, true, err
-	case datagram[0] != '[' && datagram[0] != '{':
-		return nil, false, errEmpty
 	case len(datagram) > l.MaxAnnounce:
 		return nil, false, errInflated
 	}
 	return datagram, false, nil
+}
+
+// checkForm refuses what cannot be an announcement by its length and its first
+// octets (PROTOCOL 7.2).
+func (l Limits) checkForm(datagram []byte) error {
+	if len(datagram) > l.MaxDatagram {
+		return errTooLong
+	}
+	datagram = unprefixed(datagram)
+	if len(datagram) < 2 || !compressed(datagram) && datagram[0] != '[' && datagram[0] != '{' {
+		return errEmpty
+	}
+	return nil
+}
+
+// unprefixed takes off the octet that newer Perl services may send first.
+func unprefixed(datagram []byte) []byte {
+	if len(datagram) > 0 && (datagram[0] == 'R' || datagram[0] == 'D') {
+		return datagram[1:]
+	}
+	return datagram
+}
+
+// compressed tells whether a datagram of two octets or more is a zlib stream.
+func compressed(datagram []byte) bool {
+	return datagram[0]&0x0f == 8 && datagram[0]>>4 <= 7 && (int(datagram[0])<<8|int(datagram[1]))%31 == 0
 }
 
 func (z *inflater) inflate(stream []byte, limit int) ([]byte, error) {
@@ -144,7 +164,11 @@ func Split(text []byte) (Sections, error) {
 
 // Certificate reads the certificate section and checks its form and its key.
 func (s Sections) Certificate(l Limits) (*Certificate, error) {
-	c, err := parsePEM(s.PEM)
+	der, err := decodePEM(s.PEM)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ParseCertificate(der)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,7 @@
 package discovery
 
-// refresh takes a packet that repeats what is held: it costs one look.
-func (d *Directory) refresh(from origin) bool {
-	d.mu.Lock()
-	defer d.unlock()
+// refreshLocked takes a packet that repeats what is held: it costs one look.
+func (d *Directory) refreshLocked(from origin) bool {
 	for _, sum := range from.sums.list() {
 		s, ok := d.sums[sum]
 		if !ok || !s.held || !s.in.heard {
