@@ -17,7 +17,16 @@ var (
 	RuleTokens = ruleTokens
 	ErrorLines = errorLines
 	NewLogger  = newLogger
+
+	ParseActionSpec = parseActionSpec
+	AddressAfter    = addressAfter
 )
+
+// ReadSpecs is readSpecs, with how many there are.
+func ReadSpecs(name string, text []byte) (int, error) {
+	specs, err := readSpecs(name, text)
+	return len(specs), err
+}
 
 // Widen is widen for a certificate, with its result taken apart.
 func Widen(text []byte, cert *discovery.Certificate, tokens []string, bySHA256 bool) (after []byte, line int, added bool, err error) {
