@@ -175,58 +175,6 @@ func malformedExt(t *testing.T) {
 	w.quiet()
 }
 
-func cancelRunning(t *testing.T) {
-	_, w := sampleService(t, nil)
-	w.send(msg(0, ask("Sample.wait", 1), ""))
-	synctest.Wait() // its handler runs
-	w.send(msg(1, `{"request_id":1,"type":"cancel"}`, ""))
-	m := w.message()
-	if m.header.ErrorCode != "transport" || m.header.Error != "cancelled" || m.header.DispatchFailure() {
-		t.Errorf("cancel of a request without a reply: %q, want transport, cancelled", m.json)
-	}
-	w.send(msg(2, ask("Sample.half", 2), ""))
-	w.begun()
-	w.expect(pk("DATA", 1, "half"))
-	w.send(msg(3, `{"request_id":2,"type":"cancel"}`, ""))
-	if m := w.message(); m.txerr == "" {
-		t.Errorf("cancel of a request whose reply has begun: %q ended well, want TXERR", m.json)
-	}
-	w.quiet()
-}
-
-func cancelQueued(t *testing.T) {
-	n := scamptest.New(t)
-	ran := 0
-	var limits scamp.Limits
-	limits.Mux.MaxHandlers = 1
-	bus := n.Bus(&scamp.Options{Limits: limits})
-	pair := n.KeyPair()
-	svc, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}, Grace: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	release := make(chan struct{})
-	svc.Handle("Sample.wait", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
-		ran++
-		<-release
-		return nil
-	}, nil)
-	serve(t, svc)
-	w := callWire(t, n, svc.Addr())
-	w.send(msg(0, ask("Sample.wait", 1), ""), msg(1, ask("Sample.wait", 2), ""), msg(2, `{"request_id":2,"type":"cancel"}`, ""))
-	if m := w.message(); m.header.ID.String() != "2" || m.header.Error != "cancelled" || !m.header.DispatchFailure() {
-		t.Errorf("cancel of a request in queue: %q, want id 2, cancelled with dispatch_failure", m.json)
-	}
-	close(release)
-	if m := w.message(); m.header.ID.String() != "1" || m.header.ErrorCode != "" {
-		t.Errorf("the request before it: %q, want a reply to id 1", m.json)
-	}
-	w.quiet()
-	if ran != 1 {
-		t.Errorf("%d handlers ran, want 1", ran)
-	}
-}
-
 // serve runs a service until the test ends.
 func serve(t testing.TB, s *scamp.Service) (stop func() error) {
 	t.Helper()
@@ -249,16 +197,6 @@ func serve(t testing.TB, s *scamp.Service) (stop func() error) {
 		t.Fatal(err)
 	}
 	return stop
-}
-
-func cancelNothing(t *testing.T) {
-	_, w := sampleService(t, nil)
-	w.send(msg(0, ask("Sample.echo", 1), "x"))
-	w.message()
-	w.send(
-		msg(1, `{"request_id":1,"type":"cancel"}`, ""), msg(2, `{"request_id":1,"type":"cancel"}`, ""), msg(3, `{"request_id":77,"type":"cancel"}`, ""),
-		msg(4, `{"type":"cancel"}`, ""), msg(5, `{"request_id":"x","type":"cancel"}`, "with a body"))
-	w.quiet()
 }
 
 func requestBrokenOff(t *testing.T) {
