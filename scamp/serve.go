@@ -46,6 +46,9 @@ func (s *Service) Serve(ctx context.Context) error {
 		side.close(closeWait)
 		return err
 	}
+	s.mu.Lock()
+	s.announcing = announcers
+	s.mu.Unlock()
 	for _, a := range announcers {
 		running.Go(func() { a.Run(announcing) }) // ends with announcing
 	}
@@ -92,6 +95,11 @@ func (s *Service) begin() error {
 
 // drain stops the service and loses nothing: PROTOCOL 12.5.
 func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) error {
+	s.turning <- struct{}{}
+	s.mu.Lock()
+	s.announcing = nil // Resume must not undo the withdrawal
+	s.mu.Unlock()
+	<-s.turning
 	grace := time.NewTimer(max(s.opts.Grace, 0))
 	defer grace.Stop()
 	said, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -115,6 +123,34 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 		return fmt.Errorf("scamp: service %s: requests in hand %v after their connections ended: %d: want handlers that return when their context ends", clean(s.name), abandonTime, s.intake.left())
 	}
 	return nil
+}
+
+// Suspend asks everybody not to use the service for now: it withdraws, and goes on to
+// answer whoever asks nevertheless. It returns when the withdrawal was sent. Safe for
+// concurrent use while Serve runs.
+func (s *Service) Suspend(ctx context.Context) error {
+	return s.turn("suspend", func(a *discovery.Announcer) error { return a.Withdraw(ctx) })
+}
+
+// Resume announces a suspended service again, and returns when that was sent.
+func (s *Service) Resume(ctx context.Context) error {
+	return s.turn("resume", func(a *discovery.Announcer) error { return a.Resume(ctx) })
+}
+
+func (s *Service) turn(what string, do func(*discovery.Announcer) error) error {
+	s.turning <- struct{}{}
+	defer func() { <-s.turning }()
+	s.mu.Lock()
+	announcers := s.announcing
+	s.mu.Unlock()
+	if announcers == nil {
+		return fmt.Errorf("scamp: %s service %s: it is not announced: want Serve to run, and not to end", what, clean(s.name))
+	}
+	var errs []error
+	for _, a := range announcers {
+		errs = append(errs, do(a))
+	}
+	return errors.Join(errs...)
 }
 
 const (

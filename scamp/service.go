@@ -64,8 +64,9 @@ type Service struct {
 	pair  *KeyPair
 	ident string
 
-	intake *intake
-	ready  chan struct{} // closed when the service listens and announces itself
+	intake  *intake
+	ready   chan struct{} // closed when the service listens and announces itself
+	turning chan struct{} // has one value while somebody suspends, resumes or begins to drain
 
 	mu         sync.Mutex   // protects what follows
 	mistakes   []error      // of Handle and Use, returned by Serve
@@ -75,12 +76,13 @@ type Service struct {
 	serving    bool
 	guarded    bool // some action wants tickets; set by Serve
 	inbound    *inboundSide
+	announcing []*discovery.Announcer // from Serve until the drain begins
 }
 
 // NewService returns a service of that name. Its key pair is read now; nothing is
 // opened until Serve.
 func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
-	s := &Service{bus: b, name: name, ready: make(chan struct{}), actions: make(map[actionID]*action)}
+	s := &Service{bus: b, name: name, ready: make(chan struct{}), turning: make(chan struct{}, 1), actions: make(map[actionID]*action)}
 	if opts != nil {
 		s.opts = *opts
 	}

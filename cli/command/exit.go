@@ -74,7 +74,7 @@ func exitRemote(code string) int {
 }
 
 var (
-	errInterrupted = errors.New("interrupted")
+	errInterrupted = scamp.ErrInterrupted // the first signal has come
 	errStdin       = errors.New("reading the request body")
 	errStdout      = errors.New("writing to stdout")
 )

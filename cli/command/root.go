@@ -7,10 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,39 +53,9 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	}
 	root := a.root()
 	root.SetArgs(args)
-	ctx, stop := untilSignal(context.Background())
+	ctx, stop := scamp.UntilSignal(context.Background())
 	defer stop()
 	return a.report(root.ExecuteContext(ctx))
-}
-
-// untilSignal returns a context that ends at the first SIGINT or SIGTERM. The second
-// one ends the process: not by itself, since a shell starts what is in the background
-// with SIGINT ignored, and it would be so again.
-func untilSignal(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() { // ends with stop
-		defer close(done)
-		for first := true; ; first = false {
-			select {
-			case <-signals:
-			case <-quit:
-				return
-			}
-			if !first {
-				os.Exit(ExitFailure)
-			}
-			cancel(errInterrupted)
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel(nil)
-		close(quit)
-		<-done
-	}
 }
 
 // root makes the tree of commands.
