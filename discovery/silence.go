@@ -20,7 +20,7 @@ type silence struct {
 	limit time.Duration // of silence
 
 	mu     sync.Mutex       // protects all below
-	since  time.Time        // when somebody began to listen, or all was silent before; zero when nobody does
+	since  time.Time        // when somebody began to listen, or an interface was left; zero when nobody listens
 	last   time.Time        // when anything was heard
 	ours   map[Iface]*voice // where we send
 	told   bool             // all is silent, and that was told
@@ -74,11 +74,15 @@ func (s *silence) heard(at Iface) {
 	}
 }
 
-// forget says that an interface is used no longer.
+// forget says that an interface is used no longer. What was not heard may have been its
+// fault.
 func (s *silence) forget(iface Iface) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.ours, iface)
+	if !s.since.IsZero() {
+		s.since = time.Now()
+	}
 }
 
 // A silenceChange is what has to be told about silence: each beginning and each
@@ -113,11 +117,7 @@ func (s *silence) look() (c silenceChange) {
 	c.muffled, c.muffledOver = without(muffle, s.muffle), without(s.muffle, muffle)
 	c.muffledOver = slices.DeleteFunc(c.muffledOver, func(i Iface) bool { return s.ours[i] == nil }) // it is gone
 	s.muffle = muffle
-	last := s.since
-	if s.last.After(last) {
-		last = s.last
-	}
-	c.quiet = now.Sub(last)
+	c.quiet = s.quietLocked()
 	all := c.quiet >= s.limit && !waiting // else that will say it better
 	c.all, c.allOver = all && !s.told, s.told && c.quiet < s.limit
 	s.told = all || s.told && !c.allOver
@@ -131,17 +131,18 @@ func (s *silence) trouble() string {
 	switch {
 	case len(s.muffle) > 0:
 		return "not even our own announcements are heard on " + ifaceList(s.muffle)
-	case s.told:
-		return fmt.Sprintf("no announcement was heard for %v", time.Since(later(s.since, s.last)).Round(time.Second))
+	case s.told && s.quietLocked() >= s.limit:
+		return fmt.Sprintf("no announcement was heard for %v", s.quietLocked().Round(time.Second))
 	}
 	return ""
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
+// quietLocked returns for how long nothing was heard.
+func (s *silence) quietLocked() time.Duration {
+	if s.last.After(s.since) {
+		return time.Since(s.last)
 	}
-	return a
+	return time.Since(s.since)
 }
 
 // Trouble says in one sentence why announcements may not come through, "" when
