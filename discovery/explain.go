@@ -8,22 +8,42 @@ import (
 // String explains the decision in one sentence. A denial says what was nearest
 // to allowing it, and the line that would.
 func (d Decision) String() string {
-	name := d.sector + ":" + d.action
-	switch {
-	case d.Allowed && d.Rule == metaClass:
-		return fmt.Sprintf("everybody may offer %s: the class _meta needs no rule", quoted(name))
-	case d.Allowed:
-		return fmt.Sprintf("%s may offer %s: %s:%d says %s", d.who(), quoted(name), d.file(), d.Line, quoted(d.Rule))
-	case d.Reason == reasonColon:
-		return fmt.Sprintf("nobody may offer %s: sector and action must be without a colon", quoted(name))
-	case !IsName(d.sector) || !IsName(d.action):
-		return fmt.Sprintf("no rule lets %s offer %s: want names of A-Z a-z 0-9 _ . -", d.who(), quoted(name))
+	text, fix := d.parts()
+	if fix == "" {
+		return text
 	}
-	text := fmt.Sprintf("no rule lets %s offer %s; %s", d.who(), cut(name), d.advice())
+	text += "; " + fix
 	if miss := d.NearMiss(); miss != "" {
 		text += " (" + miss + ")"
 	}
 	return text
+}
+
+// Parts returns what String says in two parts: what is so, and what to write into the
+// file for it to be allowed. A decision that no line would change has no fix.
+func (d Decision) Parts() (text, fix string) {
+	text, fix = d.parts()
+	if fix != "" {
+		if miss := d.NearMiss(); miss != "" {
+			text += " (" + miss + ")"
+		}
+	}
+	return text, fix
+}
+
+func (d Decision) parts() (text, fix string) {
+	name := d.sector + ":" + d.action
+	switch {
+	case d.Allowed && d.Rule == metaClass:
+		return fmt.Sprintf("everybody may offer %s: the class _meta needs no rule", quoted(name)), ""
+	case d.Allowed:
+		return fmt.Sprintf("%s may offer %s: %s:%d says %s", d.who(), quoted(name), d.file(), d.Line, quoted(d.Rule)), ""
+	case d.Reason == reasonColon:
+		return fmt.Sprintf("nobody may offer %s: sector and action must be without a colon", quoted(name)), ""
+	case !IsName(d.sector) || !IsName(d.action):
+		return fmt.Sprintf("no rule lets %s offer %s: want names of A-Z a-z 0-9 _ . -", d.who(), quoted(name)), ""
+	}
+	return fmt.Sprintf("no rule lets %s offer %s", d.who(), cut(name)), d.advice()
 }
 
 // who returns the certificate as people know it.

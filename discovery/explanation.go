@@ -208,10 +208,24 @@ func (v *view) reason(q Query, a *Action, rules *Authorized) Reason {
 // String says it in one sentence, without the query and without a full stop.
 func (e Explanation) String() string {
 	text := e.sentence()
+	if e.Reason == NotAuthorized {
+		text += ": " + e.Offers[0].Decision.String()
+	}
 	if e.Stale != "" && e.Reason != Answers {
 		text += "; " + e.Stale
 	}
 	return text
+}
+
+// Parts returns what String says, without the state of the cache file, in two parts: what
+// is so, and what would cure it, if that is known.
+func (e Explanation) Parts() (text, fix string) {
+	text = e.sentence()
+	if e.Reason == NotAuthorized {
+		why, fix := e.Offers[0].Decision.Parts()
+		return text + ": " + why, fix
+	}
+	return text, ""
 }
 
 func (e Explanation) sentence() string {
@@ -246,7 +260,7 @@ func (e Explanation) sentence() string {
 	case HasObstacle:
 		return who + ", but " + first.Obstacle
 	case NotAuthorized:
-		return who + " but not authorized: " + first.Decision.String()
+		return who + " but not authorized"
 	}
 	return who
 }

@@ -68,6 +68,7 @@ type Entry struct {
 	Source       Source
 	Named        bool          // a rule names its certificate
 	Future       bool          // its timestamp was in the future when it came
+	Newest       int64         // highest timestamp seen of the instance, microseconds since 1970; future ones do not count, 0 when there is no other
 	Obstacle     string        // why it may not be chosen for anything, if so
 	Decisions    []Decision    // of each of Announcement.Actions
 	Iface        Iface         // where it was heard last, when Source says so
@@ -103,6 +104,18 @@ func (d *Directory) All() []Entry {
 	return entries
 }
 
+// Entry returns the record held of one instance, and false when there is none. It
+// costs little: Named and Decisions are left out, for Authorized.Decide to say.
+func (d *Directory) Entry(key Instance) (Entry, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	in := d.instances[key]
+	if in == nil || in.view == nil {
+		return Entry{}, false
+	}
+	return d.entryLocked(in, d.clock.now()), true
+}
+
 func (d *Directory) entryLocked(in *instance, now time.Duration) Entry {
 	v := in.view
 	e := Entry{
@@ -111,6 +124,7 @@ func (d *Directory) entryLocked(in *instance, now time.Duration) Entry {
 		State:        v.state,
 		Source:       Source{File: d.inFileLocked(in), Datagram: in.heard},
 		Future:       v.future,
+		Newest:       in.history.top,
 		Obstacle:     v.obstacle.String(),
 		Age:          in.ageLocked(now),
 	}

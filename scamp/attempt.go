@@ -17,6 +17,9 @@ type attempt struct {
 	number  int       // 1 or 2
 	balance *balancer // nil where nobody chooses among instances
 	done    func()    // called when the call has left, maybe more than once; nil for most
+	bus     *Bus      // nil for a Client, which asks no directory
+	link    *entry    // the connection, once there is one
+	reused  bool      // it was open before
 	start   time.Time // when the call began: finding, connecting and a first attempt count; zero if nothing took time yet
 }
 
@@ -49,7 +52,8 @@ func (a *attempt) begin() {
 }
 
 func (a *attempt) failure(err error, ran Ran) *CallError {
-	return &CallError{Action: a.action(), Instance: a.instance(), Attempts: a.number, Ran: ran, Err: err, Advice: advice(err)}
+	seen := a.sighting()
+	return &CallError{Action: a.action(), Instance: a.instance(), Attempts: a.number, Ran: ran, Err: err, Advice: seen.advice(err), seen: seen}
 }
 
 // refused notes that the instance did not take the request.
@@ -163,8 +167,10 @@ var errLate = fmt.Errorf("%w before the request was sent", ErrTimeout)
 
 // connected returns a connection to the instance of what, and remembers how that went.
 func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone bool, trace *Trace) (*peer, error) {
+	what.link, what.reused = nil, false
 	if e := pl.recent(what.route.Address, id, alone); e != nil {
-		trace.connected(what, e, true)
+		what.link, what.reused = e, true
+		trace.connected(what)
 		return e.peer, nil
 	}
 	if what.late(ctx, pl.limits) {
@@ -194,7 +200,8 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 	if what.balance != nil && !reused {
 		what.balance.marks.connected(what.route)
 	}
-	trace.connected(what, e, reused)
+	what.link, what.reused = e, reused
+	trace.connected(what)
 	return e.peer, nil
 }
 
@@ -211,15 +218,4 @@ func ctxError(ctx context.Context) error {
 		err = fmt.Errorf("%w: %w", ErrTimeout, err)
 	}
 	return err
-}
-
-// advice says what would cure an error, where one thing would.
-func advice(err error) string {
-	switch {
-	case errors.Is(err, ErrPin):
-		return "the instance was restarted with another key, or somebody else took its port; compare with scamp list services --all"
-	case errors.Is(err, ErrNoDial):
-		return "the instance is announced but does not answer; scamp show IDENT tells when it announced itself"
-	}
-	return ""
 }

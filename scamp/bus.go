@@ -225,34 +225,6 @@ func (b *Bus) cacheState(s discovery.CacheState) {
 	}
 }
 
-// notFound says why nobody can be asked, as precisely as is known (PROTOCOL 11.3).
-// The caller may have left while we waited to hear of somebody.
-func (b *Bus) notFound(ctx context.Context, q discovery.Query) error {
-	why := b.dir.Explain(q)
-	e := &CallError{Action: q.String(), Ran: RanNo}
-	kind := ErrNotFound
-	switch {
-	case why.Reason == discovery.NotAuthorized:
-		kind = ErrDenied
-	case why.Stale != "":
-		kind = ErrStale
-		e.Advice = "is scamp cache running, with the same discovery.cache_path?"
-	}
-	e.Err = fmt.Errorf("%w: %v", kind, why)
-	if ctx.Err() != nil {
-		e.Err = fmt.Errorf("%w: %w", e.Err, ctxError(ctx))
-	}
-	switch {
-	case b.rules == nil && kind == ErrDenied:
-		e.Advice = "there is no rules file: set bus.authorized_services"
-	case kind == ErrDenied && b.rules.State().Err != nil:
-		e.Advice = b.rules.State().String()
-	case kind == ErrNotFound && b.cache == nil:
-		e.Advice = b.deaf()
-	}
-	return e
-}
-
 // deaf says why nobody may be heard, and is empty when nothing speaks for that.
 func (b *Bus) deaf() string {
 	b.mu.Lock()

@@ -50,7 +50,7 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		return nil, reply, err
 	}
 	trace := traceFrom(ctx)
-	what := attempt{balance: b.balance}
+	what := attempt{balance: b.balance, bus: b}
 	var failure error
 	var tried []discovery.Instance
 	for {
@@ -101,7 +101,7 @@ func (b *Bus) route(ctx context.Context, req *Request, q discovery.Query, what *
 	}
 	switch {
 	case len(routes) == 0 && len(b.dir.Find(q)) > 0:
-		return discovery.Route{}, &CallError{Action: q.String(), Ran: RanNo, Err: fmt.Errorf("%w: RouteOptions.Filter leaves out every instance of it", ErrNotFound)}
+		return discovery.Route{}, b.unwanted(q)
 	case len(routes) == 0:
 		return discovery.Route{}, b.notFound(ctx, q)
 	}

@@ -100,19 +100,34 @@ func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, erro
 	var none tls.ConnectionState
 	raw, err := pl.dial(ctx, "tcp", addr)
 	if err != nil {
-		return nil, none, dialError(addr, "connect", err, pl)
+		return nil, none, dialError(addr, stepConnect, err, pl)
 	}
 	setTCP(raw, pl.limits)
 	link := mux.NewLink(raw)
 	c, err := handshake(ctx, link, clientTLS(pl.cfg, addr, id, pl.own))
 	if err != nil {
-		return nil, none, dialError(addr, "TLS", err, pl)
+		return nil, none, dialError(addr, stepTLS, err, pl)
 	}
 	p := newPeer(pl.limits, pl.log, pl.hold)
 	p.signals = &pl.signals
 	p.connect(c, link, pl.cfg, pl.limits.ClientIdle)
 	return p, c.ConnectionState(), nil
 }
+
+// The steps of a dial, in words.
+const (
+	stepConnect = "connect"
+	stepTLS     = "TLS"
+)
+
+// A stepError is a dial that failed, and at which step.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
 
 // dialError says which step failed and, where it is known, what would cure it.
 func dialError(addr, step string, err error, pl *pool) error {
@@ -125,10 +140,10 @@ func dialError(addr, step string, err error, pl *pool) error {
 		return errClosed
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
 		pl.log.count("dial_timeout")
-		return fmt.Errorf("%w: %s: %s not done after %v", ErrNoDial, addr, step, pl.limits.DialTimeout)
+		return &stepError{step, fmt.Errorf("%w: %s: %s not done after %v", ErrNoDial, addr, step, pl.limits.DialTimeout)}
 	}
 	if advice := tlsAdvice(err); advice != "" {
-		return fmt.Errorf("%w: %s: %s: %w (%s)", ErrNoDial, addr, step, err, advice)
+		return &stepError{step, fmt.Errorf("%w: %s: %s: %w (%s)", ErrNoDial, addr, step, err, advice)}
 	}
-	return fmt.Errorf("%w: %s: %s: %w", ErrNoDial, addr, step, err)
+	return &stepError{step, fmt.Errorf("%w: %s: %s: %w", ErrNoDial, addr, step, err)}
 }

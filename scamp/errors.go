@@ -124,6 +124,8 @@ type CallError struct {
 	Ran      Ran
 	Advice   string // what would cure it; may be empty
 	Err      error
+
+	seen *sighting // for Ladder; nil in one that somebody else made
 }
 
 // Error says all of it on one line.

@@ -98,6 +98,31 @@ func ExampleCallError() {
 	// did it run? no
 }
 
+// The error of a call tells how far it came, and what would cure it.
+func ExampleCallError_Ladder() {
+	bus, stop := exampleBus(func(svc *scamp.Service) {
+		svc.Handle("Account.close", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error { return nil }, nil)
+	})
+	defer stop()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err := bus.Call(ctx, &scamp.Request{Action: "Account.close~2"})
+	var failed *scamp.CallError
+	if errors.As(err, &failed) {
+		rung, _ := failed.Ladder().Failed()
+		fmt.Println(rung)
+		fmt.Println(rung.Fix)
+	}
+
+	// Why climbs without a call, and sends no request.
+	fmt.Println(bus.Why(context.Background(), &scamp.Request{Action: "Account.close"}).Err)
+	// Output:
+	// FAIL  found      no service offers version 2 of this action, but version 1
+	// ask for main:Account.close~1 with envelope json
+	// <nil>
+}
+
 // Both bodies of a call are streams. Here each line is answered before the next one is
 // sent.
 func ExampleBus_Stream() {

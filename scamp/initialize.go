@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -25,7 +26,7 @@ func Initialize(path string) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true}).With().Timestamp().Logger().Level(zerolog.WarnLevel)
+	out := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true, TimeFormat: time.DateTime}).With().Timestamp().Logger().Level(zerolog.WarnLevel)
 	log := slog.New(zerolog.NewSlogHandler(out))
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", "line", w.String())

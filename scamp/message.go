@@ -206,7 +206,7 @@ func (r *Request) source() ([]byte, io.Reader, error) {
 	case r.GetBody != nil:
 		body, err := r.GetBody()
 		if err != nil {
-			return nil, nil, fmt.Errorf("scamp: request body: %w", err)
+			return nil, nil, fmt.Errorf("scamp: %w: %w", errRequestBody, err)
 		}
 		return nil, body, nil
 	case r.Body != nil:
@@ -218,6 +218,9 @@ func (r *Request) source() ([]byte, io.Reader, error) {
 	}
 	return r.Data, nil, nil
 }
+
+// errRequestBody says that a request was not sent because its body cannot be read.
+var errRequestBody = errors.New("request body")
 
 // repeatable says whether the body can be produced again.
 func (r *Request) repeatable() bool { return r.Body == nil || r.GetBody != nil }

@@ -170,7 +170,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // next chooses the instance for one more attempt, one that was not tried if there is one.
 func (c *campaign) next(ctx context.Context) (*attempt, error) {
-	a := &attempt{balance: c.b.balance, number: len(c.tried) + 1, start: c.started}
+	a := &attempt{balance: c.b.balance, bus: c.b, number: len(c.tried) + 1, start: c.started}
 	route, err := c.b.route(ctx, c.req, c.q, a, c.tried)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ type Trace struct {
 	Connected func(ConnectInfo)              // a connection to it is there
 	Sent      func()                         // the request was handed to the connection
 	Replied   func(after time.Duration)      // the reply's header arrived, so long after Sent
-	Retried   func(attempt int, cause error) // the request did not run and goes to another instance
+	Retried   func(attempt int, cause error) // the request did not run and is sent once more, to another instance if there is one
 }
 
 // ConnectInfo says what connection a call uses.
@@ -33,9 +33,9 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-func (t *Trace) connected(what *attempt, e *entry, reused bool) {
+func (t *Trace) connected(what *attempt) {
 	if t.Connected != nil {
-		t.Connected(ConnectInfo{Address: what.route.Address, Reused: reused, Took: e.took, TLS: e.state})
+		t.Connected(ConnectInfo{Address: what.route.Address, Reused: what.reused, Took: what.link.took, TLS: what.link.state})
 	}
 }
 
