@@ -53,7 +53,7 @@ func TestResourceFloodedDaemon(t *testing.T) {
 		{"D12_separators", func() [][]byte { return x.ring("D12_separators", 6_000) }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.long && os.Getenv("SCAMP_TEST_LONG") == "" {
+			if tt.long && !long() {
 				t.Skip("SKIPPED: set SCAMP_TEST_LONG for floods of one kind")
 			}
 			ring := tt.ring()
@@ -76,16 +76,6 @@ func TestResourceFloodedDaemon(t *testing.T) {
 			}
 		})
 	}
-}
-
-// honestAir returns the texts and datagrams of n honest services.
-func honestAir(n int) (texts, packets [][]byte) {
-	for i := range n {
-		a := service{ident: fmt.Sprintf("honest%d:AAECAwQFBgcICQoLDA0ODxAR", i), address: fmt.Sprintf("beepish+tls://10.0.0.5:%d", 30_000+i)}.announce()
-		texts = append(texts, a.Packet())
-		packets = append(packets, discovery.Compress(a.Packet()))
-	}
-	return texts, packets
 }
 
 // sectionRule returns a line for the certificate in a section.

@@ -130,7 +130,11 @@ func (x *air) bomb() []byte {
 
 // rogue signs with a key that has rights of its own, or with one that has none.
 func (x *air) rogue(json string) []byte {
-	p := x.rogues[x.random.IntN(2)]
+	return x.rogues[x.random.IntN(2)].sign(json)
+}
+
+// sign returns the text of an announcement with this JSON.
+func (p party) sign(json string) []byte {
 	return joined([]byte(json), p.pem, []byte(wrap(encode(mustSign(p.key, []byte(json))), 76)))
 }
 
@@ -231,4 +235,14 @@ func variant(packet []byte, n int) []byte {
 	header[1] = byte(n / 24 % 4 << 6)
 	header[1] += byte(31 - (int(header[0])<<8|int(header[1]))%31)
 	return v
+}
+
+// honestAir returns the texts and datagrams of n honest services.
+func honestAir(n int) (texts, packets [][]byte) {
+	for i := range n {
+		a := service{ident: fmt.Sprintf("honest%d:AAECAwQFBgcICQoLDA0ODxAR", i), address: fmt.Sprintf("beepish+tls://10.0.0.5:%d", 30_000+i)}.announce()
+		texts = append(texts, a.Packet())
+		packets = append(packets, discovery.Compress(a.Packet()))
+	}
+	return texts, packets
 }

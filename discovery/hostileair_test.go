@@ -3,7 +3,6 @@ package discovery_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,7 @@ import (
 // said itself. SCAMP_TEST_LONG makes it a hundred seeds.
 func TestHostileAir(t *testing.T) {
 	seeds := 1
-	if os.Getenv("SCAMP_TEST_LONG") != "" {
+	if long() {
 		seeds = 100
 	}
 	for seed := range seeds {

@@ -129,7 +129,11 @@ func TestReplayUnits(t *testing.T) {
 // TestReplayShuffled is THREATS D2 and D3: however packets are ordered and
 // repeated, the newest of each instance is held in the end.
 func TestReplayShuffled(t *testing.T) {
-	const services, versions, rounds = 10, 3, 60
+	const versions = 3
+	services, rounds := 10, 60
+	if long() {
+		services, rounds = 50, 1000
+	}
 	var packets [][]byte
 	for i := range services {
 		s := service{ident: fmt.Sprintf("shuffled%d:AAECAwQFBgcICQoLDA0ODxAR", i)}
@@ -157,9 +161,13 @@ func TestReplayShuffled(t *testing.T) {
 // TestReplayFutureFlood is the second half of THREATS D5: a future packet may be
 // replayed as often as one likes.
 func TestReplayFutureFlood(t *testing.T) {
+	replays := 10_000
+	if raceEnabled && !long() {
+		replays = 1_000
+	}
 	for _, timestamp := range []string{"2015360000000", "1e308", "9e15"} {
 		now := epoch
-		d := newDirectory(t, &discovery.DirectoryOptions{Now: func() time.Time { return now }})
+		d := newDirectory(t, &discovery.DirectoryOptions{Now: func() time.Time { return now }, Limits: discovery.Limits{VerifyRate: 1 << 20}})
 		future := signJSON(`[3,"web:AAECAwQFBgcICQoLDA0ODxAR","main",1,5000,"beepish+tls://10.0.0.5:9",["json"],[["Sample",["echo","",1]]],` + timestamp + `]`)
 		if err := d.Receive(discovery.Datagram{Data: future}); err != nil || held(d) != 9 {
 			t.Fatalf("%s: error %v, port %d is held: want it taken while nothing else is there", timestamp, err, held(d))
@@ -167,8 +175,8 @@ func TestReplayFutureFlood(t *testing.T) {
 		if err := d.Receive(discovery.Datagram{Data: service{}.later(0, 1).datagram()}); err != nil || held(d) != 1 {
 			t.Fatalf("%s: a sane one after it: error %v, port %d is held: want 1", timestamp, err, held(d))
 		}
-		for i := range 1000 {
-			if i == 500 {
+		for i := range replays {
+			if i == replays/2 {
 				now = now.AddDate(20, 0, 0) // the clock has passed it
 			}
 			if err := d.Receive(discovery.Datagram{Data: future}); err == nil {
@@ -178,8 +186,8 @@ func TestReplayFutureFlood(t *testing.T) {
 		if held(d) != 1 {
 			t.Errorf("%s: port %d is held after the replays: want 1", timestamp, held(d))
 		}
-		if n := d.Stats().Counters["announce_future"]; n != 1001 {
-			t.Errorf("%s: announce_future is %d: want 1001", timestamp, n)
+		if n := d.Stats().Counters["announce_future"]; n != uint64(replays)+1 {
+			t.Errorf("%s: announce_future is %d: want %d", timestamp, n, replays+1)
 		}
 	}
 }
