@@ -43,40 +43,32 @@ func bodiesNeverRead(a *attacker) {
 // windowIgnored is a caller of the kind that may leave more unread, with requests that
 // no handler reads: it sends 2 MiB in each.
 func windowIgnored(a *attacker) {
-	b := a.deaf()
-	pongs := make(chan struct{})
-	a.hear(b, pongs, nil)
-	for no := range 256 {
-		b.raw(fmt.Sprintf(`{"action":"Victim.wait","envelope":"json","request_id":%d,"type":"request","version":1}`, no+1))
-	}
-	body := make([]byte, 65536)
-	for range 32 {
-		for no := range 256 {
-			b.packet("DATA", no, body)
-		}
-		b.Flush()
-	}
-	a.going()
-	b.beats(a, 20*time.Millisecond, pongs)
+	a.leaveUnread(`{"action":"Victim.wait","envelope":"json","request_id":%d,"type":"request","version":1}`, 32, 0)
 }
 
 // windowsUsed knows ext: each of its requests has 196,608 octets unread, and together
 // they have as much more as the service has announced.
 func windowsUsed(a *attacker) {
+	a.leaveUnread(`{"action":"Victim.wait","envelope":"json","ext":{"v":1,"win":1048576,"cancel":1},"request_id":%d,"sector":"main","type":"request","version":1}`, 3, 16)
+}
+
+// leaveUnread has as many requests with that header as may have handlers, and sends 64 KiB
+// so many times in each of them, and once more in the first ones.
+func (a *attacker) leaveUnread(header string, times, more int) {
 	b := a.deaf()
 	pongs := make(chan struct{})
 	a.hear(b, pongs, nil)
 	for no := range 256 {
-		b.raw(fmt.Sprintf(`{"action":"Victim.wait","envelope":"json","ext":{"v":1,"win":1048576,"cancel":1},"request_id":%d,"sector":"main","type":"request","version":1}`, no+1))
+		b.raw(fmt.Sprintf(header, no+1))
 	}
 	body := make([]byte, 65536)
-	for range 3 {
+	for range times {
 		for no := range 256 {
 			b.packet("DATA", no, body)
 		}
 		b.Flush()
 	}
-	for no := range 16 {
+	for no := range more {
 		b.packet("DATA", no, body)
 	}
 	b.Flush()

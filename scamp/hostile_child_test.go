@@ -40,11 +40,12 @@ type setup struct {
 }
 
 // TestResourceHostileChild is no test: it is the service or the attacker that the tests
-// of attacks start as processes of their own. It ends when its standard input does.
+// of attacks, and those of memory, start as processes of their own. It ends when its
+// standard input does.
 func TestResourceHostileChild(t *testing.T) {
 	switch role := os.Getenv(hostileRole); role {
 	case "":
-		t.Skip("only runs as a child of the tests of attacks")
+		t.Skip("only runs as a child of the tests of attacks and of memory")
 	case "service":
 		beService(t)
 	default:
@@ -95,6 +96,7 @@ func beService(t *testing.T) {
 	svc.Handle("Victim.work", v.work, nil)
 	svc.Handle("Victim.wait", v.wait, nil)
 	svc.Handle("Victim.big", v.big, nil)
+	bothWays(svc, bothOctets)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { <-svc.Ready(); fmt.Printf("listening %s\n", svc.Addr()) }()
 	go func() { v.obey(); cancel(); v.pass() }() // ends with standard input

@@ -3,90 +3,43 @@
 package scamp_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
 )
 
-const echoChild = "SCAMP_TEST_ECHO_CHILD"
-
-// TestResourceEchoService is no test: it is the service that TestResourceGigabyteEcho
-// starts as a process of its own. It ends when its standard input does.
-func TestResourceEchoService(t *testing.T) {
-	if os.Getenv(echoChild) == "" {
-		t.Skip("only runs as the child of TestResourceGigabyteEcho")
-	}
-	bus, err := scamp.Open(nil, &scamp.Options{Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+// servesAlone starts a service as a process of its own, and returns that and a client of it.
+func servesAlone(t *testing.T) (*child, *scamp.Client) {
+	t.Helper()
+	service := startChild(t, hostileRole+"=service", hostileSetup+"={}")
+	c, err := scamp.Dial(t.Context(), service.line(t, 20*time.Second, "listening "), scamp.Identity{Certificate: samplePair(t).Certificate}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer bus.Close()
-	svc, err := bus.NewService("echo", &scamp.ServiceOptions{Listen: []string{"127.0.0.1:0"}, KeyPair: samplePair(t), Grace: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	svc.Handle("Echo.echo", echo, nil)
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { <-svc.Ready(); fmt.Printf("listening %s\n", svc.Addr()) }()
-	go func() { io.Copy(io.Discard, os.Stdin); cancel() }()
-	if err := svc.Serve(ctx); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { c.Close() })
+	return service, c
 }
 
-// A gigabyte passes through constant memory in both processes, and small calls on the
-// same connection overtake it (DESIGN 1, sentence 6).
-func TestResourceGigabyteEcho(t *testing.T) {
-	child := exec.Command(os.Args[0], "-test.run=^TestResourceEchoService$", "-test.v")
-	child.Env = append(os.Environ(), echoChild+"=1")
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var rest sync.WaitGroup
-	defer rest.Wait()
-	defer child.Wait()
-	defer in.Close()
-	lines := bufio.NewScanner(out)
-	addr := ""
-	for addr == "" && lines.Scan() {
-		_, addr, _ = strings.Cut(lines.Text(), "listening ")
-	}
-	rest.Go(func() { io.Copy(io.Discard, out) }) // ends with the child
-	c, err := scamp.Dial(t.Context(), addr, scamp.Identity{Certificate: samplePair(t).Certificate}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-
-	echoed(t, c, 64<<20) // warm up: the same operation, so that pools are full
-	pids := []int{os.Getpid(), child.Process.Pid}
+// growth is how much more anonymous memory the caller, which is us, and the service need
+// than before while something is done, in KiB.
+func growth(t *testing.T, service *child, do func()) (caller, at int) {
+	t.Helper()
+	pids := []int{os.Getpid(), service.pid()}
 	before := []int{anonymous(t, pids[0]), anonymous(t, pids[1])}
 	most := []int{0, 0}
 	done := make(chan struct{})
 	var watch sync.WaitGroup
-	watch.Go(func() {
+	watch.Go(func() { // ends when done is closed
 		for {
 			for i, pid := range pids {
 				most[i] = max(most[i], anonymous(t, pid)-before[i])
@@ -94,42 +47,50 @@ func TestResourceGigabyteEcho(t *testing.T) {
 			select {
 			case <-done:
 				return
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
 			}
 		}
 	})
-	calls, slowest := 0, time.Duration(0)
-	watch.Go(func() {
-		for {
-			began := time.Now()
-			reply, err := c.Call(context.Background(), &scamp.Request{Action: "Echo.echo", Data: []byte("small")})
-			if err == nil {
-				_, err = reply.Bytes(0)
-			}
-			if err != nil {
-				t.Errorf("small call beside the large one: %v", err)
-				return
-			}
-			calls++
-			slowest = max(slowest, time.Since(began))
-			select {
-			case <-done:
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	})
-	began := time.Now()
-	echoed(t, c, 1<<30)
-	took := time.Since(began)
+	do()
 	close(done)
 	watch.Wait()
+	return most[0], most[1]
+}
+
+// A gigabyte passes through constant memory in both processes, and small calls on the
+// same connection overtake it (DESIGN 1, sentence 6).
+func TestResourceGigabyteEcho(t *testing.T) {
+	const most = 16 << 10 // KiB
+	service, c := servesAlone(t)
+	echoed(t, c, 64<<20) // warm up: the same operation, so that pools are full
+	calls, slowest := 0, time.Duration(0)
+	var took time.Duration
+	caller, at := growth(t, service, func() {
+		done := make(chan struct{})
+		var small sync.WaitGroup
+		small.Go(func() { // ends when done is closed, or a call fails
+			for !t.Failed() {
+				began := time.Now()
+				call(t, c, "Victim.echo", []byte("small"))
+				calls++
+				slowest = max(slowest, time.Since(began))
+				select {
+				case <-done:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+		})
+		began := time.Now()
+		echoed(t, c, 1<<30)
+		took = time.Since(began)
+		close(done)
+		small.Wait()
+	})
 	t.Logf("1 GiB there and back in %v; memory grew by %d KiB here and %d KiB at the service; %d small calls meanwhile, the slowest took %v",
-		took.Round(time.Millisecond), most[0], most[1], calls, slowest.Round(time.Microsecond))
-	for i, who := range []string{"caller", "service"} {
-		if most[i] >= 16<<10 {
-			t.Errorf("memory of the %s grew by %d KiB, want less than 16 MiB", who, most[i])
-		}
+		took.Round(time.Millisecond), caller, at, calls, slowest.Round(time.Microsecond))
+	if caller >= most || at >= most {
+		t.Errorf("memory grew by %d KiB here and %d KiB at the service, want less than %d", caller, at, most)
 	}
 	if calls < 20 || slowest > 2*time.Second {
 		t.Errorf("%d small calls, the slowest took %v: want them to go on", calls, slowest)
@@ -139,7 +100,7 @@ func TestResourceGigabyteEcho(t *testing.T) {
 // echoed sends n octets and wants the same back.
 func echoed(t *testing.T, c *scamp.Client, n int64) {
 	t.Helper()
-	reply, err := c.Call(context.Background(), &scamp.Request{Action: "Echo.echo", Body: io.LimitReader(&pattern{}, n)})
+	reply, err := c.Call(context.Background(), &scamp.Request{Action: "Victim.stream", Body: io.LimitReader(&pattern{}, n)})
 	if err != nil {
 		t.Fatal(err)
 	}
