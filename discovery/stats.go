@@ -55,6 +55,16 @@ const (
 	countLogSuppressed = "log_suppressed"           // lines not written
 )
 
+// Refusals returns the counters of what was refused, dropped or found amiss: all but
+// those that count what goes well.
+func (s Stats) Refusals() map[string]uint64 {
+	m := maps.Clone(s.Counters)
+	for _, name := range []string{countAccepted, countRefreshed, countWritesMerged, countLogSuppressed} {
+		delete(m, name)
+	}
+	return m
+}
+
 // counters counts by name. Safe for concurrent use.
 type counters struct {
 	mu sync.Mutex

@@ -1,13 +1,7 @@
 package command
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"net"
-	"os"
-	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,12 +18,26 @@ func (a *app) cacheCommand() *cobra.Command {
 discovery.cache_path names (default ` + scamp.DefaultCachePath + `), where programs on this host
 read them. It is the only writer of that file; readers see the old file or the new one.
 
-It runs until SIGINT, SIGTERM or --timeout; the file stays. One daemon a host is enough, and a
-bus without discovery.cache_path needs none: it listens itself.
+It runs until SIGINT, SIGTERM or --timeout; then it writes what changed last, gives its lock
+back and says what it did. The file stays. One daemon a host is enough, and a bus without
+discovery.cache_path needs none: it listens itself.
 
-With --json it prints events: {"event":"ready","cache":PATH,"group":HOST:PORT,"interfaces":[...]},
-{"event":"added"|"updated"|"removed","ident":...,"address":...,"fingerprint":...,"why":...} for
-each instance that can be called, and {"event":"stopped"}.`,
+Rules are read again whenever their file changes. At SIGHUP the configuration is read again
+too, and bus.authorized_services, bus.require_sha256, discovery.publish and
+discovery.strict_cache take effect; it says which other keys changed that need a restart. A
+configuration that cannot be used changes nothing.
+
+With --json it prints events, one a line:
+  ready     cache, group (HOST:PORT), interfaces: it listens, and nobody else writes the file
+  added     ident, address, fingerprint, why (announced, allowed): it can be called now
+  updated   the same: something about it changed
+  removed   the same; why: goodbye, expired, unauthorized, replaced
+  written   cache, records, octets, writes: the file was written; writes counts since the start
+  unwritten cache, error: the file cannot be written; the old one stays, and it is tried again
+  refused   counts: what was refused or dropped within 10 seconds, each by its name
+  reloaded  changed, needs_restart: keys that differ; rules: how many are in force
+  unusable  error: at SIGHUP, the configuration or the rules; the old ones stay in force
+  stopped   records, writes`,
 		Example: `  scamp --config bus/soa.conf cache
   scamp --config bus/soa.conf cache --json --log-level warn`,
 		Args:        args(cobra.NoArgs),
@@ -73,78 +81,9 @@ func (a *app) openMulticast(cfg *scamp.Config, follow bool) (*discovery.Multicas
 	return m, nil
 }
 
-// cache runs the daemon until ctx ends.
-func (a *app) cache(ctx context.Context, cfg *scamp.Config) error {
-	path := cachePath(cfg)
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return hint(fmt.Errorf("scamp: cache file %s: its directory is missing", path), "make it, or change discovery.cache_path")
-	}
-	carrier, err := a.openMulticast(cfg, true)
-	if err != nil {
-		return err
-	}
-	dir := discovery.NewDirectory(&discovery.DirectoryOptions{Limits: cfg.Limits.Discovery, Log: a.log})
-	rules := discovery.NewAuthorizedReader(cfg.AuthorizedPath(), dir, &discovery.AuthorizedReaderOptions{RequireSHA256: cfg.RequireSHA256, Log: a.log})
-	rules.Load() // its State and the log say what is wrong; records are published all the same
-	writer := discovery.NewCacheWriter(path, dir, &discovery.CacheWriterOptions{Loose: cfg.LooseCache, NamedOnly: cfg.PublishKnown, Log: a.log})
-	observer := discovery.NewObserver(carrier, dir, &discovery.ObserverOptions{Log: a.log})
-
-	if err := writer.Claim(); err != nil {
-		carrier.Close()
-		dir.Close()
-		return err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var work sync.WaitGroup
-	work.Go(func() { rules.Run(ctx) })                                        // ends with ctx
-	work.Go(func() { carrier.Follow(ctx) })                                   // ends with ctx
-	work.Go(func() { a.watchInstances(ctx, dir) })                            // ends with ctx
-	work.Go(func() { cancel(failure("listening", observer.Run(ctx))) })       // ends with ctx or the carrier
-	work.Go(func() { cancel(failure("writing the cache", writer.Run(ctx))) }) // ends with ctx or for good reason
-	err = a.event(cacheReady{"ready", path, carrier.Group().String(), ifaceNames(carrier.Ifaces())})
-	if err != nil {
-		cancel(err)
-	}
-	a.log.Info("listening", "group", carrier.Group().String(), "cache", path)
-	<-ctx.Done()
-	err = context.Cause(ctx)
-	carrier.Close()
-	work.Wait()
-	dir.Close()
-	if errors.Is(err, errInterrupted) || errors.Is(err, context.DeadlineExceeded) {
-		a.log.Info("stopped")
-		return a.event(event{"stopped"})
-	}
-	return err
-}
-
-// failure wraps why a part of a daemon ended.
-func failure(what string, err error) error {
-	if err == nil || errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return fmt.Errorf("scamp: %s: %w", what, err)
-}
-
 // An event is one JSON line of a daemon.
 type event struct {
 	Event string `json:"event"`
-}
-
-type cacheReady struct {
-	Event      string   `json:"event"`
-	Cache      string   `json:"cache"`
-	Group      string   `json:"group"` // host:port
-	Interfaces []string `json:"interfaces"`
-}
-
-type instanceEvent struct {
-	Event       string `json:"event"`
-	Ident       string `json:"ident"`
-	Address     string `json:"address"` // host:port
-	Fingerprint string `json:"fingerprint"`
-	Why         string `json:"why"`
 }
 
 // event prints an event if events are wanted.
@@ -161,15 +100,6 @@ func ifaceNames(ifaces []discovery.Iface) []string {
 		names[i] = iface.String()
 	}
 	return names
-}
-
-// watchInstances tells what comes and goes until ctx ends.
-func (a *app) watchInstances(ctx context.Context, dir *discovery.Directory) {
-	for e := range dir.Watch(ctx, discovery.Query{}) {
-		p := e.Route.Peer
-		a.event(instanceEvent{e.Kind.String(), p.Ident, p.Address, p.Certificate.Fingerprint, e.Why.String()})
-		a.log.Info("instance "+e.Kind.String(), "ident", clean(p.Ident), "address", clean(p.Address), "why", e.Why.String())
-	}
 }
 
 // warmUp is how long to listen before one may believe to know everybody: each service

@@ -2,10 +2,12 @@ package command_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/scampbus/scamp-go/discovery"
 )
 
 // TestScripts runs the command as people type it: arguments and input in, output and
@@ -35,6 +39,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PORT", strconv.Itoa(20000+rand.IntN(40000)))
 			env.Setenv("GOCOVERDIR", os.Getenv("GOCOVERDIR"))
 			env.Setenv("GORACE", noExitSleep)
+			env.Setenv("STALL", "14") // seconds; longer than an instance lives unheard
+			if os.Getenv("SCAMP_TEST_LONG") != "" {
+				env.Setenv("STALL", "30")
+			}
 			env.Values[processes{}] = make(map[string]*process)
 			return nil
 		},
@@ -49,16 +57,17 @@ func TestScripts(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exit":   scriptExit,
-			"until":  scriptUntil,
-			"json":   scriptJSON,
-			"append": scriptAppend,
-			"empty":  scriptEmpty,
-			"start":  scriptStart,
-			"await":  scriptAwait,
-			"field":  scriptField,
-			"signal": scriptSignal,
-			"ended":  scriptEnded,
+			"exit":     scriptExit,
+			"until":    scriptUntil,
+			"json":     scriptJSON,
+			"append":   scriptAppend,
+			"empty":    scriptEmpty,
+			"start":    scriptStart,
+			"await":    scriptAwait,
+			"field":    scriptField,
+			"signal":   scriptSignal,
+			"ended":    scriptEnded,
+			"datagram": scriptDatagram,
 		},
 	})
 }
@@ -315,9 +324,9 @@ func scriptField(ts *testscript.TestScript, neg bool, args []string) {
 
 // scriptSignal is "signal NAME SIGNAL".
 func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "HUP": syscall.SIGHUP}
 	if neg || len(args) != 2 || signals[args[1]] == 0 {
-		ts.Fatalf("usage: signal NAME TERM|INT|KILL|STOP")
+		ts.Fatalf("usage: signal NAME TERM|INT|KILL|STOP|CONT|HUP")
 	}
 	ts.Check(processNamed(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
@@ -336,4 +345,16 @@ func scriptEnded(ts *testscript.TestScript, neg bool, args []string) {
 	if got := exitCode(ts, p.err); got != number(ts, args[1]) {
 		ts.Fatalf("exit code of %s: %d, want %s", args[0], got, args[1])
 	}
+}
+
+// scriptDatagram is "datagram TEXT": the text is sent to the multicast group of the
+// script, on loopback.
+func scriptDatagram(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: datagram TEXT")
+	}
+	lo := discovery.Iface{Addr: netip.MustParseAddr("127.0.0.1")}
+	m, err := discovery.NewMulticast(discovery.MulticastOptions{Port: number(ts, ts.Getenv("PORT")), Ifaces: []discovery.Iface{lo}})
+	ts.Check(err)
+	ts.Check(errors.Join(m.Send(context.Background(), lo, []byte(args[0])), m.Close()))
 }
