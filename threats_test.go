@@ -1,4 +1,4 @@
-package scamp_test
+package scamp_go_test
 
 import (
 	"fmt"
@@ -18,11 +18,14 @@ import (
 // A held row is one that tests hold, or the reason why none does.
 type heldRow struct {
 	id    string // of the row
-	tests string // "DIR:Test" or "DIR:Test/subtest", DIR one of packet, mux, scamp
+	tests string // "NAME:Test" or "NAME:Test/subtest", NAME one of testDirs
 	open  string
 }
 
-// attackRows is who holds the rows P and L of THREATS 2.3, and X6.
+// testDirs is where the tests of each package are.
+var testDirs = map[string]string{"packet": "packet", "mux": "scamp/internal/mux", "scamp": "scamp", "discovery": "discovery", "command": "cli/command"}
+
+// attackRows is who holds the rows P, L, D, C and S of THREATS 2.3, and X6.
 var attackRows = []heldRow{
 	{"P1", "packet:TestConformance/04_overlong_line packet:TestConformance/05_malformed_line mux:TestSequenceCounters", ""},
 	{"P2", "packet:TestConformance/06_length_over_the_limit packet:TestReaderHoldsWhatArrived scamp:TestResourceHostilePackets/P2_announced_bodies", ""},
@@ -50,14 +53,60 @@ var attackRows = []heldRow{
 	{"L1", "scamp:TestConformanceTLS/56_tls_versions_and_suites", ""},
 	{"L2", "scamp:TestConformanceTLS/56a_no_session_is_resumed scamp:TestConformanceTLS/53a_one_octet_of_the_certificate_differs", ""},
 	{"L3", "scamp:TestConformanceTLS/53a_one_octet_of_the_certificate_differs", ""},
-	{"L4", "", "two certificates with one SHA-1 are a matter of the directory, which tests that"},
+	{"L4", "discovery:TestCollision", ""},
 	{"L5", "scamp:TestSilentHandshakesGiveWay scamp:TestHandshakeAndHeaderLineTogether scamp:TestResourceHostileTLS/L5_slow_handshakes", ""},
 	{"L6", "scamp:TestConnectionsAreBounded scamp:TestResourceHostileTLS/L6_idle_connections", ""},
 	{"L7", "mux:TestIdle mux:TestHeartbeat scamp:TestTCPOptions scamp:TestVanishedPeersCount scamp:TestHeartbeat scamp:TestResourceLinkDown", ""},
 	{"L8", "mux:TestKeyUpdatesWhilePeerStopsReading scamp:TestResourceHostileTLS/L8_one_octet_records scamp:TestResourceHostileTLS/L8_cost_of_records", ""},
 	{"L9", "scamp:TestHandshakesTakeTurns scamp:TestResourceHostileTLS/L9_handshakes", ""},
 
-	{"X6", "scamp:TestLimitRows scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
+	{"D1", "discovery:TestHostileDatagrams/D1_every_octet_flipped discovery:TestFlippedOctetsAreDropped discovery:TestCacheWriterLeavesOut", ""},
+	{"D2", "discovery:TestReplayRule discovery:TestReplayShuffled", ""},
+	{"D3", "discovery:TestReplayShuffled", ""},
+	{"D4", "discovery:TestReplayUnits", ""},
+	{"D5", "discovery:TestReplayFutureFlood discovery:TestReplayManyFutures", ""},
+	{"D6", "discovery:TestExpiryIgnoresTheWallClock", ""},
+	{"D7", "discovery:TestHostileDatagrams/D7_long_datagrams discovery:TestInflateRefuses discovery:TestJunkCostsNothing", ""},
+	{"D8", "discovery:TestInflateRefuses discovery:TestBombsAreCheap discovery:TestLookBudgets discovery:TestResourceFloodedDaemon/D8_bomb", ""},
+	{"D9", "discovery:TestParseRefusesVectorBombs", ""},
+	{"D10", "discovery:TestParseRefusesBadJSON", ""},
+	{"D11", "discovery:TestHostileDatagrams/D11_letters_that_fold discovery:TestFind discovery:TestParseRefusesBadJSON", ""},
+	{"D12", "discovery:TestRecordHoldsNothingUnsigned discovery:TestCacheWriterKeepsOthersWhole discovery:TestResourceFloodedDaemon/D12_separators", ""},
+	{"D13", "discovery:TestBase64IsStrict discovery:TestRecordedAnnouncementsOfPeers", ""},
+	{"D14", "discovery:TestCertificateSectionRefusesOddOnes discovery:TestCheckKeyTakesTheWholeRange discovery:TestLongCertificatesAreRefused", ""},
+	{"D15", "discovery:TestSameIdentOtherCertificate scamp:TestConformanceTLS/53a_one_octet_of_the_certificate_differs", ""},
+	{"D16", "discovery:TestIdentConflict discovery:TestCacheWriterRate", ""},
+	{"D17", "discovery:TestWeightIsClamped", ""},
+	{"D18", "discovery:TestExpiryOfManyIntervals discovery:TestIntervalIsClamped discovery:TestResourceExpiryTimer", ""},
+	{"D19", "discovery:TestHostileDatagrams/D19_mutated_certificates discovery:TestBudgets discovery:TestBudgetOfOctets discovery:TestResourceStrangers discovery:TestResourceFloodedDaemon/D1_certificate_mutated", ""},
+	{"D20", "discovery:TestLanes discovery:TestLinesAreApart discovery:TestFloodCannotSilenceOthers discovery:TestHostileAir discovery:TestResourceFloodedDaemon/D20_bad_signature_4096", ""},
+	{"D21", "", "the alarm for lost fragments belongs to announcing"},
+	{"D22", "discovery:TestAddress discovery:TestForeignLoopback scamp:TestConformanceRouting/83_unreachable_instance_is_avoided scamp:TestOneFailedDialIsOneFailure", ""},
+	{"D23", "discovery:TestConformance discovery:TestFind scamp:TestTicketIsNotShown", ""},
+	{"D24", "discovery:TestHostileDatagrams/D24_sectors", ""},
+	{"D25", "discovery:TestReceiveNothing discovery:TestJunkCostsNothing", ""},
+	{"D26", "", "the capture of what an observer sends belongs to announcing"},
+
+	{"C1", "discovery:TestParseCacheCutAnywhere", ""},
+	{"C2", "discovery:TestParseCacheDamagedAnywhere", ""},
+	{"C3", "discovery:TestParseCacheForms discovery:TestCacheReaderKeeps discovery:TestCacheReaderStale", ""},
+	{"C4", "discovery:TestCacheReaderChanges discovery:TestCacheReaderTroubles discovery:TestCacheReaderFollows", ""},
+	{"C5", "discovery:TestCacheReaderUnreadable", ""},
+	{"C6", "discovery:TestCacheReaderOldFile discovery:TestLoadFile", ""},
+	{"C7", "", "needs scamp doctor, which compares file and live multicast"},
+	{"C8", "discovery:TestCacheWriterPlaces discovery:TestCacheWriterTemporaryIsNew", ""},
+	{"C9", "discovery:TestCacheReaderNeverTorn", ""},
+
+	{"S1", "discovery:TestAuthorizedReaderKeeps discovery:TestRulesSwapUnderLoad", ""},
+	{"S2", "discovery:TestDamagedRulesGiveNoMore discovery:TestDamagedLinesOnlyRemoveRights", ""},
+	{"S3", "discovery:TestAuthorizedReaderKeeps", ""},
+	{"S4", "discovery:TestRulesWarnings", ""},
+	{"S5", "discovery:TestRulesWarnings discovery:TestRulesBySHA256", ""},
+	{"S6", "discovery:TestRulesAgreeWithSlowReading discovery:TestDecide", ""},
+	{"S7", "", "no test counts the requests after a revocation"},
+	{"S8", "discovery:TestAuthorizedReaderKeeps", ""},
+
+	{"X6", "scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
 }
 
 // limitRows is who holds each limit of THREATS 5.1 that belongs to packets, connections
@@ -119,21 +168,25 @@ var limitRows = []heldRow{
 	{"scamp.TicketCache", "", "tickets are carried, not verified"},
 }
 
-// TestLimitRows fails when a row of THREATS has no test, or one that does not exist.
-func TestLimitRows(t *testing.T) {
-	tests, err := readTests(map[string]string{"packet": "../packet", "mux": "internal/mux", "scamp": "."})
+// TestThreatRows fails when a row of THREATS has no test, or one that does not exist.
+func TestThreatRows(t *testing.T) {
+	tests, err := readTests(testDirs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var attacks []string
-	for i := range 22 {
-		attacks = append(attacks, fmt.Sprint("P", i+1))
+	attacks := []string{"X6"}
+	for _, rows := range []struct {
+		letter string
+		n      int
+	}{{"P", 22}, {"L", 9}, {"D", 26}, {"C", 9}, {"S", 8}} {
+		for i := range rows.n {
+			attacks = append(attacks, fmt.Sprint(rows.letter, i+1))
+		}
 	}
-	for i := range 9 {
-		attacks = append(attacks, fmt.Sprint("L", i+1))
+	var table []struct {
+		Limit  string
+		Fields []struct{ Struct, Field string }
 	}
-	attacks = append(attacks, "X6")
-	var table []limitRow
 	fixtures.JSON("limits.json", &table)
 	var limits []string
 	for _, row := range table {
@@ -227,8 +280,8 @@ func readTests(dirs map[string]string) (map[string][]string, error) {
 	return tests, nil
 }
 
-// TestLimitRowsCatches shows that each kind of mistake is found.
-func TestLimitRowsCatches(t *testing.T) {
+// TestThreatRowsCatches shows that each kind of mistake is found.
+func TestThreatRowsCatches(t *testing.T) {
 	tests := map[string][]string{"mux:TestFlood": {"P1_flood"}}
 	for _, tt := range []struct {
 		name string
