@@ -55,6 +55,8 @@ var layers = []row{
 	{dir: "cli/scamp", ours: "cli/command"},
 	// The judge of services shares no code with them but the packets.
 	{dir: "cli/conform", ours: "packet", files: map[string]string{"*_test.go": "scamp discovery"}},
+	// Pure judgement of what the command has read.
+	{dir: "cli/audit", ours: "scamp discovery"},
 	{dir: "cli/command", ours: "all", other: "net sys term fsnotify zerolog cobra pflag",
 		files: map[string]string{"demo*.go": "fixtures"}},
 	{dir: "examples/...", ours: "all fixtures", other: "zerolog"},

@@ -103,15 +103,15 @@ func (z *Authorized) LineFor(c *Certificate, rights ...string) (text string, lin
 		tokens = append(tokens, rule.Tokens...)
 	}
 	for _, right := range rights {
-		if t, _, _ := parseToken(right); rule == nil || !rule.covers(t) {
+		if t, _, _ := parseToken(right); rule == nil || !rule.Covers(t) {
 			tokens = append(tokens, right)
 		}
 	}
 	return strings.TrimSpace(name + " " + strings.Join(tokens, ", ")), line
 }
 
-// covers reports whether the rule gives all that t would give.
-func (r *Rule) covers(t Token) bool {
+// Covers reports whether the rule gives all that t would give.
+func (r *Rule) Covers(t Token) bool {
 	for i := range r.parts {
 		have := &r.parts[i]
 		if t.All && have.All && equalFoldASCII(t.Sector, have.Sector) || !t.All && have.Matches(t.Sector, t.Prefix) {

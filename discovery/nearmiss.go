@@ -41,7 +41,7 @@ func (d Decision) nearToken() string {
 		return ""
 	}
 	for i := range rule.parts {
-		if why := d.misses(&rule.parts[i]); why != "" {
+		if why := rule.parts[i].Misses(d.sector, d.action); why != "" {
 			return fmt.Sprintf("line %d says %s: %s", rule.Line, quoted(rule.Tokens[i]), why)
 		}
 	}
@@ -116,27 +116,30 @@ func (d Decision) otherCertificate() string {
 		if d.z.RequireSHA256 && !strings.HasPrefix(rule.Certificate, sha256Prefix) {
 			continue
 		}
-		if j := rule.Match(d.sector, d.action); j >= 0 {
+		if j := rule.Match(d.sector, d.action); j >= 0 && !rule.parts[j].All { // all of a sector says nothing about this action
 			return fmt.Sprintf("line %d lets %s offer it by %s", rule.Line, rule.Certificate, quoted(rule.Tokens[j]))
 		}
 	}
 	return ""
 }
 
-// misses says in what little a token misses the action, or "".
-func (d Decision) misses(t *Token) string {
-	if !equalFoldASCII(t.Sector, d.sector) {
-		if t.Matches(t.Sector, d.action) {
-			return "sector " + quoted(t.Sector) + ", not " + quoted(d.sector)
+// Misses says in what little t misses an action that it does not match, or "" when
+// it is about something else.
+func (t *Token) Misses(sector, action string) string {
+	if !equalFoldASCII(t.Sector, sector) {
+		// A token for all of a sector is about this one only if it is nearly its name.
+		if t.Matches(t.Sector, action) && (!t.All || Distance(lowerASCII(t.Sector), lowerASCII(sector), 2) <= 2) {
+			return "sector " + quoted(t.Sector) + ", not " + quoted(sector)
 		}
 		return ""
 	}
-	action, prefix := lowerASCII(d.action), lowerASCII(t.Prefix)
+	action = lowerASCII(action)
+	prefix := lowerASCII(t.Prefix)
 	switch {
 	case prefix == "":
 		return ""
 	case prefix == lowerASCII(everything):
-		return "all of the sector is " + quoted(d.sector+":"+everything)
+		return "all of the sector is " + quoted(sector+":"+everything)
 	case !IsName(prefix):
 		literal := strings.TrimRight(prefix[:nameLength(prefix)], ".")
 		if literal != "" && strings.HasPrefix(action, literal) {

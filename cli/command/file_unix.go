@@ -6,7 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// writable says why this user cannot write in a directory, or returns nil.
+func writable(dir string) error { return unix.Access(dir, unix.W_OK) }
 
 // lockDir keeps other processes that call it out of a directory until unlock.
 func lockDir(dir string) (unlock func(), err error) {

@@ -213,10 +213,15 @@ func (a *app) printTable(t *table) error {
 
 // bold returns text that stands out on a terminal that may have colours.
 func (a *app) bold(text string) string {
-	if !a.onTerminal() || a.getenv("NO_COLOR") != "" || a.getenv("TERM") == "dumb" {
+	if !a.colours() {
 		return text
 	}
 	return "\x1b[1m" + text + "\x1b[0m"
+}
+
+// colours reports whether stdout is a terminal that may have them.
+func (a *app) colours() bool {
+	return a.onTerminal() && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 }
 
 // onTerminal reports whether people read stdout.

@@ -1,0 +1,117 @@
+package audit
+
+import (
+	"crypto/rsa"
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// readPairs judges the key pairs of services.
+func (j *judge) readPairs() {
+	for _, p := range j.Pairs {
+		if !p.whole() {
+			at := p.From
+			if at.File == "" {
+				at = Place{File: p.Key.Path}
+			}
+			j.add("pair-incomplete", at, "service %s: %s", quote(p.Service), p.lacks())
+			continue
+		}
+		cert := j.readCertificate(p.Cert, Place{File: p.Cert.Path})
+		var key *rsa.PrivateKey
+		if !p.Foreign || !errors.Is(p.Key.Err, fs.ErrPermission) {
+			key = j.readKey(p.Key)
+		}
+		if cert != nil {
+			h := j.hold(cert, Place{File: p.Cert.Path})
+			h.service, h.own = p.Service, true
+		}
+		if cert != nil && key != nil && !belong(key, cert) {
+			f := j.add("key-mismatch", Place{File: p.Key.Path}, "service %s: the key is not the one that certificate %s was made with", quote(p.Service), p.Cert.Path)
+			f.Fingerprint = cert.Fingerprint
+		}
+	}
+}
+
+// whole reports whether both files are named, and both there or both named by the
+// configuration.
+func (p *Pair) whole() bool {
+	if p.Key.Path == "" || p.Cert.Path == "" {
+		return false
+	}
+	return p.Expected || missing(p.Key) == missing(p.Cert)
+}
+
+func missing(f File) bool { return errors.Is(f.Err, fs.ErrNotExist) }
+
+// lacks says which half is not there.
+func (p *Pair) lacks() string {
+	switch {
+	case p.Key.Path == "":
+		return "the configuration names its certificate and no key"
+	case p.Cert.Path == "":
+		return "the configuration names its key and no certificate"
+	case missing(p.Key):
+		return "there is " + p.Cert.Path + " and no " + p.Key.Path
+	}
+	return "there is " + p.Key.Path + " and no " + p.Cert.Path
+}
+
+func belong(key *rsa.PrivateKey, cert *discovery.Certificate) bool {
+	public := cert.Key()
+	return public != nil && key.PublicKey.Equal(public)
+}
+
+// readKey returns the private key in a file, or tells why there is none.
+func (j *judge) readKey(f File) *rsa.PrivateKey {
+	at := Place{File: f.Path}
+	if f.Err != nil {
+		j.add("key-unreadable", at, "%v", f.Err)
+		return nil
+	}
+	if f.Mode.Perm()&0o004 != 0 {
+		found := j.add("key-readable", at, "everybody on this host can read the private key: mode %04o", f.Mode.Perm())
+		found.Fix = "chmod 600 " + f.Path
+		if j.Config.AllowReadableKey {
+			found.Severity = Warning
+		}
+	}
+	key, err := scamp.ParseKey(f.Text)
+	if err != nil {
+		j.add("key-unreadable", at, "%v", err)
+		return nil
+	}
+	j.Looked.Keys++
+	return key
+}
+
+// loose judges keys and certificates that were given without a name. Each key must
+// belong to a certificate, if there are any.
+func (j *judge) loose() {
+	var certs []*discovery.Certificate
+	for _, f := range j.Certificates {
+		if c := j.readCertificate(f, Place{File: f.Path}); c != nil {
+			j.hold(c, Place{File: f.Path}).own = true
+			certs = append(certs, c)
+		}
+	}
+	for _, f := range j.Keys {
+		key := j.readKey(f)
+		if key == nil || len(j.Certificates) == 0 {
+			continue
+		}
+		found := false
+		var names []string
+		for _, c := range certs {
+			found = found || belong(key, c)
+			names = append(names, c.Fingerprint)
+		}
+		if !found && len(certs) > 0 {
+			j.add("key-mismatch", Place{File: f.Path}, "the key belongs to none of the certificates given: %s", strings.Join(names, ", "))
+		}
+	}
+}

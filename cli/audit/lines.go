@@ -1,0 +1,115 @@
+package audit
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// lines tells of the lines and tokens that discovery found odd.
+func (j *judge) lines() {
+	marked := bytes.HasPrefix(j.Rules.Text, byteOrderMark)
+	if marked {
+		j.add("file-bom", Place{File: j.Rules.Path, Line: 1}, "the rules begin with a byte order mark, so that line 1 is no rule")
+	}
+	ids := map[discovery.LineKind]string{
+		discovery.LineSkipped:   "rule-malformed",
+		discovery.LineReplaces:  "rule-duplicate",
+		discovery.LineLowerCase: "fingerprint-case",
+		discovery.TokenNoRight:  "token-no-right",
+		discovery.TokenClassALL: "token-class-all",
+	}
+	for _, w := range j.rules.Warnings {
+		if w.Kind == discovery.LineSkipped && w.Line == 1 && marked {
+			continue
+		}
+		f := j.add(ids[w.Kind], Place{File: w.File, Line: w.Line}, "%s", w.Text)
+		switch w.Kind {
+		case discovery.LineSkipped:
+			if word := likelyFingerprint(j.line(w.Line)); word != "" {
+				f.Fix = "write its first word as " + word
+			}
+		case discovery.LineLowerCase:
+			f.Fix = "write " + strings.ToUpper(strings.Fields(j.line(w.Line))[0])
+		case discovery.LineReplaces:
+			j.duplicate(f)
+		}
+	}
+}
+
+// line returns a line of the rules, counted from 1, without its comment.
+func (j *judge) line(number int) string {
+	if j.text == nil {
+		j.text = strings.Split(string(j.Rules.Text), "\n")
+	}
+	line, _, _ := strings.Cut(j.text[number-1], "#")
+	return strings.TrimSpace(line)
+}
+
+var (
+	hexForm     = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
+	longHexForm = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
+	hexPair     = regexp.MustCompile(`..`)
+	hexMarks    = strings.NewReplacer(":", "", "-", "", ".", "", "\ufeff", "")
+)
+
+// likelyFingerprint returns the fingerprint that the first word of a line was meant to
+// be, if its digits are all there.
+func likelyFingerprint(line string) string {
+	word, _, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+	_, digits, cut := strings.Cut(strings.ToLower(word), "sha256")
+	if !cut {
+		digits = word
+	}
+	digits = hexMarks.Replace(strings.TrimPrefix(digits, "="))
+	switch {
+	case hexForm.MatchString(digits):
+		return strings.TrimSuffix(hexPair.ReplaceAllString(strings.ToUpper(digits), "$0:"), ":")
+	case longHexForm.MatchString(digits):
+		return "sha256:" + strings.ToLower(digits)
+	}
+	return ""
+}
+
+// duplicate says which rights an earlier line loses to the one of f.
+func (j *judge) duplicate(f *Finding) {
+	all := append(append([]discovery.Rule(nil), j.rules.Replaced()...), j.rules.Rules()...)
+	var later *discovery.Rule
+	for i := range all {
+		if all[i].Line == f.Place.Line {
+			later = &all[i]
+		}
+	}
+	if later == nil {
+		return
+	}
+	tokens := append([]string(nil), later.Tokens...)
+	var lost []string
+	for i := range all {
+		earlier := &all[i]
+		if earlier.Certificate != later.Certificate || earlier.Line >= later.Line {
+			continue
+		}
+		for k, token := range earlier.Tokens {
+			if !later.Covers(earlier.Token(k)) && !has(lost, token) {
+				lost = append(lost, token)
+			}
+		}
+	}
+	if len(lost) > 0 {
+		f.Text += "; it lacks what the earlier one allows: " + quote(some(lost))
+		tokens = append(tokens, lost...)
+	}
+	f.Fix = "make one line of them: " + strings.TrimSpace(later.Certificate+" "+strings.Join(tokens, ", "))
+}
+
+func has(list []string, text string) bool {
+	for _, s := range list {
+		if s == text {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,144 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// Run judges everything in the Input. It changes nothing of it.
+func Run(in Input) *Report {
+	r := new(Report)
+	j := &judge{Input: in, Report: r, known: make(map[[32]byte]*holder)}
+	if j.Config == nil {
+		j.Config = new(scamp.Config)
+	}
+	j.limits = j.Config.Limits.Discovery.WithDefaults()
+	j.settings()
+	j.readRules()
+	j.readPairs()
+	j.loose()
+	j.readBus()
+	j.cacheFile()
+	j.certificates()
+	j.judgeRules()
+	j.services()
+	r.finish()
+	return r
+}
+
+// A judge is one Run.
+type judge struct {
+	Input
+	*Report
+	limits discovery.Limits
+	rules  *discovery.Authorized // nil when there are none to judge by
+	text   []string              // lines of the rules, once one was asked for
+	known  map[[32]byte]*holder  // certificates that were seen, by SHA-256
+	order  []*holder             // the same, in the order they were seen
+}
+
+// A holder is a certificate, and what is known of who has it.
+type holder struct {
+	cert      *discovery.Certificate
+	place     Place // where it was seen first
+	service   string
+	own       bool // a file of this host holds it
+	announced []Announced
+}
+
+// hold returns the holder of a certificate.
+func (j *judge) hold(c *discovery.Certificate, at Place) *holder {
+	h := j.known[c.SHA256]
+	if h == nil {
+		h = &holder{cert: c, place: at}
+		j.known[c.SHA256] = h
+		j.order = append(j.order, h)
+		j.Looked.Certificates++
+	}
+	return h
+}
+
+// live returns the announcements that are not withdrawals.
+func (h *holder) live() []Announced {
+	var live []Announced
+	for _, a := range h.announced {
+		if !a.Announcement.Withdrawn() {
+			live = append(live, a)
+		}
+	}
+	return live
+}
+
+// name returns the certificate as people know it: its service, if known.
+func (h *holder) name() string {
+	switch {
+	case h.service != "":
+		return quote(h.service)
+	case len(h.announced) > 0:
+		return quote(h.announced[0].Announcement.ServiceName())
+	}
+	return h.cert.Fingerprint
+}
+
+// readRules reads the rules, and tells of lines that are odd.
+func (j *judge) readRules() {
+	if j.Rules == nil {
+		return
+	}
+	at := Place{File: j.Rules.Path}
+	if j.Rules.Err != nil {
+		j.add("rules-unreadable", at, "%v", j.Rules.Err)
+		return
+	}
+	rules, err := j.limits.ParseAuthorized(bytes.NewReader(j.Rules.Text), j.Rules.Path)
+	if err != nil {
+		j.add("rules-unreadable", at, "%v", err)
+		return
+	}
+	rules.RequireSHA256 = j.Config.RequireSHA256
+	j.rules = rules
+	j.Looked.Rules = len(rules.Rules())
+	j.lines()
+}
+
+// readBus sorts what is announced by certificate.
+func (j *judge) readBus() {
+	for _, a := range j.Bus {
+		h := j.hold(a.Announcement.Certificate, a.Place)
+		h.announced = append(h.announced, a)
+		j.Looked.Announcements++
+	}
+}
+
+// cacheFile judges the file as such.
+func (j *judge) cacheFile() {
+	c := j.Cache
+	if c == nil {
+		return
+	}
+	at := Place{File: c.File.Path}
+	switch {
+	case c.File.Err != nil:
+		f := j.add("cache-unreadable", at, "%v", c.File.Err)
+		if errors.Is(c.File.Err, fs.ErrNotExist) && j.Settings != nil {
+			f.Severity = Warning // nothing may have been started yet
+		}
+		return
+	case len(c.File.Text) == 0:
+		j.add("cache-unreadable", at, "no octet in it")
+		return
+	case len(c.Records) == 0 && len(c.Bad) == 0 && len(bytes.TrimSpace(c.File.Text)) > 0:
+		j.add("cache-unreadable", at, "no record in it: want a cache file")
+		return
+	}
+	if c.MaxAge > 0 && c.Age > c.MaxAge {
+		j.add("cache-stale", at, "last written %s ago: want at most %v", lasting(c.Age), c.MaxAge)
+	}
+	for i, b := range c.Bad {
+		j.add("record-bad", b.Place, "record left out: %v", c.reasons[i])
+	}
+}
