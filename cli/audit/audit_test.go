@@ -294,8 +294,12 @@ func TestKeys(t *testing.T) {
 	with := func(f audit.File, change func(*audit.File)) audit.File { change(&f); return f }
 	readable := with(key, func(f *audit.File) { f.Mode = 0o644 })
 	wrong := with(key, func(f *audit.File) { f.Text = fixtures.Bytes("keys/other.key.pem") })
-	gone := with(key, func(f *audit.File) { f.Text, f.Err = nil, &fs.PathError{Op: "open", Path: "a.key", Err: os.ErrNotExist} })
-	closed := with(key, func(f *audit.File) { f.Text, f.Err = nil, &fs.PathError{Op: "open", Path: "a.key", Err: os.ErrPermission} })
+	gone := with(key, func(f *audit.File) {
+		f.Text, f.Err = nil, &fs.PathError{Op: "open", Path: "a.key", Err: os.ErrNotExist}
+	})
+	closed := with(key, func(f *audit.File) {
+		f.Text, f.Err = nil, &fs.PathError{Op: "open", Path: "a.key", Err: os.ErrPermission}
+	})
 	for _, tt := range []struct {
 		name string
 		in   audit.Input
