@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,40 +104,6 @@ type model struct {
 	pings     int
 	pong      int // PONGs that must come, or fewer if the peer was behind
 	pongs     int // PONGs that have come
-}
-
-// A gate is a connection that can be read only while it is open.
-type gate struct {
-	net.Conn
-	mu   sync.Mutex
-	shut chan struct{} // closed when the gate opens; nil while it is open
-}
-
-func (g *gate) Read(p []byte) (int, error) {
-	g.mu.Lock()
-	shut := g.shut
-	g.mu.Unlock()
-	if shut != nil {
-		<-shut
-	}
-	return g.Conn.Read(p)
-}
-
-func (g *gate) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.shut == nil {
-		g.shut = make(chan struct{})
-	}
-}
-
-func (g *gate) open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.shut != nil {
-		close(g.shut)
-		g.shut = nil
-	}
 }
 
 func runModel(t *testing.T, ext bool, commands []command) error {

@@ -2,6 +2,8 @@ package mux_test
 
 import (
 	"context"
+	"net"
+	"sync"
 	"testing/synctest"
 
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
@@ -89,4 +91,38 @@ func (m *model) open(n int, goesOn bool) {
 			}
 		}
 	}()
+}
+
+// A gate is a connection that can be read only while it is open.
+type gate struct {
+	net.Conn
+	mu   sync.Mutex
+	shut chan struct{} // closed when the gate opens; nil while it is open
+}
+
+func (g *gate) Read(p []byte) (int, error) {
+	g.mu.Lock()
+	shut := g.shut
+	g.mu.Unlock()
+	if shut != nil {
+		<-shut
+	}
+	return g.Conn.Read(p)
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut == nil {
+		g.shut = make(chan struct{})
+	}
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut != nil {
+		close(g.shut)
+		g.shut = nil
+	}
 }
