@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -103,6 +104,12 @@ func (a *Announcement) HostPort() string {
 	return strings.TrimSuffix(rest, "/")
 }
 
+// hostOf returns the host of HOST:PORT, without brackets.
+func hostOf(address string) string {
+	host, _, _ := net.SplitHostPort(address) // checked when it was read
+	return host
+}
+
 // AddrPort returns the address as numbers, and false when it names its host.
 func (a *Announcement) AddrPort() (netip.AddrPort, bool) {
 	addr, err := netip.ParseAddrPort(a.HostPort())
@@ -115,6 +122,18 @@ func (a *Announcement) ServiceName() string { return ServiceName(a.Ident) }
 
 // Withdrawn reports whether the instance asks not to be used.
 func (a *Announcement) Withdrawn() bool { return a.Weight <= 0 }
+
+// elsewhere tells whether a is b for another network of its host: signed at the same
+// time, and the same but for the address (PROTOCOL 7.7). Another port of one host is
+// another process.
+func (a *Announcement) elsewhere(b *Announcement) bool {
+	if a.Timestamp != b.Timestamp || hostOf(a.HostPort()) == hostOf(b.HostPort()) {
+		return false
+	}
+	before, after, plain := strings.Cut(a.seal.json, `"`+a.Address+`"`)
+	first, second, also := strings.Cut(b.seal.json, `"`+b.Address+`"`)
+	return plain && also && before == first && after == second
+}
 
 // GoDialect reports whether the announcement looks like one of the original Go
 // implementation, whose connections need care (PROTOCOL 3.4).

@@ -715,9 +715,9 @@ func TestManyActions(t *testing.T) {
 	}
 }
 
-// TestManyPacketsOfOne: a host with many interfaces sends as many packets with one
+// TestManyPacketsOfOne: processes that share an ident send as many packets with one
 // timestamp. The first is held, the others are known afterwards, and what is
-// remembered of them is bounded.
+// remembered of them is bounded. TestSeveralAddresses has those of one process.
 func TestManyPacketsOfOne(t *testing.T) {
 	d := newDirectory(t, &discovery.DirectoryOptions{Limits: discovery.Limits{VerifyRate: 20}})
 	var packets [][]byte

@@ -32,11 +32,11 @@ type Why uint8
 // Why an instance comes, changes or goes.
 const (
 	Announced    Why = iota // it announced this
-	Allowed                 // the rules allow it now
+	Allowed                 // the rules allow it now, or allow it more than before
 	Goodbye                 // it withdrew: its newest announcement has weight 0
 	Expired                 // not heard of for 2.1 intervals
-	Unauthorized            // the rules do not allow it, or another certificate has its fingerprint
-	Replaced                // its newer announcement does not offer the action
+	Unauthorized            // the rules do not allow it, or less than before, or another certificate has its fingerprint
+	Replaced                // its newer announcement does not offer this, or has an address that is of no use here
 	LeftFile                // it is no longer in the cache file
 )
 
@@ -100,6 +100,7 @@ type watcher struct {
 	key            string // of the index entries wanted
 	sector, action string
 	version        int
+	envelope       string
 	ident          string
 	wake           chan struct{} // one token: there may be news
 
@@ -120,7 +121,7 @@ func newWatcher(q Query) (*watcher, bool) {
 		return nil, false
 	}
 	key, ok := appendKey(nil, q.Sector, q.Action, q.Version, q.Envelope)
-	w.key, w.sector, w.action, w.version = string(key), q.Sector, q.Action, q.Version
+	w.key, w.sector, w.action, w.version, w.envelope = string(key), q.Sector, q.Action, q.Version, q.Envelope
 	return w, ok
 }
 
@@ -149,13 +150,14 @@ func (w *watcher) tell(c change) {
 	var e Event
 	switch {
 	case is && was:
-		if c.old.ann == c.new.ann {
-			return // neither its rights nor its announcement changed
+		why, changed := w.whyOther(c, before, after)
+		if !changed {
+			return
 		}
-		e = Event{Kind: Updated, Why: Announced, Route: after}
+		e = Event{Kind: Updated, Why: why, Route: after}
 	case is:
 		e = Event{Kind: Added, Why: Announced, Route: after}
-		if c.old != nil && c.old.ann == c.new.ann && c.old.state == Live {
+		if c.old != nil && c.old.ann == c.new.ann && c.old.state == Live && c.why == Unauthorized {
 			e.Why = Allowed
 		}
 	case was:
@@ -176,6 +178,53 @@ func (w *watcher) tell(c change) {
 	}
 }
 
+// whyOther says why the new view is another one than the old, where both have a
+// route, and whether that matters.
+func (w *watcher) whyOther(c change, before, after Route) (why Why, changed bool) {
+	if c.old.ann != c.new.ann {
+		return Announced, true
+	}
+	old, now := []Route{before}, []Route{after}
+	if w.all {
+		old, now = c.old.routes(), c.new.routes()
+	}
+	lost, won := c.new.lacks(old), c.old.lacks(now)
+	switch {
+	case lost:
+		return Unauthorized, true
+	case won:
+		return Allowed, true
+	}
+	return Announced, false
+}
+
+// A right is an action that an instance may be chosen for.
+type right struct {
+	sector, action string
+	version        int
+	rule           bool
+}
+
+// lacks tells whether v has not all the rights behind the routes, which are those of
+// another view of the same announcement.
+func (v *view) lacks(routes []Route) bool {
+	has := make(map[right]bool, len(v.entries))
+	for _, r := range v.routes() {
+		has[right{r.Sector, r.Action, r.Version, r.Rule}] = true
+		has[right{r.Sector, r.Action, r.Version, false}] = true
+	}
+	return slices.ContainsFunc(routes, func(r Route) bool { return !has[right{r.Sector, r.Action, r.Version, r.Rule}] })
+}
+
+// routes returns all routes of v.
+func (v *view) routes() []Route {
+	routes := make([]Route, len(v.entries))
+	for i := range v.entries {
+		routes[i] = v.entries[i].route
+	}
+	return routes
+}
+
 // whyGone says why the new view has no route that the old one had.
 func (w *watcher) whyGone(c change) Why {
 	switch {
@@ -185,10 +234,22 @@ func (w *watcher) whyGone(c change) Why {
 		return Goodbye
 	case c.new.state == Suspect:
 		return Expired
-	case c.old.ann == c.new.ann || w.all || c.new.offers(w.sector, w.action, w.version):
+	case c.new.obstacle == foreignLoopback && c.old.ann == c.new.ann:
+		return LeftFile // which is what made its address usable
+	case c.new.obstacle == foreignLoopback:
+		return Replaced
+	case c.old.ann == c.new.ann || w.offered(c.new):
 		return Unauthorized
 	}
 	return Replaced
+}
+
+// offered tells whether v announces what w is interested in, allowed or not.
+func (w *watcher) offered(v *view) bool {
+	if w.all {
+		return len(v.ann.Actions) > 0
+	}
+	return v.offers(w.sector, w.action, w.version, w.envelope)
 }
 
 // route returns the route of v that w is interested in.

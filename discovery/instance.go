@@ -18,6 +18,8 @@ type instance struct {
 	local   bool          // it did so on loopback or in this process
 	iface   Iface         // where it was heard last
 	receipt time.Duration // when, by the clock
+	exact   time.Duration // when its own octets were heard, not those for another network of its host; 0 when never
+	apart   bool          // the file has those for another network of its host
 	seen    time.Duration // last sight by datagram or in the file
 
 	sums  [][32]byte      // keys of Directory.sums that mean this instance, oldest first
@@ -36,8 +38,9 @@ type instance struct {
 
 // A sighting says what a packet with a good signature is.
 type sighting struct {
-	in   *instance
-	held bool // it is what is held, so another one is a refresh; else it was not newer
+	in        *instance
+	held      bool // it is what is held, so another one is a refresh; else it was not newer
+	elsewhere bool // it is what is held for another network of its host
 }
 
 // maxSums is how many packets of one instance are known by their sum: that of
@@ -71,8 +74,22 @@ func (in *instance) moved(now time.Duration) bool {
 // inFileLocked tells whether the cache file holds a record of in.
 func (d *Directory) inFileLocked(in *instance) bool { return in.scan >= d.scan }
 
-// rememberSumsLocked makes packets known as good ones of in.
-func (d *Directory) rememberSumsLocked(in *instance, packet sums, held bool) {
+// staysLocked tells whether what is held of in stays although a packet for another
+// network of its host was heard: its own octets were heard lately, or are in the
+// file. A service with several addresses so keeps one while it works, and changes to
+// another when it does not (PROTOCOL 7.9).
+func (d *Directory) staysLocked(in *instance) bool {
+	return d.freshLocked(in) || d.inFileLocked(in) && !in.apart && in.view.obstacle != foreignLoopback
+}
+
+// freshLocked tells whether the very octets that are held of in were heard lately.
+func (d *Directory) freshLocked(in *instance) bool {
+	removed, _ := d.limits.Expiry(in.view.ann.Interval)
+	return in.heard && in.exact > 0 && d.clock.now()-in.exact <= removed && in.view.obstacle != foreignLoopback
+}
+
+// rememberSumsLocked makes packets known as good ones of in, which say what s does.
+func (d *Directory) rememberSumsLocked(in *instance, packet sums, sight sighting) {
 	for _, sum := range packet.list() {
 		s, ok := d.sums[sum]
 		if ok && s.in != in {
@@ -81,7 +98,7 @@ func (d *Directory) rememberSumsLocked(in *instance, packet sums, held bool) {
 		if !ok {
 			in.sums = append(in.sums, sum)
 		}
-		d.sums[sum] = sighting{in: in, held: held}
+		d.sums[sum] = sight
 	}
 	for len(in.sums) > maxSums {
 		i := 0

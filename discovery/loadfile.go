@@ -93,8 +93,8 @@ func (d *Directory) loadLocked(a *Announcement, v *view, now time.Time) {
 		d.instances[key] = in
 	}
 	in.seen = d.clock.now()
-	wasInFile := d.inFileLocked(in)
-	if in.scan <= d.scan {
+	wasInFile, again := d.inFileLocked(in), in.scan > d.scan
+	if !again {
 		in.scan = d.scan + 1
 		d.inFile = append(d.inFile, in)
 	}
@@ -102,7 +102,18 @@ func (d *Directory) loadLocked(a *Announcement, v *view, now time.Time) {
 		d.moveLocked(in, &d.pools.file)
 	}
 	future := in.history.future(a.Timestamp, now, d.limits.FutureSkew)
-	switch verdict := in.judge(a, future); verdict {
+	verdict := in.judge(a, future)
+	switch apart := verdict == elsewhere; {
+	case again && apart: // the file has both, and the first one counts
+	case apart && d.freshLocked(in):
+		in.apart = true
+	case apart:
+		in.apart, verdict = false, replaces
+	default:
+		in.apart = false
+	}
+	switch verdict {
+	case elsewhere:
 	case replaces:
 		if v == nil || v.rules != d.rules {
 			v = d.see(a, d.rules, Live, noObstacle, false)

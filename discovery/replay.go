@@ -28,6 +28,7 @@ const (
 	stale                       // a newer one was seen
 	equivocation                // same time, other octets: what is held stays
 	tooEarly                    // a future one, while another is held
+	elsewhere                   // it is what is held, for another network of its host
 )
 
 // judge applies PROTOCOL 7.9 to a, given what is held, nil when nothing is or

@@ -7,8 +7,14 @@ func (d *Directory) refreshLocked(from origin) bool {
 		if !ok || !s.held || !s.in.heard {
 			continue
 		}
+		if s.elsewhere && !d.staysLocked(s.in) {
+			return false
+		}
+		if !s.elsewhere {
+			s.in.exact = max(d.clock.now(), 1)
+		}
 		d.hearLocked(s.in, from)
-		d.rememberSumsLocked(s.in, from.sums, true)
+		d.rememberSumsLocked(s.in, from.sums, s)
 		d.counters.add(countRefreshed, 1)
 		return true
 	}
@@ -45,8 +51,13 @@ func (d *Directory) store(a *Announcement, from origin) error {
 			quoted(a.Ident), a.Certificate.Fingerprint)
 	}
 	d.instances[in.key] = in
-	if verdict == repeats {
-		// The file had it already, or only what surrounds the signed octets differs.
+	sight := sighting{in: in, held: true, elsewhere: verdict == elsewhere && d.staysLocked(in)}
+	if !sight.elsewhere {
+		in.exact = max(d.clock.now(), 1)
+	}
+	if verdict == repeats || sight.elsewhere {
+		// The file had it already, or only what surrounds the signed octets differs, or it
+		// comes with another address of a host that has more than one.
 		d.hearLocked(in, from)
 	} else {
 		if d.rules != rules {
@@ -58,10 +69,10 @@ func (d *Directory) store(a *Announcement, from origin) error {
 	}
 	d.moveLocked(in, p)
 	d.chargeLocked(in, true)
-	if n := from.sums.n; n > 0 && in.text == ([32]byte{}) {
+	if n := from.sums.n; n > 0 && !sight.elsewhere && in.text == ([32]byte{}) {
 		in.text = from.sums.sum[n-1]
 	}
-	d.rememberSumsLocked(in, from.sums, true)
+	d.rememberSumsLocked(in, from.sums, sight)
 	d.queueLocked(in)
 	return nil
 }
@@ -71,7 +82,11 @@ func (in *instance) judge(a *Announcement, future bool) verdict {
 	if in.view == nil || in.view.state == Suspect {
 		return in.history.judge(a, nil, future, false)
 	}
-	return in.history.judge(a, in.view.ann, future, in.view.future)
+	v := in.history.judge(a, in.view.ann, future, in.view.future)
+	if v == equivocation && a.elsewhere(in.view.ann) {
+		return elsewhere
+	}
+	return v
 }
 
 // refusalOf returns the error for a verdict, nil when a may be held.
@@ -96,7 +111,7 @@ func (d *Directory) loseLocked(in *instance, from origin, v verdict) {
 	case v == stale:
 		d.refused.add(from.sums.sum[0])
 	case d.instances[in.key] == in:
-		d.rememberSumsLocked(in, from.sums, false)
+		d.rememberSumsLocked(in, from.sums, sighting{in: in})
 	}
 }
 
@@ -115,7 +130,7 @@ func (d *Directory) noticeLocked(in *instance, a *Announcement, future bool) {
 		d.warnLocked(w.Counter, "announcement taken in part", "ident", cut(a.Ident), "what", w.Text, "times", w.Count)
 		d.counters.add(w.Counter, w.Count-1)
 	}
-	if in.view != nil && in.view.ann.Address != a.Address && in.moved(d.clock.now()) {
+	if in.view != nil && in.view.ann.Address != a.Address && in.view.ann.Timestamp != a.Timestamp && in.moved(d.clock.now()) {
 		d.warnLocked(countIdentConflict, "address changes again and again: do two processes use one ident?",
 			"ident", cut(a.Ident), "address", cut(a.Address), "before", cut(in.view.ann.Address))
 	}

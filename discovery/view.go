@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -189,10 +190,10 @@ func (v *view) offering() *Announcement {
 }
 
 // offers tells whether v announces an action, allowed or not.
-func (v *view) offers(sector, action string, version int) bool {
+func (v *view) offers(sector, action string, version int, envelope string) bool {
 	for i := range v.ann.Actions {
 		a := &v.ann.Actions[i]
-		if a.Version != version || !equalFoldASCII(a.Sector, sector) {
+		if a.Version != version || !equalFoldASCII(a.Sector, sector) || !slices.Contains(a.Envelopes, envelope) {
 			continue
 		}
 		if equalFoldASCII(a.FullName(), action) {
