@@ -91,6 +91,61 @@ func FuzzAnnounceText(f *testing.F) {
 	})
 }
 
+// Whatever arrives, a directory holds signed octets only, keeps those it had, counts
+// each refusal once, and knows what it has seen.
+func FuzzReceive(f *testing.F) {
+	seeds(f, "announce/*.packet", "announce/*.z", "transcripts/announce-*.bin", "twins/*.record")
+	heard, packets := honestAir(2)
+	x := newAir(f, 1, heard)
+	for _, a := range attacks {
+		if a.name != "D7_long_datagrams" {
+			f.Add(a.make(x))
+		}
+	}
+	z := rules("main:Rogue")
+	limits := discovery.Limits{VerifyRate: 10, VerifyRateUnknown: 10}
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		d := newDirectory(t, &discovery.DirectoryOptions{Authorized: z, Limits: limits})
+		for _, p := range packets {
+			if err := d.Receive(discovery.Datagram{Data: p}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused, total := uint64(0), func() (n uint64) {
+			for name, count := range d.Stats().Counters {
+				if name != "announce_refreshed" && name != "announce_accepted" {
+					n += count
+				}
+			}
+			return n
+		}
+		for range 2 {
+			before := total()
+			err := d.Receive(discovery.Datagram{Data: datagram})
+			if err != nil {
+				refused++
+			}
+			if err != nil && (counterOf(err) == "" || total() != before+1) {
+				t.Fatalf("%q: error %v moves %d counters: want one, which it names", datagram, err, total()-before)
+			}
+		}
+		for _, e := range d.All() {
+			a := e.Announcement
+			if !signedByItsCertificate(a.Record(), a.Certificate.Key()) {
+				t.Fatalf("%q: held without a good signature: %q", datagram, a.Record())
+			}
+		}
+		if s := d.Stats(); refused == 2 && s.Instances+s.Unauthorized+s.Withdrawn != 2 {
+			t.Fatalf("%q: refused, and %+v", datagram, s)
+		}
+		for i, p := range packets {
+			if err := d.Receive(discovery.Datagram{Data: p}); err != nil {
+				t.Fatalf("%q, then honest service %d: %v", datagram, i, err)
+			}
+		}
+	})
+}
+
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
 
 // Whatever a rogue service signs stays within the limits and the grammar.
