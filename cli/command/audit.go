@@ -136,7 +136,7 @@ func (a *app) announcedLive(ctx context.Context, o *auditOptions, cfg *scamp.Con
 	limits.MinRSABits = 1024 // so that short keys can be told of
 	c := &catalog{dir: discovery.NewDirectory(&discovery.DirectoryOptions{Limits: limits, Log: a.log})}
 	defer c.dir.Close()
-	if err := a.hear(ctx, cfg, c); err != nil {
+	if err := a.hear(ctx, cfg, c, true); err != nil {
 		return err
 	}
 	in.Bus = []audit.Announced{}

@@ -86,12 +86,18 @@ type event struct {
 	Event string `json:"event"`
 }
 
-// event prints an event if events are wanted.
+// event prints an event if events are wanted. That nobody reads them any more is told
+// once, and is no reason for a daemon to end.
 func (a *app) event(v any) error {
 	if !a.json {
 		return nil
 	}
-	return a.printJSON(v)
+	err := a.printJSON(v)
+	if errors.Is(err, errStdout) {
+		a.deaf.Do(func() { a.log.Warn("no event is told any more", "error", err) })
+		return nil
+	}
+	return err
 }
 
 func ifaceNames(ifaces []discovery.Iface) []string {

@@ -14,6 +14,7 @@ import (
 func (a *app) completeFromCache(names func(*catalog) []string) ([]string, cobra.ShellCompDirective) {
 	quiet := *a
 	quiet.log, quiet.stderr = slog.New(slog.DiscardHandler), new(bytes.Buffer)
+	quiet.warnings = quiet.log
 	cfg, err := quiet.config()
 	if err != nil || !exists(cachePath(cfg)) {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,11 +68,6 @@ type demoStepJSON struct {
 }
 
 func (a *app) demo(ctx context.Context) error {
-	// A reader of stdout that leaves must not end us with processes and keys about: an
-	// error of writing ends the demo like any other.
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, syscall.SIGPIPE)
-	defer signal.Stop(broken)
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("scamp: demo: %w", err)

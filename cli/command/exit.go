@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/scampbus/scamp-go/scamp"
 )
@@ -131,8 +132,8 @@ func (a *app) report(err error) int {
 	}
 	code := ExitCode(err)
 	var quiet *quietError
-	if errors.As(err, &quiet) {
-		return code
+	if errors.As(err, &quiet) || errors.Is(err, errStdout) && errors.Is(err, syscall.EPIPE) {
+		return code // told already, or read enough of
 	}
 	for _, text := range errorLines(err) {
 		if !strings.HasPrefix(text, "scamp: ") && !strings.HasPrefix(text, "discovery: ") {

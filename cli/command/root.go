@@ -1,14 +1,18 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +37,8 @@ type app struct {
 	logLevel   string
 
 	log      *slog.Logger // of the command that runs
+	deaf     *sync.Once   // nobody reads our events any more
+	warnings *slog.Logger // the same, but it tells of odd configuration lines also where the command logs less
 	command  string       // its path; empty until it is known
 	noConfig bool         // it wanted a configuration, and there was none
 }
@@ -46,13 +52,18 @@ func Main() int {
 // Run runs the command with args, which lack the name of the program, and returns its
 // exit code. It handles SIGINT and SIGTERM while it runs.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: &safeWriter{w: stderr}, getenv: getenv}
+	a := &app{stdin: stdin, stdout: stdout, stderr: &safeWriter{w: stderr}, getenv: getenv, deaf: new(sync.Once)}
 	args, err := translate(args)
 	if err != nil {
 		return a.report(err)
 	}
 	root := a.root()
 	root.SetArgs(args)
+	// A reader of stdout or stderr that leaves must not end us in the middle of something:
+	// writing fails instead. What we start gets the signal as ever.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 	ctx, stop := scamp.UntilSignal(context.Background())
 	defer stop()
 	return a.report(root.ExecuteContext(ctx))
@@ -73,7 +84,8 @@ which action.
 Data goes to stdout and talk to stderr. With --json every line on stdout is one JSON
 object. Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 action or instance not found,
 4 denied, 5 timeout, 6 no connection or another certificate, 7 the action answered with
-an error, 8 the discovery cache is missing or stale, 9 a check found something.
+an error, 8 the discovery cache is missing or stale, 9 a check found something; scamp help
+exit-codes says more.
 
 Without --config the configuration is the file named by $SCAMP, $SCAMP_CONFIG or
 $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf,
@@ -90,16 +102,12 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
 			a.command = cmd.CommandPath()
-			level := a.logLevel
-			if level == "" {
-				level = cmd.Annotations[logLevelOf]
-			}
-			if level == "" {
-				level = "warn"
-			}
-			a.log, err = newLogger(a.stderr, level, a.json)
 			if a.timeout < 0 {
 				return usagef("--timeout %v: want a duration above 0, for example 10s", a.timeout)
+			}
+			a.log, err = newLogger(a.stderr, cmp.Or(a.logLevel, cmd.Annotations[logLevelOf], "warn"), a.json)
+			if err == nil {
+				a.warnings, err = newLogger(a.stderr, cmp.Or(a.logLevel, "warn"), a.json)
 			}
 			return err
 		},
@@ -118,6 +126,7 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 		a.initCommand(), a.provisionCommand(), a.cacheCommand(), a.serveCommand(), a.callCommand(),
 		a.listCommand(), a.showCommand(), a.auditCommand(), a.checkCommand(), a.conformCommand(),
 		a.signCommand(), a.ticketCommand(), a.demoCommand(), a.fingerprintCommand(), a.versionCommand(),
+		exitCodesTopic(),
 	)
 	return root
 }
@@ -251,7 +260,7 @@ func (a *app) config() (*scamp.Config, error) {
 		return nil, err
 	}
 	for _, w := range cfg.Warnings {
-		a.log.Warn("configuration", "line", w.String())
+		a.warnings.Warn("configuration", "line", w.String())
 	}
 	return cfg, nil
 }

@@ -3,7 +3,6 @@ package command
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -147,25 +146,17 @@ func (a *app) serve(ctx context.Context, cfg *scamp.Config, name string, o *serv
 		return err
 	}
 	ready := serveReady{Event: "ready", Ident: svc.Ident(), Fingerprint: svc.Fingerprint(), Name: name, Actions: names}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	ended := make(chan struct{})
+	var left time.Time // when it began to stop
 	var telling sync.WaitGroup
-	telling.Go(func() { // ends with ended
-		if err := a.tellServe(ctx, cfg.WithDefaults(), svc, ready, ended); err != nil {
-			cancel(err)
-		}
-	})
+	telling.Go(func() { left = a.tellServe(ctx, cfg.WithDefaults(), svc, ready, ended) }) // ends with ended
 	err = svc.Serve(ctx)
 	close(ended)
 	telling.Wait()
 	if err != nil {
 		return err
 	}
-	if why := context.Cause(ctx); errors.Is(why, errStdout) {
-		return why
-	}
-	a.log.Info("stopped")
+	a.log.Info("stopped: drained, and the listener closed", "took", short(time.Since(left)))
 	return a.event(event{"stopped"})
 }
 
@@ -181,23 +172,24 @@ type serveReady struct {
 // positive is a time of the configuration, where a negative one means none at all.
 func positive(d time.Duration) time.Duration { return max(d, 0) }
 
-// tellServe says when the service is ready and when it begins to stop.
-func (a *app) tellServe(ctx context.Context, cfg *scamp.Config, svc *scamp.Service, ready serveReady, ended <-chan struct{}) error {
+// tellServe says when the service is ready and when it begins to stop, and returns when
+// that was.
+func (a *app) tellServe(ctx context.Context, cfg *scamp.Config, svc *scamp.Service, ready serveReady, ended <-chan struct{}) time.Time {
 	select {
 	case <-svc.Ready():
 	case <-ended:
-		return nil
+		return time.Now()
 	}
 	ready.Address = svc.Addr()
 	a.log.Info("serving", "address", ready.Address, "ident", ready.Ident, "actions", joined(ready.Actions))
-	if err := a.event(ready); err != nil {
-		return err
-	}
+	a.event(ready)
 	select {
 	case <-ctx.Done():
 	case <-ended:
 	}
+	left := time.Now()
 	a.log.Info("draining: withdrawn, served on for grace, then running requests finish for drain; a second signal exits at once",
 		"grace", positive(cfg.ShutdownGrace).String(), "drain", positive(cfg.ShutdownDrain).String())
-	return a.event(event{"draining"})
+	a.event(event{"draining"})
+	return left
 }

@@ -23,10 +23,12 @@ warning, and without --cache the exit code is then 8, as it is for what is no ca
 
 // A source is where list and show take instances from.
 type source struct {
-	cache string // flag --cache
+	cache   string // flag --cache
+	flagged bool   // there is such a flag
 }
 
 func (s *source) flag(cmd *cobra.Command) {
+	s.flagged = true
 	cmd.Flags().StringVar(&s.cache, "cache", "", "read this cache `FILE`, or - for stdin")
 }
 
@@ -91,7 +93,7 @@ func (s *source) fill(ctx context.Context, a *app, cfg *scamp.Config, c *catalog
 	case exists(scamp.DefaultCachePath):
 		return a.readCacheFile(scamp.DefaultCachePath, cfg, c)
 	}
-	return a.hear(ctx, cfg, c)
+	return a.hear(ctx, cfg, c, s.flagged)
 }
 
 func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
@@ -125,13 +127,19 @@ func (a *app) takeCache(text []byte, name string, cfg *scamp.Config, c *catalog)
 	return nil
 }
 
-// hear listens until every live service has announced itself once.
-func (a *app) hear(ctx context.Context, cfg *scamp.Config, c *catalog) error {
+// hear listens until every live service has announced itself once. Where that cannot be,
+// a flag --cache may help, if there is one.
+func (a *app) hear(ctx context.Context, cfg *scamp.Config, c *catalog, flagged bool) error {
 	carrier, err := a.openMulticast(cfg, false)
-	if err != nil {
+	if err != nil && flagged {
 		return hint(err, "or name a cache file with --cache FILE")
 	}
+	if err != nil {
+		return err
+	}
 	a.say("listening to %v for %v, since there is no cache file", carrier.Group(), warmUp)
+	c.empty = fmt.Sprintf("nobody was heard on %v within %v: is a service running, with this group and port, and on the network of %s?",
+		carrier.Group(), warmUp, joined(ifaceNames(carrier.Ifaces())))
 	listen, cancel := context.WithTimeout(ctx, warmUp)
 	defer cancel()
 	observer := discovery.NewObserver(carrier, c.dir, &discovery.ObserverOptions{Log: a.log})
