@@ -219,7 +219,7 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 	} else if err == nil {
 		err = a.copyBody(reply, way)
 	}
-	err = interrupted(ctx, err)
+	err = a.unconfigured(interrupted(ctx, err))
 	if !a.json {
 		return ranError(err)
 	}

@@ -125,6 +125,17 @@ func hint(err error, format string, args ...any) error {
 	return &hintError{err, fmt.Sprintf(format, args...)}
 }
 
+// unconfigured says of a call that nobody could take that there is no configuration: the
+// action may well be there.
+func (a *app) unconfigured(err error) error {
+	var call *scamp.CallError
+	var remote *scamp.RemoteError
+	if !a.noConfig || !errors.As(err, &call) || errors.As(err, &remote) || !errors.Is(err, scamp.ErrNotFound) && !errors.Is(err, scamp.ErrDenied) {
+		return err
+	}
+	return &codedError{ExitFailure, err}
+}
+
 // report writes an error for people and returns the exit code.
 func (a *app) report(err error) int {
 	if err == nil {

@@ -224,6 +224,14 @@ func (a *app) colours() bool {
 	return a.onTerminal() && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 }
 
+// paint returns text in a colour where there may be any.
+func (a *app) paint(colour int, text string) string {
+	if !a.colours() {
+		return text
+	}
+	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, text)
+}
+
 // onTerminal reports whether people read stdout.
 func (a *app) onTerminal() bool { return isTerminal(a.stdout) }
 

@@ -52,7 +52,7 @@ func (w *wayTaken) trace() *scamp.Trace {
 			w.tell("reply", "began %s after the request", short(after))
 		},
 		Retried: func(attempt int, cause error) {
-			w.tell("retry", "attempt %d at another instance, since nothing ran: %v", attempt, cause)
+			w.tell("retry", "attempt %d, since nothing ran: %v", attempt, cause)
 		},
 	}
 }
