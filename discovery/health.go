@@ -18,6 +18,8 @@ type health struct {
 	observers int
 	beat      time.Time // last sign of life of an observer
 	heard     time.Time // last valid announcement by datagram
+	large     time.Time // last one of another host that came in fragments
+	small     time.Time // last one of another host that did not
 
 	draining time.Time // we stood still, and until then nothing expires
 	drained  time.Time // unless all that waited was read, which nobody can know before

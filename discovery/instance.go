@@ -17,6 +17,7 @@ type instance struct {
 	heard   bool          // what is held came by datagram, and is not forgotten yet
 	local   bool          // it did so on loopback or in this process
 	iface   Iface         // where it was heard last
+	parts   parts         // in how many it was heard from another host
 	receipt time.Duration // when, by the clock
 	exact   time.Duration // when its own octets were heard, not those for another network of its host; 0 when never
 	apart   bool          // the file has those for another network of its host

@@ -136,6 +136,7 @@ func (o *Observer) tell() {
 // beat gives signs of life, and after a time without says when all that waited
 // in the socket meanwhile was read.
 func (o *Observer) beat(ctx context.Context) {
+	var fragments fragmentWatch
 	for {
 		wait := beatTime
 		if o.d.drainingNow() {
@@ -147,6 +148,9 @@ func (o *Observer) beat(ctx context.Context) {
 		case <-time.After(wait):
 		}
 		o.d.beat(o.drained())
+		if wait == beatTime {
+			fragments.look(o.d, o.report)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ func (d *Directory) Receive(dg Datagram) error {
 // An origin is where a datagram came from, and the sums it is known by.
 type origin struct {
 	iface Iface
+	parts parts
 	sums  sums
 }
 
@@ -54,7 +55,7 @@ func (d *Directory) look(dg Datagram) (*candidate, error) {
 	if err := d.limits.checkForm(dg.Data); err != nil {
 		return nil, err // costs less than to remember it
 	}
-	from := origin{iface: dg.Iface}
+	from := origin{iface: dg.Iface, parts: partsOf(dg, d.limits)}
 	from.sums.add(sha256.Sum256(dg.Data))
 	if repeats, err := d.glance(from); repeats || err != nil {
 		return nil, err

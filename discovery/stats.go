@@ -45,6 +45,7 @@ const (
 	countIfaces        = "interfaces_changed"       // one came or went
 	countIfaceFailed   = "interface_failed"         // one is there and cannot be used
 	countSilent        = "multicast_silent"         // nothing heard for three intervals
+	countFragmentsLost = "fragments_lost"           // announcements over one datagram do not come through
 	countOverrun       = "observer_overrun"         // datagrams dropped unread: more new ones come than may be looked at or wait
 	countCacheBad      = "cache_record_bad"         // a record left out
 	countCacheUnusable = "cache_unusable"           // missing, empty or unreadable

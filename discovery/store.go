@@ -139,6 +139,7 @@ func (d *Directory) noticeLocked(in *instance, a *Announcement, future bool) {
 // hearLocked restarts the expiry of in.
 func (d *Directory) hearLocked(in *instance, from origin) {
 	d.soundLocked()
+	d.health.noteLocked(in, from.parts)
 	now := d.clock.now()
 	in.receipt, in.seen, in.iface = now, now, from.iface
 	first := !in.heard || from.iface.loopback() && !in.local
