@@ -25,7 +25,8 @@ type heldRow struct {
 // testDirs is where the tests of each package are.
 var testDirs = map[string]string{"packet": "packet", "mux": "scamp/internal/mux", "scamp": "scamp", "discovery": "discovery", "command": "cli/command"}
 
-// attackRows is who holds the rows P, L, D, C and S of THREATS 2.3, and X6.
+// attackRows is who holds the rows P, L, D, C and S of THREATS 2.3, X6, and the faults of
+// 3.3 that meet the cache file and its daemon alone.
 var attackRows = []heldRow{
 	{"P1", "packet:TestConformance/04_overlong_line packet:TestConformance/05_malformed_line mux:TestSequenceCounters", ""},
 	{"P2", "packet:TestConformance/06_length_over_the_limit packet:TestReaderHoldsWhatArrived scamp:TestResourceHostilePackets/P2_announced_bodies", ""},
@@ -94,7 +95,7 @@ var attackRows = []heldRow{
 	{"C5", "discovery:TestCacheReaderUnreadable", ""},
 	{"C6", "discovery:TestCacheReaderOldFile discovery:TestLoadFile", ""},
 	{"C7", "", "needs scamp doctor, which compares file and live multicast"},
-	{"C8", "discovery:TestCacheWriterPlaces discovery:TestCacheWriterTemporaryIsNew", ""},
+	{"C8", "discovery:TestCacheWriterPlaces discovery:TestCacheWriterTemporaryIsNew discovery:TestCacheWriterLockIsOurs", ""},
 	{"C9", "discovery:TestCacheReaderNeverTorn", ""},
 
 	{"S1", "discovery:TestAuthorizedReaderKeeps discovery:TestRulesSwapUnderLoad", ""},
@@ -105,6 +106,11 @@ var attackRows = []heldRow{
 	{"S6", "discovery:TestRulesAgreeWithSlowReading discovery:TestDecide", ""},
 	{"S7", "", "no test counts the requests after a revocation"},
 	{"S8", "discovery:TestAuthorizedReaderKeeps", ""},
+
+	{"F10", "discovery:TestFailpointWriter", ""},
+	{"F11", "discovery:TestCacheWriterFullDisk", ""},
+	{"F12", "discovery:TestCacheReaderTroubles discovery:TestCacheWriterRecovers scamp:TestCallsOutliveTheCacheFile scamp:TestErrorsSayWhatToDo", ""},
+	{"F14", "discovery:TestObserverStoodStill discovery:TestObserverStopped command:TestScripts", ""},
 
 	{"X6", "scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
 }
@@ -174,7 +180,7 @@ func TestThreatRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attacks := []string{"X6"}
+	attacks := []string{"F10", "F11", "F12", "F14", "X6"}
 	for _, rows := range []struct {
 		letter string
 		n      int

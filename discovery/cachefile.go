@@ -164,14 +164,16 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 	} else if !w.collect(ctx) {
 		return ctx.Err()
 	}
-	w.follow(ctx)
-	pause(context.Background(), w.gap(), nil) // half a second at most
+	if x := w.follow(ctx); x != w.d.index.Load() {
+		pause(context.Background(), w.gap(), nil) // a second at most
+	}
 	w.step()
 	return ctx.Err()
 }
 
-// follow writes the file whenever it is to change, until ctx ends.
-func (w *CacheWriter) follow(ctx context.Context) {
+// follow writes the file whenever it is to change, until ctx ends. It returns the index
+// that the file was written from.
+func (w *CacheWriter) follow(ctx context.Context) *index {
 	for {
 		x := w.d.index.Load()
 		changed := x.superseded
@@ -179,12 +181,12 @@ func (w *CacheWriter) follow(ctx context.Context) {
 			changed = nil
 		}
 		if !w.wait(ctx, changed) {
-			return
+			return x
 		}
 		select {
 		case <-changed:
 			if !pause(ctx, w.gap(), nil) {
-				return
+				return x
 			}
 			w.d.counters.add(countWritesMerged, int(w.d.index.Load().number-x.number-1))
 		default:
