@@ -60,8 +60,9 @@ type Event struct {
 }
 
 // Watch returns what happens to the instances that match q, first an Added for
-// each one there already. With a zero Action it watches all instances that can
-// be chosen for anything; the Offer of its routes is then empty. The sequence
+// each one there already. With a zero Action it watches all instances that can be
+// chosen for anything that fits the rest of q; the Offer of its routes is then empty.
+// The sequence
 // ends when ctx does, when the directory is closed, or when the caller breaks.
 //
 // The directory never waits for a watcher: what happens to one instance while
@@ -96,13 +97,9 @@ func (d *Directory) Watch(ctx context.Context, q Query) iter.Seq[Event] {
 // A watcher is the mailbox of one Watch.
 type watcher struct {
 	// Set by newWatcher, never changed.
-	all            bool   // any action
-	key            string // of the index entries wanted
-	sector, action string
-	version        int
-	envelope       string
-	ident          string
-	wake           chan struct{} // one token: there may be news
+	q    Query         // a normal one, or one without an action
+	key  string        // of the index entries wanted, when it has an action
+	wake chan struct{} // one token: there may be news
 
 	seen map[Instance]bool // what the caller believes to be there; owned by the caller's goroutine
 
@@ -112,16 +109,16 @@ type watcher struct {
 }
 
 func newWatcher(q Query) (*watcher, bool) {
-	w := &watcher{all: q.Action == "", ident: q.Ident, wake: make(chan struct{}, 1), seen: make(map[Instance]bool), news: make(map[Instance]Event)}
-	if w.all {
+	w := &watcher{q: q, wake: make(chan struct{}, 1), seen: make(map[Instance]bool), news: make(map[Instance]Event)}
+	if q.Action == "" {
 		return w, true
 	}
-	q, ok := q.normal()
-	if !ok {
+	var ok bool
+	if w.q, ok = q.normal(); !ok {
 		return nil, false
 	}
-	key, ok := appendKey(nil, q.Sector, q.Action, q.Version, q.Envelope)
-	w.key, w.sector, w.action, w.version, w.envelope = string(key), q.Sector, q.Action, q.Version, q.Envelope
+	key, ok := appendKey(nil, w.q.Sector, w.q.Action, w.q.Version, w.q.Envelope)
+	w.key = string(key)
 	return w, ok
 }
 
@@ -185,8 +182,8 @@ func (w *watcher) whyOther(c change, before, after Route) (why Why, changed bool
 		return Announced, true
 	}
 	old, now := []Route{before}, []Route{after}
-	if w.all {
-		old, now = c.old.routes(), c.new.routes()
+	if w.q.Action == "" {
+		old, now = w.routes(c.old), w.routes(c.new)
 	}
 	lost, won := c.new.lacks(old), c.old.lacks(now)
 	switch {
@@ -209,18 +206,19 @@ type right struct {
 // another view of the same announcement.
 func (v *view) lacks(routes []Route) bool {
 	has := make(map[right]bool, len(v.entries))
-	for _, r := range v.routes() {
-		has[right{r.Sector, r.Action, r.Version, r.Rule}] = true
-		has[right{r.Sector, r.Action, r.Version, false}] = true
+	for _, e := range v.entries {
+		has[right{e.route.Sector, e.route.Action, e.route.Version, e.route.Rule}] = true
+		has[right{e.route.Sector, e.route.Action, e.route.Version, false}] = true
 	}
 	return slices.ContainsFunc(routes, func(r Route) bool { return !has[right{r.Sector, r.Action, r.Version, r.Rule}] })
 }
 
-// routes returns all routes of v.
-func (v *view) routes() []Route {
-	routes := make([]Route, len(v.entries))
+// routes returns the routes of v that fit a query without an action.
+func (w *watcher) routes(v *view) (routes []Route) {
 	for i := range v.entries {
-		routes[i] = v.entries[i].route
+		if r := v.entries[i].route; w.q.covers(r.Sector, r.Version, r.Envelopes) {
+			routes = append(routes, r)
+		}
 	}
 	return routes
 }
@@ -238,27 +236,21 @@ func (w *watcher) whyGone(c change) Why {
 		return LeftFile // which is what made its address usable
 	case c.new.obstacle == foreignLoopback:
 		return Replaced
-	case c.old.ann == c.new.ann || w.offered(c.new):
+	case c.old.ann == c.new.ann || w.q.announcedBy(c.new.ann) && len(c.new.ann.Actions) > 0:
 		return Unauthorized
 	}
 	return Replaced
 }
 
-// offered tells whether v announces what w is interested in, allowed or not.
-func (w *watcher) offered(v *view) bool {
-	if w.all {
-		return len(v.ann.Actions) > 0
-	}
-	return v.offers(w.sector, w.action, w.version, w.envelope)
-}
-
 // route returns the route of v that w is interested in.
 func (w *watcher) route(v *view) (Route, bool) {
-	if v == nil || v.state != Live || w.ident != "" && len(withIdent([]Route{{Peer: v.peer}}, w.ident)) == 0 {
+	if v == nil || v.state != Live || !w.q.picks(v.peer) {
 		return Route{}, false
 	}
-	if w.all {
-		return Route{Peer: v.peer, Offer: new(Offer)}, len(v.entries) > 0
+	if w.q.Action == "" {
+		return Route{Peer: v.peer, Offer: new(Offer)}, slices.ContainsFunc(v.entries, func(e entry) bool {
+			return w.q.covers(e.route.Sector, e.route.Version, e.route.Envelopes)
+		})
 	}
 	for _, e := range v.entries {
 		if e.key == w.key {

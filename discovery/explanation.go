@@ -191,7 +191,7 @@ func (v *view) reason(q Query, a *Action, rules *Authorized) Reason {
 		return OtherVersion
 	case !slices.Contains(a.Envelopes, q.Envelope):
 		return OtherEnvelope
-	case q.Ident != "" && len(withIdent([]Route{{Peer: v.peer}}, q.Ident)) == 0:
+	case !q.picks(v.peer):
 		return OtherIdent
 	case v.state == Withdrawn:
 		return HasWithdrawn
@@ -245,7 +245,7 @@ func (e Explanation) sentence() string {
 		return "no service offers this action with envelope " + quoted(e.Query.Envelope) + ", but with " +
 			e.list(func(o Offered) []string { return o.Envelopes })
 	case OtherIdent:
-		return "no service " + quoted(e.Query.Ident) + " offers this action, but " + e.list(func(o Offered) []string { return []string{o.Peer.Ident} })
+		return "no service " + e.Query.whom() + " offers this action, but " + e.list(func(o Offered) []string { return []string{o.Peer.Ident} })
 	}
 	first := e.Offers[0]
 	who := "offered by " + cut(first.Peer.Ident)

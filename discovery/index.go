@@ -76,8 +76,8 @@ func (x *index) find(q Query) slot {
 		return slot{}
 	}
 	s := part.slots[string(key)]
-	if q.Ident != "" {
-		s.live, s.suspect = withIdent(s.live, q.Ident), withIdent(s.suspect, q.Ident)
+	if q.Ident != "" || q.Service != "" || q.Host != "" {
+		s.live, s.suspect = q.pick(s.live), q.pick(s.suspect)
 	}
 	return s
 }

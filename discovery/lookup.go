@@ -17,7 +17,8 @@ var ErrClosed = errors.New("discovery: directory closed")
 // ident; which one to take is the caller's choice. The slice is shared and must
 // not be changed; it may be kept, and then goes on to say what was true.
 //
-// Find takes no lock, allocates nothing and never waits.
+// Find takes no lock and never waits. It allocates only where Query.Service or
+// Query.Host leave out some of many.
 func (d *Directory) Find(q Query) []Route { return d.index.Load().find(q).live }
 
 // Suspects returns the routes for q to instances that were not heard of for 2.1
@@ -90,9 +91,21 @@ func (e *Entry) Allowed() int {
 // All returns every record held, sorted by fingerprint, then ident: also what is
 // withdrawn, suspect or not allowed, with the reasons. It is made for people and
 // tools, not for every call.
-func (d *Directory) All() []Entry {
+func (d *Directory) All() []Entry { return d.List(Query{}) }
+
+// List returns the records held of the instances that q picks and that announce what
+// it asks for, in the order and the completeness of All.
+func (d *Directory) List(q Query) []Entry {
+	if q.Action != "" {
+		n, ok := q.normal()
+		if !ok {
+			return nil // nothing can match
+		}
+		q = n
+	}
+	views := slices.DeleteFunc(d.index.Load().all(), func(v *view) bool { return !q.picks(v.peer) || !q.announcedBy(v.offering()) })
 	var entries []Entry
-	d.eachHeld(func(in *instance) { entries = append(entries, d.entryLocked(in, d.clock.now())) })
+	d.each(views, func(in *instance) { entries = append(entries, d.entryLocked(in, d.clock.now())) })
 	rules := d.Authorized()
 	for i := range entries {
 		entries[i].decide(rules)

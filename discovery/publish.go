@@ -76,8 +76,11 @@ func (d *Directory) inParts(n int, f func(i int)) (notes []note) {
 
 // eachHeld calls f under mu for every instance of which something is held. It looks
 // at a few at a time: f sees each of them whole, but not all at one moment.
-func (d *Directory) eachHeld(f func(*instance)) {
-	for part := range slices.Chunk(d.index.Load().all(), partSize) {
+func (d *Directory) eachHeld(f func(*instance)) { d.each(d.index.Load().all(), f) }
+
+// each is eachHeld for the instances of these views.
+func (d *Directory) each(views []*view, f func(*instance)) {
+	for part := range slices.Chunk(views, partSize) {
 		d.mu.Lock()
 		for _, v := range part {
 			if v.in.view != nil {

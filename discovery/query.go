@@ -13,12 +13,17 @@ import (
 // A Query names an action and says who may answer it. The zero value of each
 // field but Action has a meaning, so Query{Action: "Greetings.hello"} is a whole
 // question. Sector and action are compared without regard to ASCII case.
+//
+// Without an Action it is a question about instances, for Watch and List: then what
+// is zero leaves open what it says, Sector, Version and Envelope too.
 type Query struct {
 	Action   string // "Class.name", or "[sector:]Class.name[~version]", whose parts win over the fields below
 	Sector   string // zero means main
 	Version  int    // zero means 1
 	Envelope string // zero means json; compared exactly
 	Ident    string // zero means any instance; else an announced ident, or "FINGERPRINT#ident"
+	Service  string // zero means any; else the name of the service, which is the ident without its random part
+	Host     string // zero means any; else the host of the announced address, as a name or an IP address
 }
 
 // ParseAction reads "[sector:]Class.name[~version]", the form in which people
@@ -76,19 +81,50 @@ func (q Query) normal() (Query, bool) {
 }
 
 // String returns the query as people write it: "main:Greetings.hello~1", then
-// the envelope and the ident when they are not the usual ones.
+// the envelope and the instances when they are not the usual ones.
 func (q Query) String() string {
-	if n, ok := q.normal(); ok {
-		q = n
+	var s string
+	if q.Action == "" {
+		s = "everything"
+		if q.Sector != "" {
+			s += " in sector " + q.Sector
+		}
+		if q.Version != 0 {
+			s += " of version " + strconv.Itoa(q.Version)
+		}
+	} else {
+		if n, ok := q.normal(); ok {
+			q = n
+		}
+		s = q.Sector + ":" + q.Action + "~" + strconv.Itoa(q.Version)
 	}
-	s := q.Sector + ":" + q.Action + "~" + strconv.Itoa(q.Version)
-	if q.Envelope != "json" {
+	if q.Envelope != "json" && q.Envelope != "" {
 		s += " with envelope " + q.Envelope
 	}
 	if q.Ident != "" {
 		s += " of " + q.Ident
 	}
+	if q.Service != "" {
+		s += " of service " + q.Service
+	}
+	if q.Host != "" {
+		s += " on host " + q.Host
+	}
 	return s
+}
+
+// whom says which instances q is about, where it is not about all.
+func (q Query) whom() string {
+	var parts []string
+	for _, name := range []string{q.Service, q.Ident} {
+		if name != "" {
+			parts = append(parts, quoted(name))
+		}
+	}
+	if q.Host != "" {
+		parts = append(parts, "on host "+quoted(q.Host))
+	}
+	return strings.Join(parts, " ")
 }
 
 // appendKey appends the key of an index entry: "sector:class.base~version,envelope"

@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -187,25 +186,6 @@ func (v *view) offering() *Announcement {
 		return v.before
 	}
 	return v.ann
-}
-
-// offers tells whether v announces an action, allowed or not.
-func (v *view) offers(sector, action string, version int, envelope string) bool {
-	for i := range v.ann.Actions {
-		a := &v.ann.Actions[i]
-		if a.Version != version || !equalFoldASCII(a.Sector, sector) || !slices.Contains(a.Envelopes, envelope) {
-			continue
-		}
-		if equalFoldASCII(a.FullName(), action) {
-			return true
-		}
-		for _, alias := range a.Aliases() {
-			if equalFoldASCII(a.Class+"."+alias, action) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // loopbackAddress tells whether a announces an address that means another host
