@@ -31,3 +31,9 @@ func LocateConfigIn(getenv func(string) string, root string) (string, error) {
 type RunningFile = runningFile
 
 func CreateRunningFile(dir, ident string) (*RunningFile, error) { return createRunningFile(dir, ident) }
+
+// RemoveLeftovers removes the files of instances of that service that were killed.
+func (r *RunningFile) RemoveLeftovers(name string) []string { return r.removeLeftovers(name) }
+
+// Abandon does what the death of its process does to a running-service file.
+func (r *RunningFile) Abandon() { r.held.Close() }

@@ -13,6 +13,7 @@ type runningFile struct {
 	root *os.Root // the directory; nothing outside is touched, whatever the name
 	name string
 	made fs.FileInfo
+	held *os.File // open and locked, so that the next start sees whether we live
 }
 
 // createRunningFile makes the file of the instance ident in dir, and dir if it is
@@ -40,9 +41,52 @@ func (r *runningFile) create() error {
 	if err != nil {
 		return err
 	}
+	holdFile(f) // on a file system without locks it is a file all the same
+	if r.made, err = f.Stat(); err != nil {
+		f.Close()
+		return err
+	}
+	r.held = f
+	return nil
+}
+
+// maxRunningFiles bounds how many files of a directory are looked at for leftovers.
+const maxRunningFiles = 10_000
+
+// removeLeftovers removes the files of instances of the service name whose process was
+// killed, and returns their names: nobody else takes them away, and a liveness check
+// would take them for running. What it is not sure of it leaves alone.
+func (r *runningFile) removeLeftovers(name string) (removed []string) {
+	dir, err := r.root.Open(".")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(maxRunningFiles)
+	for _, n := range names {
+		if n != r.name && strings.HasPrefix(n, runningFileName(name)+":") && r.removeLeftover(n) {
+			removed = append(removed, n)
+		}
+	}
+	return removed
+}
+
+// removeLeftover removes one file if its maker is gone.
+func (r *runningFile) removeLeftover(name string) bool {
+	info, err := r.root.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := r.root.OpenFile(name, os.O_RDONLY|noWait, 0)
+	if err != nil {
+		return false
+	}
 	defer f.Close()
-	r.made, err = f.Stat()
-	return err
+	if info, err = f.Stat(); err != nil || !orphaned(f, info) {
+		return false
+	}
+	there, err := r.root.Lstat(name)
+	return err == nil && os.SameFile(info, there) && r.root.Remove(name) == nil
 }
 
 // Remove takes the file away, unless it is no longer the one that was made. Only
@@ -54,6 +98,7 @@ func (r *runningFile) Remove() error {
 	made := r.made
 	r.made = nil
 	defer r.root.Close()
+	defer r.held.Close()
 	switch now, err := r.root.Lstat(r.name); {
 	case err != nil:
 		return fmt.Errorf("scamp: running-service file: %w", err)

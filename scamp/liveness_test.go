@@ -1,6 +1,7 @@
 package scamp_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -145,5 +146,41 @@ func TestRunningFileNeedsADirectory(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "file", "")
 	if _, err := scamp.CreateRunningFile(file, "web"); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("in a file: error %v, want one that names it", err)
+	}
+}
+
+// The file of an instance that was killed is taken away at the next start of the service;
+// nothing else is.
+func TestRunningFilesOfKilledInstancesGo(t *testing.T) {
+	dir := t.TempDir()
+	create := func(ident string) *scamp.RunningFile {
+		f, err := scamp.CreateRunningFile(dir, ident)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	alive, dead, others, longer := create("team/web:alive"), create("team/web:dead"), create("db:dead"), create("team/web2:dead")
+	dead.Abandon()
+	others.Abandon()
+	longer.Abandon()
+	// Made by other implementations, which lock nothing, or by nobody we know.
+	writeFile(t, dir, "team_web:foreign", "")
+	if err := os.Chmod(writeFile(t, dir, "team_web:full", "x"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("db:dead", filepath.Join(dir, "team_web:link")); err != nil {
+		t.Fatal(err)
+	}
+	mine := create("team/web:mine")
+	if got := fmt.Sprint(mine.RemoveLeftovers("team/web")); got != "[team_web:dead]" {
+		t.Errorf("removed %s, want [team_web:dead]", got)
+	}
+	const want = "db:dead team_web2:dead team_web:alive team_web:foreign team_web:full team_web:link team_web:mine"
+	if got := listTree(t, dir); got != want {
+		t.Errorf("left %s\nwant %s", got, want)
+	}
+	if err := errors.Join(alive.Remove(), mine.Remove()); err != nil {
+		t.Errorf("Remove: %v", err)
 	}
 }

@@ -39,6 +39,9 @@ func (s *Service) Serve(ctx context.Context) error {
 			return err
 		}
 		defer file.Remove()
+		if old := file.removeLeftovers(s.name); len(old) > 0 {
+			s.bus.log.slog.Info("removed the running-service files of instances that were killed", "dir", dir, "files", len(old))
+		}
 	}
 	side.accept()
 	announcers, err := s.announcers(side)
