@@ -213,6 +213,21 @@ func GenerateKeyPair(commonName string, bits int) (*KeyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scamp: new key: %w", err)
 	}
+	return certify(commonName, key)
+}
+
+// CertifyKey makes a certificate as GenerateKeyPair does, for a private key that is there
+// in PEM. It is another one each time, with another fingerprint.
+func CertifyKey(commonName string, keyPEM []byte) (*KeyPair, error) {
+	key, err := parseKey(keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("scamp: private key: %w", err)
+	}
+	return certify(commonName, key)
+}
+
+// certify makes a certificate that key signs itself.
+func certify(commonName string, key *rsa.PrivateKey) (*KeyPair, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, fmt.Errorf("scamp: new certificate: %w", err)

@@ -236,6 +236,18 @@ func TestGenerateKeyPair(t *testing.T) {
 	if other.Certificate.SHA256 == k.Certificate.SHA256 {
 		t.Error("two pairs are equal")
 	}
+	// A certificate for a key that is there.
+	text, err := k.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := scamp.CertifyKey("web front", text)
+	if err != nil || third.Certificate.SHA256 == k.Certificate.SHA256 || !third.Certificate.Key().Equal(k.Certificate.Key()) {
+		t.Errorf("CertifyKey: %v, want another certificate of the same key", err)
+	}
+	if _, err := scamp.CertifyKey("web front", k.CertificatePEM()); err == nil || !strings.Contains(err.Error(), "want BEGIN PRIVATE KEY") {
+		t.Errorf("CertifyKey of a certificate: error %v, want one that says so", err)
+	}
 	for _, bits := range []int{-1, 1, 1024, 2047, 4097, 1 << 20} {
 		if _, err := scamp.GenerateKeyPair("x", bits); err == nil || !strings.Contains(err.Error(), "want 2048 to 4096") {
 			t.Errorf("%d bits: error %v, want a refusal", bits, err)

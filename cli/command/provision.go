@@ -25,11 +25,12 @@ services/NAME.crt beside the configuration, and adds a line to authorized_servic
 this certificate offer actions. SECTOR stands for all actions of a sector; SECTOR:CLASS
 allows one class or action alone.
 
-A key that exists is kept, and so is a rule: only what is missing of it is added. The
+A key that exists is kept, and so is a rule: only what is missing of it is added. A key whose
+certificate is missing gets a new one, so provision can be run again when it was ended. The
 rules file is replaced as a whole, so that readers see the old one or the new one.
 
 With --json: name, key, cert, fingerprint, sha256, authorized_services, rule, made (the key
-is new), rule_added.`,
+is new), cert_made, rule_added.`,
 		Example: `  scamp --config bus/soa.conf provision hello main
   scamp --config bus/soa.conf provision orders main:Customer.Order web`,
 		Args: args(cobra.MinimumNArgs(2)),
@@ -59,6 +60,7 @@ type provisioned struct {
 	Authorized  string `json:"authorized_services"`
 	Rule        string `json:"rule"` // the whole line, as it is in the file now
 	Made        bool   `json:"made"`
+	CertMade    bool   `json:"cert_made"`
 	RuleAdded   bool   `json:"rule_added"`
 	line        int
 	config      string
@@ -100,7 +102,7 @@ func provision(cfg *scamp.Config, name string, sectors []string, bits int) (*pro
 	}
 	return &provisioned{
 		Name: name, Key: absolute(place.Key), Cert: absolute(place.Cert), Fingerprint: cert.Fingerprint, SHA256: cert.SHA256Text(),
-		Authorized: absolute(rules), Rule: rule.text, Made: made, RuleAdded: rule.added, line: rule.line, config: cfg.File,
+		Authorized: absolute(rules), Rule: rule.text, Made: made.key, CertMade: made.cert, RuleAdded: rule.added, line: rule.line, config: cfg.File,
 	}, nil
 }
 
@@ -135,56 +137,67 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// ensureKeyPair loads the key pair at place, or makes it.
-func ensureKeyPair(name string, place scamp.KeyPairPaths, bits int) (pair *scamp.KeyPair, made bool, err error) {
-	key, cert := exists(place.Key), exists(place.Cert)
-	switch {
+// ensureKeyPair loads the key pair at place, or makes it. A key without certificate, as a
+// provision leaves it that is killed, gets one.
+func ensureKeyPair(name string, place scamp.KeyPairPaths, bits int) (pair *scamp.KeyPair, made madePair, err error) {
+	switch key, cert := exists(place.Key), exists(place.Cert); {
 	case key && cert:
 		pair, err = scamp.LoadKeyPair(place.Cert, place.Key)
-		return pair, false, err
-	case key || cert:
-		there, missing := place.Key, place.Cert
-		if cert {
-			there, missing = missing, there
-		}
-		return nil, false, fmt.Errorf("scamp: provision %s: %s exists, and %s is missing: want both or none; put the missing one back, or move the other one away for a new pair",
-			name, there, missing)
-	}
-	if pair, err = scamp.GenerateKeyPair(name, bits); err != nil {
-		return nil, false, &usageError{"scamp provision", err}
-	}
-	text, err := pair.KeyPEM()
-	if err != nil {
-		return nil, false, err
-	}
-	for _, f := range []struct {
-		path string
-		text []byte
-		mode fs.FileMode
-	}{{place.Key, text, 0o600}, {place.Cert, pair.CertificatePEM(), 0o644}} {
-		if _, err = makeDir(filepath.Dir(f.path)); err == nil {
-			err = writeNew(f.path, f.text, f.mode)
+		return pair, made, err
+	case cert:
+		return nil, made, fmt.Errorf("scamp: provision %s: %s exists, and its key %s is missing: want both or none; put the key back, or move the certificate away for a new pair",
+			name, place.Cert, place.Key)
+	case key:
+		text, err := readFile(place.Key)
+		if err == nil {
+			pair, err = scamp.CertifyKey(name, text)
 		}
 		if err != nil {
-			return nil, false, fmt.Errorf("scamp: provision %s: %w", name, err)
+			return nil, made, fmt.Errorf("scamp: provision %s: %s exists without certificate: %w", name, place.Key, err)
 		}
+	default:
+		if pair, err = scamp.GenerateKeyPair(name, bits); err != nil {
+			return nil, made, &usageError{"scamp provision", err}
+		}
+		text, err := pair.KeyPEM()
+		if err == nil {
+			err = writeInDir(place.Key, text, 0o600)
+		}
+		if err != nil {
+			return nil, made, fmt.Errorf("scamp: provision %s: %w", name, err)
+		}
+		made.key = true
 	}
-	return pair, true, nil
+	if err := writeInDir(place.Cert, pair.CertificatePEM(), 0o644); err != nil {
+		return nil, made, fmt.Errorf("scamp: provision %s: the key is there, the certificate is not: want it run again: %w", name, err)
+	}
+	made.cert = true
+	return pair, made, nil
+}
+
+// A madePair says what of a key pair is new.
+type madePair struct{ key, cert bool }
+
+// writeInDir writes a new file, and makes its directory if that is missing.
+func writeInDir(path string, text []byte, mode fs.FileMode) error {
+	if _, err := makeDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return writeNew(path, text, mode)
 }
 
 func (a *app) tellProvision(p *provisioned) error {
 	if a.json {
 		return a.printJSON(p)
 	}
-	files, rule := "exists", "exists"
-	if p.Made {
-		files = "made"
+	word := func(is bool, word string) string {
+		if is {
+			return word
+		}
+		return "exists"
 	}
-	if p.RuleAdded {
-		rule = "added"
-	}
-	err := a.printf("%s\t%s\n%[1]s\t%[3]s\n%[4]s\t%[5]s:%[6]d: %[7]s\n", files, clean(p.Key), clean(p.Cert),
-		rule, clean(p.Authorized), p.line, clean(p.Rule))
+	err := a.printf("%s\t%s\n%s\t%s\n%s\t%s:%d: %s\n", word(p.Made, "made"), clean(p.Key), word(p.CertMade, "made"), clean(p.Cert),
+		word(p.RuleAdded, "added"), clean(p.Authorized), p.line, clean(p.Rule))
 	if err == nil {
 		config := ""
 		if p.config != "" {
