@@ -1,8 +1,10 @@
 package command
 
 import (
+	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
@@ -50,3 +52,30 @@ func ShowBody(stdout io.Writer, body string) error {
 
 // EscapeJSON is what every line of JSON goes through.
 var EscapeJSON = escapeJSON
+
+// ParseExpected reads an inventory and writes what was read.
+func ParseExpected(text string) (lines []string, err error) {
+	expected, err := parseExpected(text, "expected")
+	for _, e := range expected {
+		lines = append(lines, fmt.Sprintf("%d %s %d %d", e.line, e.name, e.red, e.yellow))
+	}
+	return lines, err
+}
+
+// Inventory writes what there is as an inventory.
+func Inventory(entries []discovery.Entry) string { return inventory(instances(entries)) }
+
+// Guard looks once a second at an action with so many instances, and returns what it tells
+// with the second it does, and how many actions are red in the end.
+func Guard(settle time.Duration, red, yellow int, have ...int) (news []string, open int) {
+	key := keyOf("main", "A.b", 1)
+	g := newGuard([]expectation{{name: "main:A.b~1", action: key, red: red, yellow: yellow}}, settle)
+	start := time.Unix(0, 0)
+	for second, n := range have {
+		now := start.Add(time.Duration(second) * time.Second)
+		for _, i := range g.look(now, map[actionKey]tally{key: {n: n}}) {
+			news = append(news, fmt.Sprintf("%d %s %v %d since %v", second, i.event, i.level, i.have, i.since.Sub(start).Seconds()))
+		}
+	}
+	return news, len(g.red())
+}

@@ -124,7 +124,7 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(
 		a.initCommand(), a.provisionCommand(), a.cacheCommand(), a.serveCommand(), a.callCommand(),
-		a.listCommand(), a.showCommand(), a.whyCommand(), a.auditCommand(), a.checkCommand(), a.conformCommand(),
+		a.listCommand(), a.showCommand(), a.whyCommand(), a.watchCommand(), a.auditCommand(), a.checkCommand(), a.conformCommand(),
 		a.signCommand(), a.ticketCommand(), a.demoCommand(), a.fingerprintCommand(), a.versionCommand(),
 		exitCodesTopic(),
 	)
