@@ -1,0 +1,82 @@
+package scamp_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// Middleware sees what passes, in order, and only what tickets let through.
+func TestMiddleware(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var lines bytes.Buffer
+		var seen []string
+		note := func(name string) scamp.Middleware {
+			return func(next scamp.Handler) scamp.Handler {
+				return func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+					seen = append(seen, name)
+					return next(ctx, req, rep)
+				}
+			}
+		}
+		n.Serve("sample", func(s *scamp.Service) {
+			s.Use(note("outer"), scamp.AccessLog(slog.New(slog.NewJSONHandler(&lines, nil))))
+			s.Handle("Sample.read", func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+				return rep.SetBytes([]byte("12345"))
+			}, nil)
+			s.Handle("Sample.write", func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+				_, err := rep.Write([]byte("1234567"))
+				return err
+			}, nil)
+			s.Handle("Sample.secret", ok, &scamp.ActionOptions{Privileges: []int64{1}})
+			s.Handle("Sample.panic", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error { panic("boom") }, nil)
+			s.Use(note("inner"), scamp.Recover(func(_ context.Context, req *scamp.Request, v any, stack []byte) error {
+				if req.Action != "Sample.panic" || v != "boom" || !bytes.Contains(stack, []byte("TestMiddleware")) {
+					t.Errorf("Recover was told %q, %v and a stack of %d octets", req.Action, v, len(stack))
+				}
+				return &scamp.RemoteError{Code: "x_boom"}
+			}))
+		})
+		bus := n.Bus(nil)
+		ticket := n.Ticket(scamp.TicketClaims{User: 1})
+		for _, tt := range []struct{ action, code string }{{"Sample.read", "ok"}, {"Sample.write", "ok"}, {"Sample.secret", "authz"}, {"Sample.panic", "x_boom"}} {
+			seen = nil
+			code, _ := callCode(t, bus, tt.action, ticket)
+			synctest.Wait()
+			want := "[outer inner]"
+			if tt.action == "Sample.secret" {
+				want = "[]"
+			}
+			if code != tt.code || fmt.Sprint(seen) != want {
+				t.Errorf("%s: %s through %v, want %s through %s", tt.action, code, seen, tt.code, want)
+			}
+		}
+		type line struct {
+			Action, Code, Level string
+			Octets              int
+		}
+		var got []line
+		for text := range strings.Lines(lines.String()) {
+			var l line
+			if err := json.Unmarshal([]byte(text), &l); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, l)
+		}
+		if want := fmt.Sprint([]line{{"main:Sample.read", "", "INFO", 5}, {"main:Sample.write", "", "INFO", 7}, {"main:Sample.panic", "x_boom", "WARN", 0}}); fmt.Sprint(got) != want {
+			t.Errorf("access log says %v, want %v", got, want)
+		}
+		if strings.Contains(lines.String(), string(ticket)[:20]) {
+			t.Errorf("access log shows the ticket: %s", lines.String())
+		}
+	})
+}
