@@ -169,6 +169,7 @@ func TestDenialsAreHelpful(t *testing.T) {
 		{"control character in the line", f + " Sample\x00\n", "main:Sample.echo", false, []string{`line 1 names it, but is no rule and was skipped`}},
 		{"SHA-256 mistyped", sample.SHA256Text()[:70] + "0 Sample\n", "main:Sample.echo", false, []string{`differs in 1 characters`}},
 		{"pattern", f + " Sample.*\n", "main:Sample.echo", false, []string{`line 1 says "Sample.*": a token is a name and nothing else`}},
+		{"a class named ALL", f + " web:x\n", "web:ALL.things", false, []string{`to "` + f + ` web:x, web:ALL.things"`}},
 		{"a comma is missing", f + " Sample Other\n", "main:Sample.echo", false, []string{`line 1 says "Sample Other": a token is a name and nothing else: no pattern, and a comma`}},
 		{"a dot too much", f + " Sample.\n", "main:Sample.echo", false, []string{`a token covers whole parts of a name, and ends without a dot`}},
 		{"_meta in other letters", "# none\n", "main:_Meta.documentation", false, []string{`everybody may offer _meta.*, spelled exactly so`}},

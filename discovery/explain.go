@@ -70,11 +70,7 @@ func (d Decision) advice() string {
 	if d.certificate == nil {
 		return "want a certificate that a rule can name"
 	}
-	class := d.action
-	if i := strings.LastIndexByte(class, '.'); i > 0 {
-		class = class[:i]
-	}
-	right := d.sector + ":" + class
+	right := RightFor(d.sector, d.action)
 	if rule := d.z.rule(d.certificate); rule != nil && len(rule.Tokens) > mostTokensShown {
 		return fmt.Sprintf("append %q to %s:%d", ", "+right, d.file(), rule.Line)
 	}
@@ -83,6 +79,15 @@ func (d Decision) advice() string {
 		return fmt.Sprintf("change %s:%d to %q", d.file(), line, text)
 	}
 	return fmt.Sprintf("add %q to %s", text, d.file())
+}
+
+// RightFor returns the token that allows the class of an action, and so the action;
+// the action alone where the token of its class would mean the whole sector.
+func RightFor(sector, action string) string {
+	if i := strings.LastIndexByte(action, '.'); i > 0 && action[:i] != everything {
+		action = action[:i]
+	}
+	return sector + ":" + action
 }
 
 // LineFor returns the line that lets c have rights beside those that it has, each

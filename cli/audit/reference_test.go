@@ -87,10 +87,14 @@ func TestRealCaches(t *testing.T) {
 			if want := b.byHand(t); !maps.Equal(base, want) {
 				t.Errorf("found %v, want %v", base, want)
 			}
-			for i, c := range b.certs {
-				if len(b.lines[c.Fingerprint]) > 0 && i < 4 {
-					b.plant(t, base, c)
+			var victims []*discovery.Certificate
+			for _, c := range b.certs {
+				if len(b.lines[c.Fingerprint]) > 0 {
+					victims = append(victims, c)
 				}
+			}
+			for i := range plants {
+				b.plant(t, base, victims[i%len(victims)], i)
 			}
 		})
 	}
@@ -120,8 +124,11 @@ func (b *realBus) byHand(t *testing.T) map[string]int {
 	return want
 }
 
-// plant makes mistakes in the rules of one certificate, one after the other.
-func (b *realBus) plant(t *testing.T, base map[string]int, victim *discovery.Certificate) {
+// plants is how many mistakes there are to plant.
+const plants = 13
+
+// plant makes one of the mistakes in the rules of one certificate.
+func (b *realBus) plant(t *testing.T, base map[string]int, victim *discovery.Certificate, number int) {
 	t.Helper()
 	first := b.lines[victim.Fingerprint][0]
 	sector, class, _ := strings.Cut(first, ":")
@@ -145,7 +152,7 @@ func (b *realBus) plant(t *testing.T, base map[string]int, victim *discovery.Cer
 	}
 	long, short := victim.SHA256Text(), victim.Fingerprint
 	wrong := long[:len(long)-1] + string("0123456789abcdef"[(strings.IndexByte("0123456789abcdef", long[len(long)-1])+1)%16])
-	for _, tt := range []struct {
+	tt := [plants]struct {
 		name  string
 		lines func(tokens string) []string
 		want  map[string]int
@@ -186,22 +193,21 @@ func (b *realBus) plant(t *testing.T, base map[string]int, victim *discovery.Cer
 			map[string]int{"token-unused": 1}},
 		{"a digit", func(tokens string) []string { return []string{wrong + " " + tokens} },
 			map[string]int{"fingerprint-near-miss": 1, "service-denied": 1, "alias-unauthorized": all}},
-	} {
-		got := b.count(b.rules(func(c *discovery.Certificate, tokens string) []string {
-			if c == victim {
-				return tt.lines(tokens)
-			}
-			return []string{c.Fingerprint + " " + tokens, c.SHA256Text() + " " + tokens}
-		}))
-		want := maps.Clone(base)
-		for id, n := range tt.want {
-			if want[id] += n; want[id] == 0 {
-				delete(want, id)
-			}
+	}[number]
+	got := b.count(b.rules(func(c *discovery.Certificate, tokens string) []string {
+		if c == victim {
+			return tt.lines(tokens)
 		}
-		if !maps.Equal(got, want) {
-			t.Errorf("planted %q: found %v, want %v", tt.name, got, want)
+		return []string{c.Fingerprint + " " + tokens, c.SHA256Text() + " " + tokens}
+	}))
+	want := maps.Clone(base)
+	for id, n := range tt.want {
+		if want[id] += n; want[id] == 0 {
+			delete(want, id)
 		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("planted %q: found %v, want %v", tt.name, got, want)
 	}
 }
 

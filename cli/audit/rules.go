@@ -91,7 +91,7 @@ func (h *holder) classes(sector string) []string {
 	for _, a := range h.live() {
 		for i := range a.Announcement.Actions {
 			if act := &a.Announcement.Actions[i]; strings.EqualFold(act.Sector, sector) && act.Class != "_meta" {
-				tokens = append(tokens, act.Sector+":"+act.Class)
+				tokens = append(tokens, discovery.RightFor(act.Sector, act.FullName()))
 			}
 		}
 	}
@@ -155,7 +155,7 @@ func (j *judge) use(rule *discovery.Rule, h *holder, at Place) {
 		}
 		if act, why := j.nearAction(live, h.cert, t); act != nil {
 			f := j.add("token-near-miss", at, "%s does not allow %s the action %s:%s, which it offers: %s", quote(text), h.name(), act.Sector, act.FullName(), why)
-			f.Fingerprint, f.Fix = h.cert.Fingerprint, "write "+act.Sector+":"+act.Class+" or "+act.Sector+":"+act.FullName()
+			f.Fingerprint, f.Fix = h.cert.Fingerprint, "write "+discovery.RightFor(act.Sector, act.FullName())+" or "+act.Sector+":"+act.FullName()
 			continue
 		}
 		if discovery.IsName(t.Sector) && discovery.IsName(t.Prefix) { // else it is told of as no right

@@ -44,7 +44,7 @@ func (j *judge) denied(h *holder) {
 			}
 			instances[a.Announcement.Ident] = true
 			names = append(names, act.Sector+":"+act.FullName())
-			rights = append(rights, act.Sector+":"+act.Class)
+			rights = append(rights, discovery.RightFor(act.Sector, act.FullName()))
 			for _, name := range act.Aliases() {
 				aliases = append(aliases, act.Sector+":"+act.Class+"."+name)
 			}
