@@ -1,17 +1,21 @@
 package command_test
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scampbus/scamp-go/cli/command"
 )
 
 // What the documents say to type works as it stands there. The port alone is another one,
@@ -52,6 +56,38 @@ func TestDocumentedCommands(t *testing.T) {
 				t.Errorf("%s: %v\n%s\nwant it to print %q, in:\n%s", doc.file, err, out, doc.want, script)
 			}
 		})
+	}
+}
+
+// README's table has every command, and no other.
+func TestReadmeNamesEveryCommand(t *testing.T) {
+	var help bytes.Buffer
+	if code := command.Run([]string{"--help"}, strings.NewReader(""), &help, &help, func(string) string { return "" }); code != 0 {
+		t.Fatalf("scamp --help: exit code %d: %s", code, &help)
+	}
+	_, list, _ := strings.Cut(help.String(), "Available Commands:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	var want []string
+	for line := range strings.Lines(list) {
+		if name := strings.Fields(line)[0]; name != "help" && name != "completion" {
+			want = append(want, name)
+		}
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `scamp .*\n").FindAllString(string(readme), -1) {
+		row, _, _ = strings.Cut(row[1:], "|")
+		for _, m := range regexp.MustCompile("`scamp ([a-z]+)`").FindAllStringSubmatch(row, -1) {
+			got = append(got, m[1])
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if len(want) < 10 || !slices.Equal(got, want) {
+		t.Errorf("the table of commands in README has %v, want %v", got, want)
 	}
 }
 
