@@ -110,7 +110,7 @@ func (c *cable) orphans(ctx context.Context, rate int) error {
 
 // TestFragmentsLost is THREATS D21: a flood of fragments that never become whole keeps
 // announcements over one datagram from being heard, and none that fits into one; an alarm
-// is raised within 20 s. Times are a tenth of the usual, but with SCAMP_TEST_LONG.
+// is raised within 20 s. Times are a tenth of the usual, except with SCAMP_TEST_LONG.
 func TestFragmentsLost(t *testing.T) {
 	interval, rate := 500*time.Millisecond, 1000
 	if os.Getenv("SCAMP_TEST_LONG") != "" {
@@ -155,12 +155,10 @@ func TestFragmentsLost(t *testing.T) {
 	}
 	began := time.Now()
 	run(t, func(ctx context.Context) error { return c.orphans(ctx, rate) })
-	says(t, out, "removed large", 40*time.Second)
 	says(t, out, "ragments of IP ", 20*time.Second)
 	t.Logf("an alarm after %v", time.Since(began).Round(100*time.Millisecond))
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("the alarm came after %v: want 20 s at most", took)
-	}
+	says(t, out, "removed large", 60*time.Second)
+	t.Logf("the first removal after %v", time.Since(began).Round(100*time.Millisecond))
 	if strings.Contains(out.String(), "removed small") {
 		t.Errorf("the observer says %q: want the service that fits into one datagram kept", out)
 	}

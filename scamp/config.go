@@ -2,6 +2,7 @@ package scamp
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -102,6 +103,10 @@ const (
 	maxConfigReports = 100     // warnings, and errors, after which the rest is only counted
 )
 
+// byteOrderMark is what some editors put before a text in UTF-8. It is no part of the
+// first key.
+var byteOrderMark = []byte("\ufeff")
+
 // ReadConfig reads the configuration at path and no environment. Values that
 // cannot be used are errors, all of them in one; lines that mean nothing are Warnings.
 func ReadConfig(path string) (*Config, error) {
@@ -118,6 +123,7 @@ func ParseConfig(text []byte, file string) (*Config, error) {
 	if len(text) > maxConfigFile {
 		return nil, fmt.Errorf("scamp: %s: more than %d octets: want a configuration file", file, maxConfigFile)
 	}
+	text = bytes.TrimPrefix(text, byteOrderMark)
 	if line, is := foreignLine(text); is != "" {
 		return nil, &ConfigError{file, line, "this is " + is + ": want a configuration file, with lines KEY = VALUE"}
 	}
@@ -208,6 +214,10 @@ func (c *Config) readSettings() error {
 			_, v = settingFor("beepish.server_timeout").find(c.values)
 		}
 		c.warn(v.line, "beepish.client_timeout is not below beepish.server_timeout: requests may meet a connection that is just closing")
+	}
+	if first := cmp.Or(c.FirstPort, 30100); len(errs) == 0 && c.LastPort != 0 && c.LastPort < first {
+		_, v := settingFor("beepish.last_port").find(c.values)
+		c.warn(v.line, "beepish.last_port is %d, below the first port %d: ports %d to %d are used", c.LastPort, first, first, min(first+299, 65535))
 	}
 	if len(errs) == 0 {
 		c.warnCapped("flow.max_inflight", c.Limits.Mux.MaxInflight, mux.MinWindow, "a peer that announces no window takes no more")

@@ -340,3 +340,31 @@ func TestConfigPlaces(t *testing.T) {
 		t.Errorf("value out of range: %v, want a ConfigError of line 2", err)
 	}
 }
+
+// TestConfigPortsAndMark: a last port that is below the first is told, not only passed
+// over, and the mark that some editors put before a text is no part of the first key.
+func TestConfigPortsAndMark(t *testing.T) {
+	for _, tt := range []struct{ text, warning string }{
+		{"beepish.first_port = 31000\nbeepish.last_port = 30500", "x.conf:2: beepish.last_port is 30500, below the first port 31000: ports 31000 to 31299 are used"},
+		{"scamp.last_port = 80", "x.conf:1: beepish.last_port is 80, below the first port 30100: ports 30100 to 30399 are used"},
+		{"beepish.first_port = 65500\nbeepish.last_port = 1", "x.conf:2: beepish.last_port is 1, below the first port 65500: ports 65500 to 65535 are used"},
+		{"beepish.first_port = 31000", ""},
+		{"beepish.first_port = 31000\nbeepish.last_port = 31000", ""},
+		{"\ufeffbus.address = 127.0.0.1", ""},
+		{"\ufeff# a comment\nbus.address = 127.0.0.1", ""},
+	} {
+		c, err := scamp.ParseConfig([]byte(tt.text), "x.conf")
+		if err != nil {
+			t.Fatalf("%q: %v", tt.text, err)
+		}
+		if got := strings.Join(configWarnings(c), "\n"); got != tt.warning {
+			t.Errorf("%q: warnings %q, want %q", tt.text, got, tt.warning)
+		}
+		if strings.Contains(tt.text, "bus.address") && !slices.Equal(c.BusAddress, []string{"127.0.0.1"}) {
+			t.Errorf("%q: bus.address %q, want 127.0.0.1", tt.text, c.BusAddress)
+		}
+	}
+	if _, err := scamp.ParseConfig([]byte("\ufeff-----BEGIN RSA PRIVATE KEY-----"), "x.conf"); err == nil {
+		t.Error("a PEM file after a mark: no error")
+	}
+}
