@@ -225,17 +225,20 @@ func (b *Bus) cacheState(s discovery.CacheState) {
 	}
 }
 
-// deaf says why nobody may be heard, and is empty when nothing speaks for that.
-func (b *Bus) deaf() string {
+// deaf says why nobody may be heard, and what would cure it. Both are empty when nothing
+// speaks for that.
+func (b *Bus) deaf() (why, fix string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.carryErr != nil:
-		return b.carryErr.Error()
-	case b.multicast != nil:
-		return b.multicast.Trouble()
+		return b.carryErr.Error(), "let this program open a socket for multicast"
+	case b.multicast == nil:
+		return "", ""
+	case len(b.multicast.Ifaces()) == 0:
+		return b.multicast.Trouble(), "set bus.address (or discovery.address) to an address of this host that the others can reach"
 	}
-	return ""
+	return b.multicast.Trouble(), "let UDP to " + b.multicast.Group().String() + " through the firewall of this host, and give all the same group and port"
 }
 
 // listenInRange opens a listener on each service address, at a random port of the

@@ -4,9 +4,7 @@ package scamp_test
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,22 +102,6 @@ func callableRound(t *testing.T, provider, caller *scamp.Bus, pair *scamp.KeyPai
 	serve(t, svc)
 	waiting.Wait()
 	return listed, called
-}
-
-// callableConfig is that of a bus on loopback which nobody else uses.
-func callableConfig(t *testing.T, dir string, pair *scamp.KeyPair) *scamp.Config {
-	var b [4]byte
-	rand.Read(b[:])
-	cfg := &scamp.Config{
-		BusAddress:         []string{"127.0.0.1"},
-		MulticastAddress:   netip.AddrFrom4([4]byte{239, 255, b[0], b[1]}),
-		DiscoveryPort:      20000 + int(b[2])<<5 + int(b[3])>>3,
-		AuthorizedServices: filepath.Join(dir, "authorized_services"),
-	}
-	if err := os.WriteFile(cfg.AuthorizedServices, []byte(pair.Certificate.Fingerprint+" main:ALL\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return cfg
 }
 
 // runCacheDaemon does what scamp cache does, until the test ends.

@@ -19,7 +19,7 @@ func (s *sighting) failure(name string, err error) (text, fix string) {
 		if s.why.Stale != "" {
 			return s.why.String(), "is scamp cache running, with the same discovery.cache_path?"
 		}
-		return s.why.String() + "; " + s.deaf, "set bus.address (or discovery.address) to an address of this host that the others can reach"
+		return s.why.String() + "; " + s.deaf, s.hear
 	case RungFound:
 		return s.notFound(err)
 	case RungSignature:

@@ -19,6 +19,7 @@ type sighting struct {
 	rules *discovery.Authorized
 	cache *discovery.CacheState // nil if no file is followed
 	deaf  string                // why nobody may be heard; looked at only when nobody was found
+	hear  string                // what would cure that
 	why   *discovery.Explanation
 	route discovery.Route // to the instance chosen; its Peer is nil if there is none
 	entry discovery.Entry // of that instance, or of the one that came closest
@@ -76,7 +77,7 @@ func (s *sighting) explained(why discovery.Explanation) {
 		s.entry, s.held = s.bus.dir.Entry(why.Offers[0].Peer.Instance)
 	}
 	if s.cache == nil {
-		s.deaf = s.bus.deaf()
+		s.deaf, s.hear = s.bus.deaf()
 	}
 }
 

@@ -173,7 +173,7 @@ const rulesText = `# authorized_services: which certificate may offer which acti
 // but stands otherwise in a configuration that was there.
 func (a *app) doubtInit(layout busLayout, paths []madePath, o *initOptions, asked func(flag string) bool) {
 	if !onThisHost(o.address) {
-		a.say("warning: no interface of this host has %s now: services and the cache daemon cannot start until one has", clean(o.address))
+		a.say("warning: no interface of this host has %s now: services cannot start and nobody is heard until one has", clean(o.address))
 	}
 	if slices.Contains(paths, madePath{layout.config, true}) {
 		return
