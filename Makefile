@@ -5,7 +5,7 @@ GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test check more format lint resource endurance fuzz build bench bench-quick
+.PHONY: demo test check more format lint resource endurance fuzz build bench bench-quick bench-discovery
 
 demo: ## a whole bus on loopback, each step explained
 	$(GO) run ./cli/scamp.go demo
@@ -59,3 +59,6 @@ bench-quick: ## scamp beside its main rivals and the limit of TLS, in under four
 
 bench: ## every system in every scenario: half an hour
 	cd bench && $(GO) build -o out/ ./cmd/perf && out/perf -rounds 5 -json out/full.json -md out/full.md
+
+bench-discovery: ## loading, lookups, memory, changes and a flood of the directory: one JSON object a figure
+	cd bench && $(GO) build -o out/ ./cmd/discovery && out/discovery
