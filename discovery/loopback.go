@@ -27,9 +27,10 @@ type Loopback struct {
 	wake    chan struct{} // one token: the queue may hold something
 	closed  chan struct{}
 
-	mu    sync.Mutex // protects queue and down
+	mu    sync.Mutex // protects all below
 	queue []Datagram
-	down  bool // closed is closed
+	lost  uint64 // datagrams that found no room
+	down  bool   // closed is closed
 }
 
 // segment is what the members of one network have in common.
@@ -122,7 +123,11 @@ func (l *Loopback) Send(ctx context.Context, iface Iface, data []byte) error {
 func (l *Loopback) deliver(dg Datagram) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.down || len(l.queue) >= maxLoopbackQueue {
+	switch {
+	case l.down:
+		return
+	case len(l.queue) >= maxLoopbackQueue:
+		l.lost++
 		return
 	}
 	l.queue = append(l.queue, dg)
@@ -158,6 +163,13 @@ func (l *Loopback) next() (Datagram, bool) {
 	l.queue[0] = Datagram{}
 	l.queue = l.queue[1:]
 	return dg, true
+}
+
+// Lost returns how many datagrams were lost because nobody took those before.
+func (l *Loopback) Lost() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
 }
 
 // Close leaves the segment. The others go on. Closing twice is harmless.

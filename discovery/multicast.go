@@ -184,6 +184,10 @@ func (m *Multicast) Receive(ctx context.Context) (Datagram, error) {
 	}
 }
 
+// Lost returns how many datagrams the kernel dropped because Receive did not take
+// those before in time. Only Linux tells; elsewhere it is 0.
+func (m *Multicast) Lost() uint64 { return drops(m.conn) }
+
 // Close closes all sockets. Closing twice is harmless.
 func (m *Multicast) Close() error {
 	m.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -178,4 +179,34 @@ func TestMulticastOnRealInterfaces(t *testing.T) {
 		t.Skip("SKIPPED, NOT TESTED: multicast between network namespaces needs root")
 	}
 	testNamespaces(t)
+}
+
+// TestMulticastLost: what the kernel had no room for is counted.
+func TestMulticastLost(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: this system does not say what it drops")
+	}
+	group, port := testGroup()
+	m := newMulticast(t, group, port, lo)
+	long := make([]byte, 60_000)
+	if n := m.Lost(); n != 0 {
+		t.Fatalf("%d lost before anything was sent", n)
+	}
+	const sent = 400 // 24 MB, more than any buffer of ours
+	for range sent {
+		if err := m.Send(t.Context(), lo, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := m.Lost()
+	taken := uint64(0)
+	for ctx, cancel := context.WithTimeout(t.Context(), time.Second); ; taken++ {
+		if _, err := m.Receive(ctx); err != nil {
+			cancel()
+			break
+		}
+	}
+	if lost == 0 || lost+taken != sent {
+		t.Errorf("%d sent, %d lost, %d taken: want some lost and none forgotten", sent, lost, taken)
+	}
 }

@@ -35,6 +35,17 @@ type Observer struct {
 	refused chan refusal // one at a time, to be told; closed by Run
 }
 
+// A lossy carrier knows how many datagrams it had to drop before Receive could take
+// them, since it was made.
+type lossy interface {
+	Lost() uint64
+}
+
+var (
+	_ lossy = (*Multicast)(nil)
+	_ lossy = (*Loopback)(nil)
+)
+
 // A refusal is why a datagram was refused.
 type refusal struct {
 	from  netip.AddrPort // as the datagram claims
@@ -133,10 +144,15 @@ func (o *Observer) tell() {
 	}
 }
 
-// beat gives signs of life, and after a time without says when all that waited
+// beat tells what the carrier lost, gives signs of life, and after a time without says when all that waited
 // in the socket meanwhile was read.
 func (o *Observer) beat(ctx context.Context) {
 	var fragments fragmentWatch
+	lossy, _ := o.carrier.(lossy)
+	var lost uint64
+	if lossy != nil {
+		lost = lossy.Lost()
+	}
 	for {
 		wait := beatTime
 		if o.d.drainingNow() {
@@ -146,6 +162,13 @@ func (o *Observer) beat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+		if lossy != nil {
+			now := lossy.Lost()
+			if now > lost {
+				o.d.missed(now - lost)
+			}
+			lost = now
 		}
 		o.d.beat(o.drained())
 		if wait == beatTime {

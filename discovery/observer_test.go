@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,4 +161,56 @@ func TestObserverHearsAgain(t *testing.T) {
 			t.Errorf("20 s after the end of the cut: %q, want %q", got, want)
 		}
 	})
+}
+
+// A leak is a carrier that says it loses datagrams.
+type leak struct {
+	discovery.Carrier
+	lost atomic.Uint64
+}
+
+func (l *leak) Lost() uint64 { return l.lost.Load() }
+
+// TestObserverThatLoses: whoever may have been among lost datagrams is not removed
+// while they are lost, for a minute more than usual at most: invariant 10.
+func TestObserverThatLoses(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		loses time.Duration // from when it fell silent
+		gone  time.Duration // when it is removed
+	}{
+		{"nothing", 0, 10500 * time.Millisecond},
+		{"for half a minute", 30 * time.Second, 40500 * time.Millisecond},
+		{"for ever", time.Hour, 70500 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			d := newDirectory(t, &discovery.DirectoryOptions{Log: textLog(&log)})
+			segment := discovery.NewLoopback()
+			c := &leak{Carrier: segment.Join()}
+			stop := run(t, discovery.NewObserver(c, d, nil).Run)
+			repeat(t, segment, service{ident: "stays"})
+			silence := repeat(t, segment, service{ident: "goes"})
+			time.Sleep(5*time.Second + time.Millisecond)
+			silence()
+			start := time.Now()
+			found := func() string { return idents(d.Find(discovery.Query{Action: "Sample.echo"})) }
+			for strings.Contains(found(), "goes") && time.Since(start) < 2*time.Minute {
+				if time.Since(start) < tt.loses {
+					c.lost.Add(3)
+				}
+				time.Sleep(500 * time.Millisecond)
+			}
+			if gone := time.Since(start); gone < tt.gone-time.Second || gone > tt.gone+2*time.Second {
+				t.Errorf("loses %s: removed after %v: want %v", tt.name, gone, tt.gone)
+			}
+			if !strings.Contains(found(), "stays") {
+				t.Errorf("loses %s: %q is found: want who is heard", tt.name, found())
+			}
+			stop()
+			if n := d.Stats().Counters["observer_overrun"]; n+6 < c.lost.Load() || n > c.lost.Load() || (n > 0) != strings.Contains(log.String(), "datagrams lost") {
+				t.Errorf("loses %s: %d counted of %d, log %q", tt.name, n, c.lost.Load(), log.String())
+			}
+		})
+	}
 }

@@ -231,6 +231,15 @@ func (d *Directory) overrun(c *candidate) error {
 	return d.count(errNoRoom)
 }
 
+// missed notes datagrams that were lost before we could take them.
+func (d *Directory) missed(n uint64) {
+	d.mu.Lock()
+	defer d.unlock()
+	d.loseDatagramLocked()
+	d.counters.add(countOverrun, int(n-1))
+	d.warnLocked(countOverrun, "datagrams lost: more come than are taken; nobody expires who may have sent them", "lost", n)
+}
+
 // count counts a refusal by its name and returns it.
 func (d *Directory) count(err error) error {
 	if refusal, ok := errors.AsType[*Error](err); ok {
