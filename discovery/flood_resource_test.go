@@ -6,12 +6,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +28,7 @@ import (
 const (
 	floodRate   = 20_000 // datagrams a second
 	floodTime   = 12 * time.Second
-	floodCPU    = 0.60     // of a core
+	floodCPU    = 0.60     // of a core of the machine that THREATS 1.1 measured
 	floodMemory = 32 << 10 // KiB that it may grow by
 )
 
@@ -60,10 +64,11 @@ func TestResourceFloodedDaemon(t *testing.T) {
 			memory, spent := daemon.memory(), daemon.spent()
 			sent, took := x.flood(daemon.sender, floodTime, ring)
 			share := (daemon.spent() - spent).Seconds() / took.Seconds()
+			most := floodCPU * max(1, x.slowness())
 			grown := daemon.memory() - memory
-			t.Logf("%d datagrams in %v, %.0f a second: %.0f %% of a core, %d KiB more", sent, took.Round(time.Millisecond), float64(sent)/took.Seconds(), 100*share, grown)
-			if share > floodCPU {
-				t.Errorf("the daemon takes %.0f %% of a core: want at most %.0f %%", 100*share, 100*floodCPU)
+			t.Logf("%d datagrams in %v, %.0f a second: %.0f %% of a core where %.0f %% are allowed, %d KiB more", sent, took.Round(time.Millisecond), float64(sent)/took.Seconds(), 100*share, 100*most, grown)
+			if share > most {
+				t.Errorf("the daemon takes %.0f %% of a core: want at most %.0f %%", 100*share, 100*most)
 			}
 			if grown > floodMemory {
 				t.Errorf("the daemon grows by %d KiB: want at most %d", grown, floodMemory)
@@ -130,14 +135,46 @@ func (x *air) mixed(n int) (ring [][]byte) {
 
 // flood sends floodRate datagrams a second for a time.
 func (x *air) flood(m *discovery.Multicast, length time.Duration, ring [][]byte) (sent int, took time.Duration) {
+	x.checks = nil
 	start := time.Now()
 	for tick := time.Tick(5 * time.Millisecond); took < length; took = time.Since(start) {
 		<-tick
+		if len(x.checks) < int(took.Seconds()*4) {
+			x.check()
+		}
 		for due := int(time.Since(start).Seconds() * floodRate); sent < due && time.Since(start) < length; sent++ {
 			m.Send(context.Background(), lo, variant(ring[sent%len(ring)], sent/len(ring)))
 		}
 	}
 	return sent, took
+}
+
+// referenceCheck is what the check of a 4096-bit signature takes on the machine of
+// THREATS E16.
+const referenceCheck = 630 * time.Microsecond
+
+// check measures that here and now: a machine with more to do shares caches and
+// execution units, so that all processor time counts for less.
+func (x *air) check() {
+	c, err := discovery.ParseCertificatePEM([]byte(x.foreign[4096] + "\n"))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	signature := bytes.Repeat([]byte{1}, 512)
+	sum := make([]byte, 32)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start := cpuTime()
+	if rsa.VerifyPKCS1v15(c.Key(), crypto.SHA256, sum, signature) == nil {
+		x.t.Error("junk is a good signature")
+	}
+	x.checks = append(x.checks, cpuTime()-start)
+}
+
+// slowness is how much longer a check took during the last flood than there.
+func (x *air) slowness() float64 {
+	slices.Sort(x.checks)
+	return float64(x.checks[len(x.checks)/2]) / float64(referenceCheck)
 }
 
 // A cacheDaemon is scamp cache in a process of its own.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -21,6 +22,8 @@ type air struct {
 	heard  [][]byte // texts of honest announcements
 	zip    *zlib.Writer
 	number int // of things made so far: nothing comes twice
+
+	checks []time.Duration // what signature checks took during the last flood
 
 	rogues  []party        // one that a rule lets offer Rogue, and one that none names
 	foreign map[int]string // certificate sections of keys that nobody has, by their length
