@@ -23,6 +23,10 @@ type Authorized struct {
 	// RequireSHA256 ignores the rules that name a certificate by SHA-1, key
 	// bus.require_sha256. Set it before the first Decide.
 	RequireSHA256 bool
+	// Callers says that the rules are about who may call, key service.callers.
+	// Decisions are the same and say so in their words. Set it before the first
+	// Decide.
+	Callers bool
 
 	File     string // as decisions name it
 	Warnings []LineWarning

@@ -2,8 +2,8 @@ package discovery
 
 import "strings"
 
-// A Decision says whether a certificate may offer an action, and which line of
-// the file says so. String explains it.
+// A Decision says whether a certificate may offer an action, or call it, and which
+// line of the file says so. String explains it.
 type Decision struct {
 	Allowed bool
 	File    string
@@ -25,7 +25,7 @@ const (
 )
 
 // Decide reports whether the certificate c may offer the action in the sector
-// (PROTOCOL 9.2). The action is the announced name, never an alias. Decide costs
+// (PROTOCOL 9.2), or call it where the rules are those of callers. The action is the announced name, never an alias. Decide costs
 // one lookup and a comparison for each token, and allocates nothing.
 func (z *Authorized) Decide(c *Certificate, sector, action string) Decision {
 	d := Decision{z: z, certificate: c, sector: sector, action: action}

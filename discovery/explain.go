@@ -35,23 +35,35 @@ func (d Decision) parts() (text, fix string) {
 	name := d.sector + ":" + d.action
 	switch {
 	case d.Allowed && d.Rule == metaClass:
-		return fmt.Sprintf("everybody may offer %s: the class _meta needs no rule", quoted(name)), ""
+		return fmt.Sprintf("everybody may %s %s: the class _meta needs no rule", d.verb(), quoted(name)), ""
 	case d.Allowed:
-		return fmt.Sprintf("%s may offer %s: %s:%d says %s", d.who(), quoted(name), d.file(), d.Line, quoted(d.Rule)), ""
+		return fmt.Sprintf("%s may %s %s: %s:%d says %s", d.who(), d.verb(), quoted(name), d.file(), d.Line, quoted(d.Rule)), ""
 	case d.Reason == reasonColon:
-		return fmt.Sprintf("nobody may offer %s: sector and action must be without a colon", quoted(name)), ""
+		return fmt.Sprintf("nobody may %s %s: sector and action must be without a colon", d.verb(), quoted(name)), ""
 	case !IsName(d.sector) || !IsName(d.action):
-		return fmt.Sprintf("no rule lets %s offer %s: want names of A-Z a-z 0-9 _ . -", d.who(), quoted(name)), ""
+		return fmt.Sprintf("no rule lets %s %s %s: want names of A-Z a-z 0-9 _ . -", d.who(), d.verb(), quoted(name)), ""
 	}
-	return fmt.Sprintf("no rule lets %s offer %s", d.who(), cut(name)), d.advice()
+	return fmt.Sprintf("no rule lets %s %s %s", d.who(), d.verb(), cut(name)), d.advice()
 }
 
 // who returns the certificate as people know it.
 func (d Decision) who() string {
-	if d.certificate == nil {
+	switch {
+	case d.certificate != nil:
+	case d.verb() == "call":
+		return "a caller without a certificate"
+	default:
 		return "an unknown certificate"
 	}
 	return d.certificate.Fingerprint
+}
+
+// verb is what the decision is about.
+func (d Decision) verb() string {
+	if d.z != nil && d.z.Callers {
+		return "call"
+	}
+	return "offer"
 }
 
 func (d Decision) file() string {
@@ -67,7 +79,11 @@ const mostTokensShown = 8
 // advice returns what to write into the file. A certificate that has a line must
 // not get a second one, which would replace the first.
 func (d Decision) advice() string {
-	if d.certificate == nil {
+	switch {
+	case d.certificate != nil:
+	case d.verb() == "call":
+		return "want a caller that shows a certificate, which a rule can name"
+	default:
 		return "want a certificate that a rule can name"
 	}
 	right := RightFor(d.sector, d.action)

@@ -18,7 +18,7 @@ func (d Decision) NearMiss() string {
 		return ""
 	}
 	if strings.HasPrefix(lowerASCII(d.action), metaClass) {
-		return "everybody may offer " + metaClass + "*, spelled exactly so"
+		return "everybody may " + d.verb() + " " + metaClass + "*, spelled exactly so"
 	}
 	if d.z == nil {
 		return ""
@@ -109,7 +109,7 @@ func (d Decision) mistyped() string {
 	return ""
 }
 
-// otherCertificate looks for one that may offer the action.
+// otherCertificate looks for one that has a right to the action.
 func (d Decision) otherCertificate() string {
 	for i := range d.z.rules {
 		rule := &d.z.rules[i]
@@ -117,7 +117,7 @@ func (d Decision) otherCertificate() string {
 			continue
 		}
 		if j := rule.Match(d.sector, d.action); j >= 0 && !rule.parts[j].All { // all of a sector says nothing about this action
-			return fmt.Sprintf("line %d lets %s offer it by %s", rule.Line, rule.Certificate, quoted(rule.Tokens[j]))
+			return fmt.Sprintf("line %d lets %s %s it by %s", rule.Line, rule.Certificate, d.verb(), quoted(rule.Tokens[j]))
 		}
 	}
 	return ""

@@ -14,16 +14,17 @@ import (
 // defaults.
 type AuthorizedReaderOptions struct {
 	RequireSHA256 bool         // ignore rules by SHA-1, key bus.require_sha256
+	Callers       bool         // the rules say who may call: they go to OnLoad alone, and the directory keeps its own
 	Log           *slog.Logger // nil means silence
-	// OnLoad is called with rules that were put in force, by the goroutine that
-	// runs Load or Run. Nil means nobody wants to know.
+	// OnLoad is called with rules that are in force from then on, by the goroutine
+	// that runs Load or Run. Nil means nobody wants to know.
 	OnLoad func(*Authorized)
 }
 
 // An AuthorizedReader keeps the rules of a directory in step with an
-// authorized_services file (PROTOCOL 9.2). A file that is missing, empty or
-// broken changes nothing: the last good rules stay in force, and as long as
-// there were none, nothing but _meta is allowed.
+// authorized_services file (PROTOCOL 9.2), or those of callers in step with a file of
+// the same form. A file that is missing, empty or broken changes nothing: the last good
+// rules stay in force, and as long as there were none, nothing but _meta is allowed.
 //
 // Load and Run are for one goroutine at a time, State for any.
 type AuthorizedReader struct {
@@ -115,7 +116,9 @@ func (r *AuthorizedReader) load() error {
 	}
 	r.file.last = id
 	r.warn(rules.Warnings)
-	r.d.SetAuthorized(rules)
+	if !r.opts.Callers {
+		r.d.SetAuthorized(rules)
+	}
 	r.mu.Lock()
 	r.state.Rules, r.state.Loaded, r.state.Err = rules, r.d.now(), nil
 	r.mu.Unlock()
@@ -151,7 +154,7 @@ func (r *AuthorizedReader) parse() (*Authorized, fileID, error) {
 	if err != nil {
 		return nil, id, err
 	}
-	rules.RequireSHA256 = r.opts.RequireSHA256
+	rules.RequireSHA256, rules.Callers = r.opts.RequireSHA256, r.opts.Callers
 	return rules, id, nil
 }
 
@@ -168,7 +171,11 @@ func (r *AuthorizedReader) keep(err error) error {
 	if !again {
 		r.d.counters.add(countAuthz, 1)
 		text := "rules cannot be read: the last good ones stay in force"
-		if !had {
+		switch {
+		case had:
+		case r.opts.Callers:
+			text = "rules of callers cannot be read, and never were: nobody is allowed to call; want the file that service.callers names"
+		default:
 			text = "rules cannot be read, and never were: nothing is allowed; want the file that bus.authorized_services names"
 		}
 		r.report.say(slog.LevelError, countAuthz, text, "error", err)
