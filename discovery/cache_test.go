@@ -411,6 +411,37 @@ func TestCacheReaderChanges(t *testing.T) {
 	}
 }
 
+// TestCacheReaderShrunk: what a rename puts in place is believed, and told when it may be
+// a file that was cut just behind a record.
+func TestCacheReaderShrunk(t *testing.T) {
+	c := newCacheFile(t, discovery.Limits{})
+	all := append(threeServices(), service{ident: "four"})
+	for _, tt := range []struct {
+		name     string
+		services []service
+		found    string
+		told     uint64
+	}{
+		{"four", all, "four one three two", 0},
+		{"one less", all[:3], "one three two", 0},
+		{"four again", all, "four one three two", 0},
+		{"half of them", all[:2], "one two", 1},
+		{"four again", all, "four one three two", 1},
+		{"half of them, but not the first ones", all[2:], "four three", 1},
+		{"nobody", nil, "", 2},
+	} {
+		text := cacheText(tt.services...)
+		if len(text) == 0 {
+			text = []byte("\n\n")
+		}
+		c.putOld(text)
+		c.load(tt.name, tt.found, discovery.CacheFresh)
+		if n := c.d.Stats().Counters["cache_shrunk"]; n != tt.told || strings.Count(c.log.String(), "holds the first records") != int(n) {
+			t.Errorf("%s: cache_shrunk is %d, want %d, and as many lines in %s", tt.name, n, tt.told, c.log)
+		}
+	}
+}
+
 // TestCacheReaderOldFile is THREATS C6: an older signed file with a new date.
 func TestCacheReaderOldFile(t *testing.T) {
 	c := newCacheFile(t, discovery.Limits{})

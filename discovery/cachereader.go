@@ -85,9 +85,14 @@ type CacheReaderOptions struct {
 // A CacheReader keeps a directory in step with a cache file (PROTOCOL 8.3). A
 // file that is stale, missing, empty, cut off or broken removes nobody: what was
 // loaded before goes on to count, and State says what is wrong. Of a file that is cut
-// off, the whole records count as well. One cut can pass for a file that its writer
-// made: just behind a record, in a file that a rename put in place; whoever is not in
-// it leaves.
+// off, the whole records count as well.
+//
+// One cut passes for what a writer made: just behind a record, in a file that a rename
+// put in place. Nothing tells it from a file whose last services said goodbye, and to
+// doubt it would send requests to them; so whoever is not in it leaves (PROTOCOL 8.3),
+// and when it is the half or more, the log says so. It takes a writer that renames what
+// it failed to write, and a cut at one octet in thousands. Ours checks and syncs before
+// it renames; one that writes in place is known by the file, which is the same one.
 //
 // Load and Run are for one goroutine at a time, State for any.
 type CacheReader struct {
@@ -217,6 +222,11 @@ func (r *CacheReader) take(text []byte, sum [32]byte, id fileID) error {
 		return fmt.Errorf("cut off after %d good records: want a whole cache file", len(records))
 	}
 	r.d.loadFile(records, true)
+	if len(records) <= len(r.loaded)/2 && isPrefix(records, r.loaded) {
+		r.d.counters.add(countCacheShrunk, 1)
+		r.report.say(slog.LevelWarn, countCacheShrunk, "cache file holds the first records of those it held, and no others: whoever is missing has left",
+			"path", r.file.path, "records", len(records), "before", len(r.loaded))
+	}
 	r.loaded, r.from = records, id
 	now := r.d.now()
 	r.mu.Lock()

@@ -50,6 +50,7 @@ const (
 	countCacheBad      = "cache_record_bad"         // a record left out
 	countCacheUnusable = "cache_unusable"           // missing, empty or unreadable
 	countCacheStale    = "cache_stale"              // older than CacheMaxAge
+	countCacheShrunk   = "cache_shrunk"             // the first half of what it was, or less, and nothing new
 	countWritesMerged  = "cache_writes_merged"      // changes that went into one write
 	countCacheForeign  = "cache_foreign"            // the file we write was removed or changed by others
 	countWriteFailed   = "cache_write_failed"       // the old file stayed
