@@ -99,12 +99,12 @@ var attackRows = []heldRow{
 	{"C9", "discovery:TestCacheReaderNeverTorn", ""},
 
 	{"S1", "discovery:TestAuthorizedReaderKeeps discovery:TestRulesSwapUnderLoad", ""},
-	{"S2", "discovery:TestDamagedRulesGiveNoMore discovery:TestDamagedLinesOnlyRemoveRights", ""},
+	{"S2", "discovery:TestDamagedRulesGiveNoMore discovery:TestDamagedLinesOnlyRemoveRights command:TestScripts", ""},
 	{"S3", "discovery:TestAuthorizedReaderKeeps", ""},
 	{"S4", "discovery:TestRulesWarnings", ""},
 	{"S5", "discovery:TestRulesWarnings discovery:TestRulesBySHA256", ""},
 	{"S6", "discovery:TestRulesAgreeWithSlowReading discovery:TestDecide", ""},
-	{"S7", "", "no test counts the requests after a revocation"},
+	{"S7", "scamp:TestRevokedWhileConnected", ""},
 	{"S8", "discovery:TestAuthorizedReaderKeeps", ""},
 
 	{"F10", "discovery:TestFailpointWriter", ""},
