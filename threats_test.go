@@ -25,8 +25,8 @@ type heldRow struct {
 // testDirs is where the tests of each package are.
 var testDirs = map[string]string{"packet": "packet", "mux": "scamp/internal/mux", "scamp": "scamp", "discovery": "discovery", "command": "cli/command"}
 
-// attackRows is who holds the rows P, L, D, C and S of THREATS 2.3, X6, and the faults of
-// 3.3 that meet the cache file and its daemon alone.
+// attackRows is who holds the rows P, L, D, C and S of THREATS 2.3, X6, X7, and the faults
+// of 3.3 that meet discovery and its daemon alone.
 var attackRows = []heldRow{
 	{"P1", "packet:TestConformance/04_overlong_line packet:TestConformance/05_malformed_line mux:TestSequenceCounters", ""},
 	{"P2", "packet:TestConformance/06_length_over_the_limit packet:TestReaderHoldsWhatArrived scamp:TestResourceHostilePackets/P2_announced_bodies", ""},
@@ -111,7 +111,9 @@ var attackRows = []heldRow{
 	{"F11", "discovery:TestCacheWriterFullDisk", ""},
 	{"F12", "discovery:TestCacheReaderTroubles discovery:TestCacheWriterRecovers scamp:TestCallsOutliveTheCacheFile scamp:TestErrorsSayWhatToDo", ""},
 	{"F14", "discovery:TestObserverStoodStill discovery:TestObserverStopped command:TestScripts", ""},
+	{"F25", "discovery:TestFragmentsLost", ""},
 
+	{"X7", "scamp:TestWithoutInterface discovery:TestMulticastWithoutInterface discovery:TestSegmentInterfaces scamp:TestConformanceRouting/86a_no_address", ""},
 	{"X6", "scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
 }
 
@@ -180,7 +182,7 @@ func TestThreatRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attacks := []string{"F10", "F11", "F12", "F14", "X6"}
+	attacks := []string{"F10", "F11", "F12", "F14", "F25", "X6", "X7"}
 	for _, rows := range []struct {
 		letter string
 		n      int
