@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -114,6 +113,9 @@ type filedRecord struct {
 
 func (u *cacheUpdate) run(ctx context.Context, announcements []*Announcement) (CacheUpdate, error) {
 	if err := checkPlace(u.path); err != nil {
+		return CacheUpdate{}, err
+	}
+	if err := tryPlace(u.path); err != nil {
 		return CacheUpdate{}, err
 	}
 	if !u.opts.IgnoreLock {
@@ -284,8 +286,5 @@ func (u *cacheUpdate) write(text []byte, records int) error {
 		return os.Chtimes(u.path, now, now)
 	}
 	_, err := replaceFile(u.path, text, now)
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("want to replace it as a whole, which takes a directory we can write: %w", err)
-	}
 	return err
 }

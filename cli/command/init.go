@@ -263,6 +263,10 @@ func makeDir(path string) (made bool, err error) {
 func writeNew(path string, text []byte, mode fs.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
+		var why *fs.PathError
+		if errors.As(err, &why) {
+			why.Path = path // people know no other
+		}
 		return err
 	}
 	defer os.Remove(f.Name())

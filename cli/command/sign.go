@@ -163,7 +163,10 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	announcements, err := signAll(ctx, specs, o.count, pairs)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return exitf(ExitTimeout, "scamp: --timeout %v is over before everything was signed: want more, for one or two milliseconds each", a.timeout)
+	case err != nil:
 		return interrupted(ctx, err)
 	}
 	for i := 0; i < len(announcements); i += o.count { // the others are like it

@@ -51,6 +51,8 @@ func (s *serviceSpec) check() error {
 		return fmt.Errorf("service %q and ident %q: want an ident that begins with the service's name and a colon, or no service", s.service, s.ident)
 	case strings.ContainsRune(s.service, ':'):
 		return fmt.Errorf("service %q: want a name without colon; a whole ident is ident", s.service)
+	case s.service != "" && !serviceName.MatchString(expandNumber(s.service, 0)):
+		return fmt.Errorf("service %q: want letters, digits, '_', '-' and '.'", clean(s.service))
 	case s.address == "":
 		return errors.New("address is missing: want HOST:PORT, or beepish+tls://HOST:PORT")
 	case len(s.actions) == 0 && s.weight > 0:
