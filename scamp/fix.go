@@ -40,6 +40,13 @@ func (s *sighting) failure(name string, err error) (text, fix string) {
 	return err.Error(), s.advice(err)
 }
 
+// refusals are the counters of announcements that were not taken for what they are: who is
+// missing may be among them.
+var refusals = []string{
+	"announce_badsig", "announce_badkey", "announce_badjson", "announce_bad_vector", "announce_malformed",
+	"announce_too_big", "announce_over_budget", "verify_limited",
+}
+
 // notFound says what is offered instead.
 func (s *sighting) notFound(err error) (text, fix string) {
 	if s.why == nil {
@@ -48,7 +55,9 @@ func (s *sighting) notFound(err error) (text, fix string) {
 	text = s.why.String()
 	var counts []string
 	for name, n := range s.counts {
-		counts = append(counts, fmt.Sprintf("%s %d", name, n))
+		if slices.Contains(refusals, name) {
+			counts = append(counts, fmt.Sprintf("%s %d", name, n))
+		}
 	}
 	if len(counts) > 0 {
 		slices.Sort(counts)

@@ -1,8 +1,11 @@
 package scamp
 
 import (
+	"context"
+	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,8 +29,7 @@ func Initialize(path string) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true, TimeFormat: time.DateTime}).With().Timestamp().Logger().Level(zerolog.WarnLevel)
-	log := slog.New(zerolog.NewSlogHandler(out))
+	log := slog.New(TextHandler(os.Stderr, slog.LevelWarn))
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", "line", w.String())
 	}
@@ -41,3 +43,62 @@ func Initialize(path string) (*Bus, error) {
 
 // Default is the bus of the last Initialize, nil if there was none.
 func Default() *Bus { return defaultBus.Load() }
+
+// TextHandler returns a handler that writes lines for people to w: what Initialize logs
+// with, and the command. A time of the day has 24 hours, a duration its unit. It is safe
+// for concurrent use if w is.
+func TextHandler(w io.Writer, level slog.Leveler) slog.Handler {
+	out := zerolog.New(zerolog.ConsoleWriter{Out: w, NoColor: true, TimeFormat: time.DateTime}).Level(zerolog.TraceLevel)
+	return textHandler{zerolog.NewSlogHandler(out), level}
+}
+
+// A textHandler writes durations as people read them: the one below writes numbers.
+type textHandler struct {
+	slog.Handler
+	level slog.Leveler
+}
+
+func (h textHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
+
+func (h textHandler) Handle(ctx context.Context, r slog.Record) error {
+	readable := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		readable.AddAttrs(readableAttr(a))
+		return true
+	})
+	return h.Handler.Handle(ctx, readable)
+}
+
+func (h textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	readable := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		readable[i] = readableAttr(a)
+	}
+	return textHandler{h.Handler.WithAttrs(readable), h.level}
+}
+
+func (h textHandler) WithGroup(name string) slog.Handler {
+	return textHandler{h.Handler.WithGroup(name), h.level}
+}
+
+func readableAttr(a slog.Attr) slog.Attr {
+	a.Value = a.Value.Resolve()
+	switch a.Value.Kind() {
+	case slog.KindDuration:
+		d := a.Value.Duration()
+		if d > time.Second {
+			d = d.Round(time.Millisecond)
+		}
+		return slog.String(a.Key, strings.Replace(d.String(), "µ", "u", 1)) // what is not ASCII would be quoted
+	case slog.KindGroup:
+		group := a.Value.Group()
+		readable := make([]slog.Attr, len(group))
+		for i := range group {
+			readable[i] = readableAttr(group[i])
+		}
+		return slog.Attr{Key: a.Key, Value: slog.GroupValue(readable...)}
+	}
+	return a
+}

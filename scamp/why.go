@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -66,15 +65,7 @@ func (b *Bus) look(ce *CallError) {
 		return
 	}
 	ce.seen.refused, _ = b.dir.RefusedRecords(ce.seen.query) // the rung before says what is wrong with the file
-	ce.seen.counts = make(map[string]uint64)
-	for name, n := range b.dir.Stats().Counters {
-		if strings.HasPrefix(name, "announce_bad") || name == "announce_malformed" || name == "announce_too_big" ||
-			name == "announce_over_budget" || name == "verify_limited" {
-			if n > 0 {
-				ce.seen.counts[name] = n
-			}
-		}
-	}
+	ce.seen.counts = b.dir.Stats().Refusals()
 }
 
 // probeTime is how long a probe looks whether a service closes the connection: one that

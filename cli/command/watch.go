@@ -31,8 +31,8 @@ func (a *app) watchCommand() *cobra.Command {
 or goes, with the reason: announced, allowed (by a rule), goodbye, expired, unauthorized, replaced
 (by an announcement without the action), left the file. It runs until SIGINT, SIGTERM or --timeout.
 
-ACTION, [SECTOR:]CLASS.NAME[~VERSION], and --sector narrow down what is watched. Instances are those
-of --cache FILE, else of the configured discovery.cache_path, and of the network while there is no
+ACTION, [SECTOR:]CLASS.NAME[~VERSION], --sector, --service and --host narrow down what is watched, and
+leave the inventory as it is. Instances are those of --cache FILE, else of the configured discovery.cache_path, and of the network while there is no
 such file or it is stale.
 
 --expected FILE compares what can be called with an inventory, a line for each action:
@@ -71,6 +71,8 @@ yellow), have, want (instances at least), since (when the shortage began), line 
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.query.Sector, "sector", "", "watch what is offered in this sector, a `NAME`")
+	flags.StringVar(&o.query.Service, "service", "", "watch the instances of this service, a `NAME`")
+	flags.StringVar(&o.query.Host, "host", "", "watch what is announced at this `HOST`, a name or an address")
 	flags.StringVar(&o.cache, "cache", "", "follow this cache `FILE`")
 	flags.StringVar(&o.expected, "expected", "", "compare with the inventory in this `FILE`")
 	flags.DurationVar(&o.settle, "settle", 5*time.Second, "with --expected: what lasts for a shorter `TIME` is no incident, and no end of one")
