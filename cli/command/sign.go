@@ -21,7 +21,6 @@ import (
 type signOptions struct {
 	specs, keys, certs []string
 	service            serviceSpec
-	timestamp          int64
 	count              int
 	cache              string
 	force              bool
