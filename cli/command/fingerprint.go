@@ -3,6 +3,8 @@ package command
 import (
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -85,8 +87,17 @@ func readCertificate(file string) (*discovery.Certificate, error) {
 	return cert, nil
 }
 
-// readFile reads a small file.
+// readFile reads a small file, or what a command of the shell writes: for <(COMMAND) the
+// shell passes a pipe as /dev/fd/N, and whoever keeps a ticket elsewhere needs no file.
 func readFile(path string) ([]byte, error) {
+	if strings.HasPrefix(path, "/dev/fd/") {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return readAll(f, path, maxFile)
+	}
 	text, _, err := discovery.ReadFile(path, maxFile)
 	return text, err
 }

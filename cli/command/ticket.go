@@ -63,9 +63,12 @@ With --json: user, client, privileges (null when the ticket has no list), starts
 					return usagef("--at %q: %v", at, err)
 				}
 			}
-			cfg, err := a.config()
-			if err != nil {
-				return err
+			cfg := new(scamp.Config)
+			if public == "" || a.configFile != "" { // else nothing of it matters
+				var err error
+				if cfg, err = a.config(); err != nil {
+					return err
+				}
 			}
 			if public == "" {
 				public = cfg.TicketKeyPath()
