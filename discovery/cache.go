@@ -37,7 +37,7 @@ type CacheMemory struct {
 	records map[[32]byte]cacheRecord // those of the last text, by SHA-256 of their octets
 
 	mu           sync.Mutex                // protects certificates
-	certificates map[[32]byte]*Certificate // while a text is read, by SHA-256 of their section
+	certificates map[string]*Certificate // while a text is read, by their section
 }
 
 type cacheRecord struct {
@@ -64,7 +64,7 @@ func (l Limits) ParseCache(text []byte, memory *CacheMemory) (records []*Announc
 	sums := make([][32]byte, len(parts))
 	results := make([]cacheRecord, len(parts))
 	known := memory.records
-	memory.certificates = make(map[[32]byte]*Certificate)
+	memory.certificates = make(map[string]*Certificate)
 	parallel(len(parts), func(i int) {
 		part := text[parts[i].from:parts[i].to]
 		sums[i] = sha256.Sum256(part)
@@ -109,9 +109,8 @@ func (l Limits) readCacheRecord(text []byte, memory *CacheMemory) (*Announcement
 // certificate reads the certificate of a record, once for all that have it: most
 // services run more than one instance.
 func (m *CacheMemory) certificate(s Sections, l Limits) (*Certificate, error) {
-	sum := sha256.Sum256(s.PEM)
 	m.mu.Lock()
-	c := m.certificates[sum]
+	c := m.certificates[string(s.PEM)]
 	m.mu.Unlock()
 	if c != nil {
 		return c, nil
@@ -122,10 +121,10 @@ func (m *CacheMemory) certificate(s Sections, l Limits) (*Certificate, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if first := m.certificates[sum]; first != nil {
+	if first := m.certificates[string(s.PEM)]; first != nil {
 		return first, nil // another core was faster
 	}
-	m.certificates[sum] = c
+	m.certificates[string(s.PEM)] = c
 	return c, nil
 }
 

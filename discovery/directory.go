@@ -34,6 +34,8 @@ type Directory struct {
 
 	index atomic.Pointer[index] // replaced as a whole, under publishing
 
+	names nameCache // for Explain
+
 	publishing sync.Mutex  // protects watchers, inFile and the order of indexes; taken before mu
 	watchers   []*watcher  // told of every change that is in the index
 	inFile     []*instance // those of the cache file, as LoadFile saw it last

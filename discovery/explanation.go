@@ -70,9 +70,10 @@ const (
 	maxLooked  = 50_000 // their actions looked at
 )
 
-// Explain says why Find returns nothing for q, or that it does not. It costs well under
-// a millisecond, however much is held: a call that fails in a loop keeps nobody else
-// from the directory.
+// Explain says why Find returns nothing for q, or that it does not. The first call after
+// a time, or after much has changed, goes through all that is held. The others cost well
+// under a millisecond, however much that is: a call that fails in a loop keeps nobody
+// else from the directory.
 func (d *Directory) Explain(q Query) Explanation {
 	q, ok := q.normal()
 	e := Explanation{Query: q}
@@ -86,7 +87,8 @@ func (d *Directory) Explain(q Query) Explanation {
 	if !ok {
 		return e
 	}
-	e.Offers, e.More = offers(q, x.names.find(q.Action), rules)
+	names := d.names.at(x)
+	e.Offers, e.More = offers(q, names.find(q.Action), rules)
 	if routes := x.find(q).live; len(routes) > 0 && e.Offers[0].Reason != Answers {
 		e.Offers[0] = answering(routes[0], rules) // one of those not looked at
 	}
@@ -94,7 +96,7 @@ func (d *Directory) Explain(q Query) Explanation {
 		e.Reason = e.Offers[0].Reason
 		d.age(e.Offers)
 	} else {
-		e.Near = x.names.like(q.Action)
+		e.Near = names.like(q.Action)
 	}
 	return e
 }

@@ -25,9 +25,8 @@ type shard struct {
 type index struct {
 	seed       seed
 	shards     [shardCount]*shard // nil means empty
-	names      *nameTable
-	number     uint64        // of changes so far
-	superseded chan struct{} // closed when another index is in force
+	number     uint64             // of changes so far
+	superseded chan struct{}      // closed when another index is in force
 }
 
 // A slot holds what is known under one key, each list sorted by ident, then by
@@ -52,11 +51,11 @@ func newSeed() seed { return seed{maphash.MakeSeed()} }
 func (s seed) shardOf(key []byte) int { return int(maphash.Bytes(s.Seed, key) % shardCount) }
 
 func (s seed) shardOfInstance(in Instance) int {
-	return int(maphash.Comparable(s.Seed, in) % shardCount)
+	return int(maphash.String(s.Seed, in.Ident) % shardCount)
 }
 
 func newIndex(s seed) *index {
-	return &index{seed: s, names: newNameTable(s), superseded: make(chan struct{})}
+	return &index{seed: s, superseded: make(chan struct{})}
 }
 
 // find returns the slot that answers q. It does not allocate unless names are
@@ -87,26 +86,26 @@ func (x *index) find(q Query) slot {
 func (x *index) all() []*view {
 	n := 0
 	for _, part := range x.shards {
-		if part != nil {
-			n += len(part.views)
-		}
+		n += len(part.all())
 	}
 	views := make([]*view, 0, n)
 	for _, part := range x.shards {
-		if part != nil {
-			views = append(views, part.views...)
-		}
+		views = append(views, part.all()...)
 	}
 	return views
 }
 
-// view returns what is held of an instance, nil when nothing is.
-func (x *index) view(in Instance) *view {
-	part := x.shards[x.seed.shardOfInstance(in)]
-	if part == nil {
+// all returns the views of a shard. The slice is shared.
+func (s *shard) all() []*view {
+	if s == nil {
 		return nil
 	}
-	for _, v := range part.views {
+	return s.views
+}
+
+// view returns what is held of an instance, nil when nothing is.
+func (x *index) view(in Instance) *view {
+	for _, v := range x.shards[x.seed.shardOfInstance(in)].all() {
 		if v.peer.Instance == in {
 			return v
 		}
@@ -114,10 +113,10 @@ func (x *index) view(in Instance) *view {
 	return nil
 }
 
-// with returns the index after changes, which are in the order of instances. The work
-// is spread over all cores when there is much of it.
+// with returns the index after changes. The work is spread over all cores when
+// there is much of it.
 func (x *index) with(changes []change) *index {
-	next := &index{seed: x.seed, shards: x.shards, names: x.names.with(changes), number: x.number + 1, superseded: make(chan struct{})}
+	next := &index{seed: x.seed, shards: x.shards, number: x.number + 1, superseded: make(chan struct{})}
 	list := make(edits)
 	for _, c := range changes {
 		list.of(x.seed.shardOfInstance(c.instance())).exchange(c)

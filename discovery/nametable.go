@@ -3,7 +3,75 @@ package discovery
 import (
 	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 )
+
+// unusedPublished is how many indexes are made, and fewChanges how many changes at once,
+// until a table of names is given up that nobody asked for meanwhile: it keeps what it
+// knows in memory, and to make it anew costs no more than to bring it up to date.
+const (
+	unusedPublished = 1024
+	fewChanges      = 4096
+)
+
+// A nameCache makes the table of names when it is first asked for, and brings it up to
+// date when it is asked again: whoever finds all that he looks for needs none.
+type nameCache struct {
+	unused atomic.Int64 // indexes made since it was asked
+
+	mu    sync.Mutex // protects what follows
+	of    *index     // nil when there is no table
+	table *nameTable
+}
+
+// at returns the table of x.
+func (c *nameCache) at(x *index) *nameTable {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unused.Store(0)
+	if c.of == nil {
+		c.of, c.table = newIndex(x.seed), newNameTable(x.seed)
+	}
+	if c.of != x {
+		c.table = c.table.with(c.of.changesTo(x))
+		c.of = x
+	}
+	return c.table
+}
+
+// published notes that another index is in force, after so many changes.
+func (c *nameCache) published(changes int) {
+	if (c.unused.Add(1) > unusedPublished || changes > fewChanges) && c.mu.TryLock() {
+		c.of, c.table = nil, nil
+		c.mu.Unlock()
+	}
+}
+
+// changesTo returns what is different in next, in the order of instances.
+func (x *index) changesTo(next *index) (changes []change) {
+	for i, part := range x.shards {
+		if part == next.shards[i] {
+			continue
+		}
+		now := make(map[Instance]*view)
+		for _, v := range next.shards[i].all() {
+			now[v.peer.Instance] = v
+		}
+		for _, v := range part.all() {
+			in := v.peer.Instance
+			if now[in] != v {
+				changes = append(changes, change{old: v, new: now[in]})
+			}
+			delete(now, in)
+		}
+		for _, v := range now {
+			changes = append(changes, change{new: v})
+		}
+	}
+	slices.SortFunc(changes, func(a, b change) int { return compareInstances(a.instance(), b.instance()) })
+	return changes
+}
 
 // A nameTable finds who announces an action by its name alone, whatever the sector,
 // the version and the envelope, and whether it may be chosen or not: what has to be

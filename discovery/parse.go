@@ -26,14 +26,24 @@ type form struct {
 // members are the members of an extension object.
 type members map[string]value
 
-// parseSigned reads the JSON of an announcement. It keeps a copy of json, made
-// when nothing can be refused any more: what a bomb costs is time only.
+// fewOctets is how long a JSON may be that is copied before it is read: most are
+// shorter. A longer one is read twice, so that what a bomb costs is time only.
+const fewOctets = 4 << 10
+
+// parseSigned reads the JSON of an announcement. It keeps a copy of json.
 func (l Limits) parseSigned(json, signature []byte, c *Certificate, verified bool) (*Announcement, error) {
 	p := parser{limits: l.WithDefaults(), a: &Announcement{Certificate: c}}
-	if err := p.parse(unsafe.String(unsafe.SliceData(json), len(json)), false); err != nil {
-		return nil, err
+	foreign := unsafe.String(unsafe.SliceData(json), len(json))
+	if err := checkJSON(foreign, p.limits.MaxAnnounceDepth); err != nil {
+		return nil, &Error{Counter: countBadJSON, Text: "announcement " + quoted(foreign), Err: err}
 	}
-	p.a = &Announcement{Certificate: c, seal: &seal{json: string(json), signature: signature}}
+	if len(json) > fewOctets {
+		if err := p.parse(foreign, false); err != nil {
+			return nil, err
+		}
+		p.a = &Announcement{Certificate: c}
+	}
+	p.a.seal = &seal{json: string(json), signature: signature}
 	p.a.seal.verified.Store(verified)
 	if err := p.parse(p.a.seal.json, true); err != nil {
 		return nil, err
@@ -46,14 +56,9 @@ type parser struct {
 	a      *Announcement
 }
 
-// parse reads json into p.a, whose strings are then parts of it. Unless again is
-// set, it checks everything and leaves out the actions.
-func (p *parser) parse(json string, again bool) error {
-	if !again {
-		if err := checkJSON(json, p.limits.MaxAnnounceDepth); err != nil {
-			return &Error{Counter: countBadJSON, Text: "announcement " + quoted(json), Err: err}
-		}
-	}
+// parse reads json, which is one JSON value, into p.a, whose strings are then parts of
+// it. Unless all is set, it checks everything and leaves out the actions.
+func (p *parser) parse(json string, all bool) error {
 	var f form
 	var err error
 	switch v := trimmed(json); {
@@ -75,7 +80,7 @@ func (p *parser) parse(json string, again bool) error {
 		return err
 	}
 	columns, extended, err := p.columns(f.extension, p.limits.MaxActions-plain)
-	if err != nil || !again || plain+extended == 0 {
+	if err != nil || !all || plain+extended == 0 {
 		return err
 	}
 	p.a.Actions = make([]Action, 0, plain+extended)

@@ -112,6 +112,7 @@ func (d *Directory) publish() {
 	old := d.index.Load()
 	d.index.Store(old.with(list))
 	close(old.superseded)
+	d.names.published(len(list))
 	for _, w := range d.watchers {
 		for _, c := range list {
 			w.tell(c)

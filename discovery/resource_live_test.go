@@ -44,7 +44,7 @@ func TestResourceColdLoad(t *testing.T) {
 	ratio := 10.0
 	// The two take turns, so that both see the machine alike; what disturbs a try makes
 	// the load seem slow, for it has more to lose.
-	for tries := 0; tries < 15 && ratio > 1.5; tries++ {
+	for tries := 0; tries < 5 && ratio > 1.5; tries++ {
 		load := least(1, func() {
 			d := newDirectory(t, nil)
 			records, _ := discovery.ParseCache(text)

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 )
@@ -78,11 +79,13 @@ func (d *Directory) see(a *Announcement, z *Authorized, s State, o obstacle, fut
 		return v
 	}
 	offers := make([]Offer, 0, len(a.Actions))
+	m := entryMaker{view: v, most: entriesPerAction * d.limits.MaxActions}
 	v.entries = make([]entry, 0, len(a.Actions))
-	m := entryMaker{view: v, seed: d.seed, most: entriesPerAction * d.limits.MaxActions}
+	var names strings.Builder
+	names.Grow(fullNames(a.Actions))
 	for i := range a.Actions {
 		action := &a.Actions[i]
-		offer, ok := offerOf(action, a.Certificate, z)
+		offer, ok := offerOf(action, &names, a.Certificate, z)
 		if !ok {
 			v.denied++
 			continue
@@ -94,15 +97,30 @@ func (d *Directory) see(a *Announcement, z *Authorized, s State, o obstacle, fut
 			m.enter(shared, action.Class+"."+alias)
 		}
 	}
+	m.finish(d.seed)
 	if o != noObstacle {
 		v.entries = nil
 	}
 	return v
 }
 
-// offerOf returns an action as an offer, if the rules allow it.
-func offerOf(action *Action, c *Certificate, z *Authorized) (Offer, bool) {
-	name := action.FullName()
+// fullNames returns how long the full names of all actions are together.
+func fullNames(actions []Action) int {
+	n := 0
+	for i := range actions {
+		n += len(actions[i].Class) + 1 + len(actions[i].Name)
+	}
+	return n
+}
+
+// offerOf returns an action as an offer, if the rules allow it. Its full name becomes a
+// part of names, so that one allocation serves all of them.
+func offerOf(action *Action, names *strings.Builder, c *Certificate, z *Authorized) (Offer, bool) {
+	start := names.Len()
+	names.WriteString(action.Class)
+	names.WriteByte('.')
+	names.WriteString(action.Name)
+	name := names.String()[start:]
 	decision := z.Decide(c, action.Sector, name)
 	if !decision.Allowed {
 		return Offer{}, false
@@ -128,10 +146,10 @@ func offerOf(action *Action, c *Certificate, z *Authorized) (Offer, bool) {
 // An entryMaker makes the entries of one view.
 type entryMaker struct {
 	view *view
-	seed seed
 	most int
+	text []byte          // the keys of all entries, one behind the other
+	ends []int           // of each in text
 	keys map[string]bool // those made, once there are too many to look through
-	key  []byte
 }
 
 // fewEntries is how many entries are looked through one by one.
@@ -141,35 +159,56 @@ const fewEntries = 32
 // stays: nobody gets more picks by saying a thing twice.
 func (m *entryMaker) enter(o *Offer, name string) {
 	for _, envelope := range o.Envelopes {
-		var ok bool
-		m.key, ok = appendKey(m.key[:0], o.Sector, name, o.Version, envelope)
-		if !ok || m.has(m.key) || len(m.view.entries) >= m.most {
+		start := len(m.text)
+		text, ok := appendKey(m.text, o.Sector, name, o.Version, envelope)
+		key := text[start:]
+		if !ok || m.has(key) || len(m.ends) >= m.most {
 			continue
 		}
-		e := entry{key: string(m.key), shard: m.seed.shardOf(m.key), route: Route{Peer: m.view.peer, Offer: o}}
-		m.view.entries = append(m.view.entries, e)
+		m.text, m.ends = text, append(m.ends, len(text))
+		m.view.entries = append(m.view.entries, entry{route: Route{Peer: m.view.peer, Offer: o}})
 		if m.keys != nil {
-			m.keys[e.key] = true
+			m.keys[string(key)] = true
 		}
 	}
+}
+
+// key returns the key of an entry that was made.
+func (m *entryMaker) key(i int) []byte {
+	start := 0
+	if i > 0 {
+		start = m.ends[i-1]
+	}
+	return m.text[start:m.ends[i]]
 }
 
 func (m *entryMaker) has(key []byte) bool {
 	if m.keys != nil {
 		return m.keys[string(key)]
 	}
-	for i := range m.view.entries {
-		if m.view.entries[i].key == string(key) {
+	for i := range m.ends {
+		if bytes.Equal(m.key(i), key) {
 			return true
 		}
 	}
-	if len(m.view.entries) >= fewEntries {
-		m.keys = make(map[string]bool, 2*len(m.view.entries))
-		for i := range m.view.entries {
-			m.keys[m.view.entries[i].key] = true
+	if len(m.ends) >= fewEntries {
+		m.keys = make(map[string]bool, 2*len(m.ends))
+		for i := range m.ends {
+			m.keys[string(m.key(i))] = true
 		}
 	}
 	return false
+}
+
+// finish gives the entries their keys, all parts of one text.
+func (m *entryMaker) finish(s seed) {
+	text := string(m.text)
+	start := 0
+	for i, end := range m.ends {
+		e := &m.view.entries[i]
+		e.key, e.shard = text[start:end], s.shardOf(m.text[start:end])
+		start = end
+	}
 }
 
 // as returns v in another state.
