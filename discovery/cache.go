@@ -36,7 +36,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 type CacheMemory struct {
 	records map[[32]byte]cacheRecord // those of the last text, by SHA-256 of their octets
 
-	mu           sync.Mutex                // protects certificates
+	mu           sync.Mutex              // protects certificates
 	certificates map[string]*Certificate // while a text is read, by their section
 }
 
