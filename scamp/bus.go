@@ -23,7 +23,7 @@ type Options struct {
 	Balancer   Balancer                                                          // chooses instances for calls whose Route names no other; nil means LeastPending
 	Log        *slog.Logger                                                      // nil means silence. Nothing but Close waits for it; lines that come too fast for it are left out and counted
 	Limits     Limits                                                            // fields that are set win over the configuration
-	KeyPair    *KeyPair                                                          // shown to services as the caller's certificate; nil means none
+	KeyPair    *KeyPair                                                          // shown to services as the caller's certificate; nil means that of bus.identity, if that is set
 	TicketKeys *TicketKeys                                                       // verify tickets; nil means the file of auth.ticket_verify_key, which is followed
 
 	ConfigDir string // directory of services/NAME.key, .crt and authorized_services; empty means that of the configuration
@@ -71,6 +71,8 @@ type Bus struct {
 	multicast *discovery.Multicast // the one of carriers, if they are ours
 	carryErr  error                // why there is no multicast
 	listening time.Time            // since when observers run; zero when they do not
+	// Who may call services of this bus, by the file that says so.
+	callerFiles map[string]*callerRules
 }
 
 // Open returns a bus for a configuration. A nil cfg means defaults, as does nil opts.
@@ -88,6 +90,13 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	}
 	if b.opts.ConfigDir != "" {
 		cfg.ConfigDir = b.opts.ConfigDir
+	}
+	if b.opts.KeyPair == nil && cfg.Identity != "" {
+		pair, err := cfg.KeyPairFor(cfg.Identity)
+		if err != nil {
+			return nil, fmt.Errorf("scamp: bus.identity: %w", err)
+		}
+		b.opts.KeyPair = pair
 	}
 	b.limits = b.opts.limits(cfg)
 	b.log = newLogger(b.opts.Log, &b.limits)

@@ -35,6 +35,10 @@ type Config struct {
 	DefaultSector      string // bus.default_sector of requests; empty means main
 	TicketVerifyKey    string // auth.ticket_verify_key; empty: see TicketKeyPath
 
+	Identity    string      // bus.identity: the service whose key pair callers of this bus show; empty means none
+	Callers     string      // service.callers: the file that says who may call; empty means nobody is asked for
+	CallersMode CallersMode // service.callers_mode; zero means CallersEnforce with Callers, else CallersOff
+
 	FirstPort int // beepish.first_port of listeners; zero means 30100
 	LastPort  int // beepish.last_port; zero or below FirstPort means FirstPort + 299
 	BindTries int // beepish.bind_tries: ports tried for each address; zero means 20
@@ -220,6 +224,10 @@ func (c *Config) readSettings() error {
 		c.warn(v.line, "beepish.last_port is %d, below the first port %d: ports %d to %d are used", c.LastPort, first, first, min(first+299, 65535))
 	}
 	if len(errs) == 0 {
+		if c.CallersMode > CallersOff && c.Callers == "" {
+			_, v := settingFor("service.callers_mode").find(c.values)
+			c.warn(v.line, "service.callers_mode is %v, and service.callers names no file: a service that names none itself will not start", c.CallersMode)
+		}
 		c.warnCapped("flow.max_inflight", c.Limits.Mux.MaxInflight, mux.MinWindow, "a peer that announces no window takes no more")
 		c.warnCapped("flow.max_window", c.Limits.Mux.MaxWindow, l.Mux.MaxBuffered/2, "a window that is announced may be half of flow.max_buffered")
 	}

@@ -30,6 +30,9 @@ var settings = []setting{
 	{"bus.require_sha256", "", "0", readFlag(func(c *Config) *bool { return &c.RequireSHA256 }, "1")},
 	{"bus.default_sector", "", "main", readSector},
 	{"auth.ticket_verify_key", "", "", readPath(func(c *Config) *string { return &c.TicketVerifyKey })},
+	{"bus.identity", "", "", readIdentity},
+	{"service.callers", "", "", readPath(func(c *Config) *string { return &c.Callers })},
+	{"service.callers_mode", "", "", readCallersMode},
 
 	{"discovery.cache_path", "", "", readPath(func(c *Config) *string { return &c.CachePath })},
 	{"discovery.cache_max_age", "", "120", readSeconds(func(c *Config) *time.Duration { return &c.Limits.Discovery.CacheMaxAge }, 1)},

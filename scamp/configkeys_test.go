@@ -99,6 +99,8 @@ func TestConfigWarns(t *testing.T) {
 		{"MIIEvgIBADANBgkqhushQ==", "key (not shown: no name) is unknown"},
 		{"circular.secret hush", `no '=' after "circular.secret": want KEY = VALUE`},
 		{"beepish.client_timeout = 119", ""},
+		{"\nservice.callers_mode = enforce", "soa.conf:2: service.callers_mode is enforce, and service.callers names no file"},
+		{"service.callers_mode = enforce\nservice.callers = x", ""},
 		{"web/front.soa_key = a\nweb/front.soa_cert = b\nx.key = a\nx.cert = b", ""},
 		{"worker.limit = 3\nx.logfile = 3\nx.stderr = 3\ndispatcher.port = 1\ncircular.secret = hush\nlog.level = 2", ""},
 	} {

@@ -137,6 +137,25 @@ func readSector(c *Config, value string) string {
 	return ""
 }
 
+// readIdentity reads the name of a service whose key pair is there for KeyPairFor.
+func readIdentity(c *Config, value string) string {
+	if !validServiceName(value) {
+		return "the name of a service: " + serviceNames
+	}
+	c.Identity = value
+	return ""
+}
+
+func readCallersMode(c *Config, value string) string {
+	for m := CallersOff; m <= CallersEnforce; m++ {
+		if value == m.String() {
+			c.CallersMode = m
+			return ""
+		}
+	}
+	return "off, audit or enforce"
+}
+
 func readGroup(c *Config, value string) string {
 	addr, err := netip.ParseAddr(value)
 	if err != nil || !addr.Is4() || !addr.IsMulticast() {

@@ -83,12 +83,19 @@ func (s *Service) begin() error {
 	if len(s.actions) == 0 {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: no action is registered", clean(s.name)))
 	}
+	judges, err := s.judgesCallers()
+	if err != nil {
+		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %w", clean(s.name), err))
+	}
 	s.index = make(map[actionID]*action, 2*len(s.actions))
 	for id, a := range s.actions {
 		a.handler = around(a.handler, s.middleware)
 		if admit := s.admission(a); admit != nil {
 			a.handler = admit(a.handler)
 			s.guarded = true
+		}
+		if judges != nil {
+			a.handler = judges(a)(a.handler)
 		}
 		s.index[id] = a
 		s.index[actionID{a.name, a.version}] = a // as announced, so that nothing is folded

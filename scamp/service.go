@@ -54,6 +54,11 @@ type ServiceOptions struct {
 	// authorization table is asked too; without RequireTickets it is asked for none.
 	RequireTickets bool
 	AuthzTable     AuthzTable
+
+	// Callers is a file that says whose certificate may call which action, in the form of
+	// authorized_services; empty means service.callers. It is followed as those are.
+	Callers     string
+	CallersMode CallersMode // zero means service.callers_mode
 }
 
 // A Service offers actions. Handle registers them, then Serve runs it, once.
@@ -86,8 +91,8 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 	if opts != nil {
 		s.opts = *opts
 	}
-	if name == "" || strings.ContainsAny(name, ":\x00 \t\r\n") || len(name) > 200 {
-		return nil, fmt.Errorf("scamp: service name %q: want letters, digits, '_', '-', '.' or '/', at most 200", clean(name))
+	if !validServiceName(name) {
+		return nil, fmt.Errorf("scamp: service name %q: want %s", clean(name), serviceNames)
 	}
 	def(&s.opts.Sector, "main")
 	def(&s.opts.Weight, 1)
@@ -114,6 +119,12 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 	s.ident = discovery.NewIdent(name)
 	s.intake = &intake{dispatcher: b.serving, find: s.find}
 	return s, nil
+}
+
+const serviceNames = "letters, digits, '_', '-', '.' or '/', at most 200"
+
+func validServiceName(name string) bool {
+	return name != "" && !strings.ContainsAny(name, ":\x00 \t\r\n") && len(name) <= 200
 }
 
 // Ident is the unique name of this instance, new with each NewService.

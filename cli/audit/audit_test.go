@@ -156,6 +156,9 @@ func TestLines(t *testing.T) {
 		})
 	}
 	found(t, audit.Input{Rules: &audit.File{Path: "rules", Err: fs.ErrNotExist}}, "error rules-unreadable rules")
+	found(t, audit.Input{Callers: &audit.File{Path: "callers", Err: fs.ErrNotExist}}, "error callers-unreadable callers")
+	found(t, audit.Input{Callers: &audit.File{Path: "callers"}}, "error callers-unreadable callers")
+	found(t, audit.Input{Callers: &audit.File{Path: "callers", Text: []byte("nonsense main:X\n" + f + " main:ALL\n")}}, "error rule-malformed callers:1")
 	config := &scamp.Config{RequireSHA256: true}
 	contains(t, found(t, audit.Input{Config: config, Rules: rules(f + " Sample\n"), Bus: bus(sample.announce(t, "a:1", `[]`, sent))}, "error rule-ignored rules:1"),
 		`add the line "`+sample.cert.SHA256Text()+` Sample"`)

@@ -15,6 +15,7 @@ type Input struct {
 	Config       *scamp.Config // limits and switches; nil means the defaults
 	Settings     *Settings     // soa.conf itself
 	Rules        *File         // authorized_services
+	Callers      *File         // the file of service.callers
 	Pairs        []Pair        // key pairs of services
 	Keys         []File        // private keys without a name
 	Certificates []File        // certificates without a name

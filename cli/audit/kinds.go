@@ -68,6 +68,8 @@ var kinds = []Kind{
 
 	{"rules-unreadable", Rules, Error, "The rules cannot be read",
 		"Running programs keep the rules they read last; those that start now allow nothing but _meta.", "make the file readable, with at least a comment in it"},
+	{"callers-unreadable", Rules, Error, "The callers file cannot be read",
+		"Running services keep what they read last; those that start now let nobody call anything but _meta.", "make the file that service.callers names readable, with at least a comment in it"},
 	{"rule-malformed", Rules, Error, "A line is no rule",
 		"The line is skipped, and gives no right: its first word is no fingerprint, or it is no text.", "begin the line with what scamp fingerprint CERT prints"},
 	{"token-no-right", Rules, Error, "A token gives no right",

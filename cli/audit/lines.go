@@ -8,11 +8,11 @@ import (
 	"github.com/scampbus/scamp-go/discovery"
 )
 
-// lines tells of the lines and tokens that discovery found odd.
-func (j *judge) lines() {
-	marked := bytes.HasPrefix(j.Rules.Text, byteOrderMark)
+// lines tells of the lines and tokens of a file that discovery found odd.
+func (j *judge) lines(file *File, rules *discovery.Authorized) {
+	marked := bytes.HasPrefix(file.Text, byteOrderMark)
 	if marked {
-		j.add("file-bom", Place{File: j.Rules.Path, Line: 1}, "the rules begin with a byte order mark, so that line 1 is no rule")
+		j.add("file-bom", Place{File: file.Path, Line: 1}, "the rules begin with a byte order mark, so that line 1 is no rule")
 	}
 	ids := map[discovery.LineKind]string{
 		discovery.LineSkipped:   "rule-malformed",
@@ -21,31 +21,25 @@ func (j *judge) lines() {
 		discovery.TokenNoRight:  "token-no-right",
 		discovery.TokenClassALL: "token-class-all",
 	}
-	for _, w := range j.rules.Warnings {
+	text := strings.Split(string(file.Text), "\n")
+	for _, w := range rules.Warnings {
 		if w.Kind == discovery.LineSkipped && w.Line == 1 && marked {
 			continue
 		}
+		line, _, _ := strings.Cut(text[w.Line-1], "#")
+		line = strings.TrimSpace(line)
 		f := j.add(ids[w.Kind], Place{File: w.File, Line: w.Line}, "%s", w.Text)
 		switch w.Kind {
 		case discovery.LineSkipped:
-			if word := likelyFingerprint(j.line(w.Line)); word != "" {
+			if word := likelyFingerprint(line); word != "" {
 				f.Fix = "write its first word as " + word
 			}
 		case discovery.LineLowerCase:
-			f.Fix = "write " + strings.ToUpper(strings.Fields(j.line(w.Line))[0])
+			f.Fix = "write " + strings.ToUpper(strings.Fields(line)[0])
 		case discovery.LineReplaces:
-			j.duplicate(f)
+			duplicate(f, rules)
 		}
 	}
-}
-
-// line returns a line of the rules, counted from 1, without its comment.
-func (j *judge) line(number int) string {
-	if j.text == nil {
-		j.text = strings.Split(string(j.Rules.Text), "\n")
-	}
-	line, _, _ := strings.Cut(j.text[number-1], "#")
-	return strings.TrimSpace(line)
 }
 
 var (
@@ -74,8 +68,8 @@ func likelyFingerprint(line string) string {
 }
 
 // duplicate says which rights an earlier line loses to the one of f.
-func (j *judge) duplicate(f *Finding) {
-	all := append(append([]discovery.Rule(nil), j.rules.Replaced()...), j.rules.Rules()...)
+func duplicate(f *Finding, rules *discovery.Authorized) {
+	all := append(append([]discovery.Rule(nil), rules.Replaced()...), rules.Rules()...)
 	var later *discovery.Rule
 	for i := range all {
 		if all[i].Line == f.Place.Line {

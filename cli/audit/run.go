@@ -19,6 +19,7 @@ func Run(in Input) *Report {
 	j.limits = j.Config.Limits.Discovery.WithDefaults()
 	j.settings()
 	j.readRules()
+	j.readCallers()
 	j.readPairs()
 	j.loose()
 	j.readBus()
@@ -36,7 +37,6 @@ type judge struct {
 	*Report
 	limits discovery.Limits
 	rules  *discovery.Authorized // nil when there are none to judge by
-	text   []string              // lines of the rules, once one was asked for
 	known  map[[32]byte]*holder  // certificates that were seen, by SHA-256
 	order  []*holder             // the same, in the order they were seen
 }
@@ -102,7 +102,24 @@ func (j *judge) readRules() {
 	rules.RequireSHA256 = j.Config.RequireSHA256
 	j.rules = rules
 	j.Looked.Rules = len(rules.Rules())
-	j.lines()
+	j.lines(j.Rules, rules)
+}
+
+// readCallers reads the rules of callers, and tells of lines that are odd.
+func (j *judge) readCallers() {
+	if j.Callers == nil {
+		return
+	}
+	rules, err := (*discovery.Authorized)(nil), j.Callers.Err
+	if err == nil {
+		rules, err = j.limits.ParseAuthorized(bytes.NewReader(j.Callers.Text), j.Callers.Path)
+	}
+	if err != nil {
+		j.add("callers-unreadable", Place{File: j.Callers.Path}, "%v", err)
+		return
+	}
+	j.Looked.Rules += len(rules.Rules())
+	j.lines(j.Callers, rules)
 }
 
 // readBus sorts what is announced by certificate.

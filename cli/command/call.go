@@ -25,6 +25,7 @@ type callOptions struct {
 	ident      string
 	connect    connectOptions
 	ticketFile string
+	as         string
 	envelope   string
 	headers    []string
 	verbose    bool
@@ -47,6 +48,9 @@ seconds until a service repeats its announcement, but not when something that is
 what you may have meant. --ident takes that one alone. --connect HOST:PORT
 goes straight to an address: its certificate must be the announced one, that of --cert or
 --fingerprint, or anybody's with --insecure-anyone.
+
+--as NAME shows the service who calls: the certificate of NAME, which the configuration must have the
+key of. Without it that is bus.identity, if that is set.
 
 With -v it tells on stderr how the call went: route, connection, certificate, times. A call
 without --timeout ends after rpc.timeout (75 s) without progress.
@@ -79,6 +83,7 @@ was acted upon), advice if there is some, and code and data if the action answer
 	flags.StringVar(&o.data, "data", "", "body of the request: `JSON`, or @FILE")
 	flags.StringVar(&o.ident, "ident", "", "call this instance alone: an `IDENT`, or FINGERPRINT#IDENT")
 	flags.StringVar(&o.ticketFile, "ticket-file", "", "send the ticket in this `FILE`")
+	flags.StringVar(&o.as, "as", "", "show the certificate of this service, a `NAME` that the configuration has a key for")
 	flags.StringVar(&o.envelope, "envelope", "json", "format of the body, a `NAME`")
 	flags.StringArrayVar(&o.headers, "header", nil, "one more member of the request's header, `NAME=JSON`; can be repeated")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "tell on stderr how the call goes")
@@ -207,6 +212,10 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 		return err
 	}
 	way := &wayTaken{a: a, verbose: o.verbose, began: began}
+	cfg, err = actAs(cfg, o.as, way)
+	if err != nil {
+		return err
+	}
 	caller, done, err := a.caller(ctx, cfg, &o.connect, way)
 	var reply *scamp.Reply
 	if err == nil {
@@ -278,6 +287,24 @@ func interrupted(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", errInterrupted, err)
 	}
 	return err
+}
+
+// actAs returns the configuration of who shows the certificate of a service.
+func actAs(cfg *scamp.Config, name string, way *wayTaken) (*scamp.Config, error) {
+	if name != "" {
+		other := *cfg
+		other.Identity = name
+		cfg = &other
+	}
+	if cfg.Identity == "" {
+		return cfg, nil
+	}
+	pair, err := cfg.KeyPairFor(cfg.Identity)
+	if err != nil {
+		return nil, err
+	}
+	way.tell("as", "%s, certificate %s", cfg.Identity, pair.Certificate.Fingerprint)
+	return cfg, nil
 }
 
 // caller returns what to call through, and the function that closes it.

@@ -25,7 +25,7 @@ func (a *app) checkCommand() *cobra.Command {
 tells with file and line what is wrong: keys that nobody reads, values out of range, files
 and directories that are missing or cannot be used, addresses that are none of this host,
 key pairs that do not belong together or that everybody can read, lines of the rules that
-are none, a cache file that is old or broken. Whether the rules are wise is for audit.
+are none, in those of service.callers too, a cache file that is old or broken. Whether the rules are wise is for audit.
 docs/audit.md explains every id.
 
 With names, each of these services must have a key pair.
@@ -76,9 +76,15 @@ func (a *app) checkInput(names []string) (*audit.Input, error) {
 		return nil, err
 	}
 	limits := cfg.WithDefaults().Limits.Discovery
+	if cfg.Identity != "" {
+		names = append(names, cfg.Identity)
+	}
 	in.Pairs = keyPairs(cfg, names)
 	if rules := cfg.AuthorizedPath(); rules != "" {
 		in.Rules = new(auditFile(rules, limits.MaxAuthzFile))
+	}
+	if cfg.Callers != "" && cfg.CallersMode != scamp.CallersOff {
+		in.Callers = new(auditFile(cfg.Callers, limits.MaxAuthzFile))
 	}
 	if cfg.TicketVerifyKey != "" {
 		f := auditFile(cfg.TicketVerifyKey, maxFile)

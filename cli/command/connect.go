@@ -116,7 +116,9 @@ func (a *app) identity(ctx context.Context, cfg *scamp.Config, o *connectOptions
 
 // announcedAt returns the certificate that is announced with an address.
 func (a *app) announcedAt(ctx context.Context, cfg *scamp.Config, address string, way *wayTaken) (scamp.Identity, error) {
-	bus, err := scamp.Open(cfg, &scamp.Options{Log: a.log})
+	looks := *cfg
+	looks.Identity = "" // it calls nobody
+	bus, err := scamp.Open(&looks, &scamp.Options{Log: a.log})
 	if err != nil {
 		return scamp.Identity{}, err
 	}

@@ -1,0 +1,298 @@
+package scamp_test
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// A callersFile is a service that judges callers by a file, and its log.
+type callersFile struct {
+	t    *testing.T
+	n    *scamptest.Network
+	path string
+	log  syncBuffer
+	bus  *scamp.Bus // of the service
+}
+
+func newCallersFile(t *testing.T) *callersFile {
+	return &callersFile{t: t, n: scamptest.New(t), path: filepath.Join(t.TempDir(), "callers")}
+}
+
+// put puts the file in place, whole.
+func (f *callersFile) put(lines ...string) {
+	f.t.Helper()
+	text := "# who may call\n" + strings.Join(lines, "\n") + "\n"
+	if err := os.WriteFile(f.path+".new", []byte(text), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.Rename(f.path+".new", f.path); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// serve starts the service; the mode and what else options say, the file is its own.
+func (f *callersFile) serve(mode scamp.CallersMode, limits scamp.Limits, opts scamp.ServiceOptions) {
+	f.t.Helper()
+	f.bus = f.n.Bus(&scamp.Options{Log: slog.New(slog.NewTextHandler(&f.log, nil)), Limits: limits})
+	opts.Callers, opts.CallersMode = f.path, mode
+	opts.Listen, opts.Grace = []string{"127.0.0.1:0"}, -1
+	if opts.KeyPair == nil {
+		opts.KeyPair = f.n.KeyPair()
+	}
+	f.n.Allow(opts.KeyPair, "main:ALL")
+	svc, err := f.bus.NewService("sample", &opts)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, name := range []string{"Sample.read", "Sample.write", "Other.read", "_meta.look"} {
+		svc.Handle(name, ok, nil)
+	}
+	svc.Handle("Sample.secret", ok, &scamp.ActionOptions{Privileges: []int64{1}})
+	serve(f.t, svc)
+}
+
+// as returns a bus that shows a certificate, nil for none.
+func (f *callersFile) as(pair *scamp.KeyPair) *scamp.Bus {
+	return f.n.Bus(&scamp.Options{KeyPair: pair})
+}
+
+// Who may call is decided by the certificate the caller shows. The caller hears no line
+// and no file, the log of the service does.
+func TestCallersEnforce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCallersFile(t)
+		ann, bob := f.n.KeyPair(), f.n.KeyPair()
+		f.put(ann.Certificate.Fingerprint+" Sample", bob.Certificate.SHA256Text()+" main:Sample.read")
+		f.serve(scamp.CallersUnset, scamp.Limits{}, scamp.ServiceOptions{})
+		for _, tt := range []struct {
+			who          *scamp.KeyPair
+			action, code string
+			text, log    string
+		}{
+			{ann, "Sample.read", "ok", "", ""},
+			{ann, "Sample.write", "ok", "", ""},
+			{ann, "Sample.secret", "authn", "no ticket", ""}, // tickets are asked for as well
+			{ann, "Other.read", "authz", "certificate " + ann.Certificate.Fingerprint + " may not call main:Other.read",
+				fmt.Sprintf(`change %s:2 to \"%s Sample, main:Other\"`, f.path, ann.Certificate.Fingerprint)},
+			{bob, "Sample.read", "ok", "", ""},
+			{bob, "Sample.write", "authz", "may not call main:Sample.write", f.path + ":3 to"},
+			{bob, "Sample.secret", "authz", "may not call main:Sample.secret", ""}, // before the ticket is looked at
+			{nil, "Sample.read", "authz", "callers must show a certificate here", "a caller without a certificate"},
+			{nil, "_meta.look", "ok", "", ""},
+		} {
+			f.log.Reset()
+			code, text := callCode(t, f.as(tt.who), tt.action, "")
+			synctest.Wait()
+			log := f.log.String()
+			if code != tt.code || !strings.Contains(text, tt.text) {
+				t.Errorf("%s: %s %q, want %s with %q", tt.action, code, text, tt.code, tt.text)
+			}
+			if strings.Contains(text, f.path) || strings.Contains(text, "callers:") {
+				t.Errorf("%s: the caller hears %q: want no file", tt.action, text)
+			}
+			if !strings.Contains(log, tt.log) || (code == "authz") != strings.Contains(log, "caller refused") {
+				t.Errorf("%s: log %q, want a line with %q", tt.action, log, tt.log)
+			}
+			<-time.After(time.Second) // for the next line of its kind
+		}
+		if got := f.bus.Stats()["caller_denied"]; got != 4 {
+			t.Errorf("caller_denied is %d, want 4", got)
+		}
+	})
+}
+
+// Audit serves everybody, and tells once a second whom enforce would refuse. Off looks at
+// nothing.
+func TestCallersAuditAndOff(t *testing.T) {
+	for _, tt := range []struct {
+		mode  scamp.CallersMode
+		lines int
+		count uint64
+	}{{scamp.CallersAudit, 2, 100}, {scamp.CallersOff, 0, 0}} {
+		t.Run(tt.mode.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newCallersFile(t)
+				f.put("# nobody")
+				f.serve(tt.mode, scamp.Limits{}, scamp.ServiceOptions{})
+				f.log.Reset()
+				bus := f.as(f.n.KeyPair())
+				for range 2 {
+					for range 50 {
+						if code, text := callCode(t, bus, "Sample.read", ""); code != "ok" {
+							t.Fatalf("%s %q, want ok", code, text)
+						}
+					}
+					<-time.After(time.Second)
+				}
+				if got := strings.Count(f.log.String(), "that enforce would refuse"); got != tt.lines {
+					t.Errorf("%d lines of the log, want %d: %s", got, tt.lines, &f.log)
+				}
+				if got := f.bus.Stats()["caller_would_deny"]; got != tt.count {
+					t.Errorf("caller_would_deny is %d, want %d", got, tt.count)
+				}
+			})
+		})
+	}
+}
+
+// The file is followed: what it says counts within 2 s, the last good one when it cannot
+// be read, and before the first good one nobody is let in.
+func TestCallersFileIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCallersFile(t)
+		ann := f.n.KeyPair()
+		f.serve(scamp.CallersEnforce, scamp.Limits{}, scamp.ServiceOptions{})
+		bus := f.as(ann)
+		may := ann.Certificate.Fingerprint + " Sample"
+		for _, tt := range []struct {
+			when string
+			do   func()
+			want string
+		}{
+			{"without the file", func() {}, "authz"},
+			{"with a rule", func() { f.put(may) }, "ok"},
+			{"with another one", func() { f.put(ann.Certificate.Fingerprint + " Other") }, "authz"},
+			{"with the rule again", func() { f.put(may, "nonsense") }, "ok"},
+			{"with no octet", func() { os.Truncate(f.path, 0) }, "ok"},
+			{"with too many", func() { os.Truncate(f.path, 64<<20) }, "ok"},
+			{"with a directory in its place", func() { os.Remove(f.path); os.Mkdir(f.path, 0o755) }, "ok"},
+			{"without the file again", func() { os.Remove(f.path) }, "ok"},
+			{"with a file without rules", func() { f.put() }, "authz"},
+		} {
+			tt.do()
+			<-time.After(2 * time.Second)
+			if code, text := callCode(t, bus, "Sample.read", ""); code != tt.want {
+				t.Errorf("%s: %s %q, want %s", tt.when, code, text, tt.want)
+			}
+			if code, _ := callCode(t, bus, "_meta.look", ""); code != "ok" {
+				t.Errorf("%s: _meta.look: %s, want ok", tt.when, code)
+			}
+		}
+		for _, want := range []string{"rules of callers cannot be read, and never were", "service.callers", "the last good ones stay in force"} {
+			if !strings.Contains(f.log.String(), want) {
+				t.Errorf("log %s: want a line with %q", &f.log, want)
+			}
+		}
+	})
+}
+
+// A rule for a key that others could compute lets nobody in.
+func TestCallersWithShortKeys(t *testing.T) {
+	pair, err := scamp.GenerateKeyPair("long", 3072)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newCallersFile(t)
+		ann := f.n.KeyPair()
+		f.put(ann.Certificate.Fingerprint+" Sample", pair.Certificate.Fingerprint+" Sample")
+		f.serve(scamp.CallersEnforce, scamp.Limits{Discovery: discovery.Limits{MinRSABits: 3072}}, scamp.ServiceOptions{KeyPair: pair})
+		for _, tt := range []struct {
+			who  *scamp.KeyPair
+			want string
+		}{{ann, "authz"}, {pair, "ok"}} {
+			if code, text := callCode(t, f.as(tt.who), "Sample.read", ""); code != tt.want {
+				t.Errorf("RSA %d bits: %s %q, want %s", tt.who.Certificate.Bits(), code, text, tt.want)
+			}
+		}
+		synctest.Wait()
+		if log := f.log.String(); !strings.Contains(log, "tls.min_rsa_bits") {
+			t.Errorf("log %q: want the reason", log)
+		}
+	})
+}
+
+// A service whose callers are to be judged by no file does not start.
+func TestCallersWantAFile(t *testing.T) {
+	n := scamptest.New(t)
+	for _, tt := range []struct {
+		opts scamp.ServiceOptions
+		want string
+	}{
+		{scamp.ServiceOptions{CallersMode: scamp.CallersEnforce}, "want service.callers"},
+		{scamp.ServiceOptions{CallersMode: scamp.CallersAudit}, "want service.callers"},
+		{scamp.ServiceOptions{CallersMode: 7, Callers: "x"}, "want one of the constants"},
+	} {
+		tt.opts.KeyPair = n.KeyPair()
+		svc, err := n.Bus(nil).NewService("sample", &tt.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		svc.Handle("Sample.read", ok, nil)
+		if err := svc.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Serve with mode %v: %v, want an error with %q", tt.opts.CallersMode, err, tt.want)
+		}
+	}
+}
+
+// The configuration says who one is to services, and who may call one's own.
+func TestCallersInTheConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	pair, err := scamp.GenerateKeyPair("web", 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pair.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "services"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"services/web.key": key, "services/web.crt": pair.CertificatePEM()} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func(text string, n *scamptest.Network) (*scamp.Bus, error) {
+		cfg, err := scamp.ParseConfig([]byte(text), filepath.Join(dir, "soa.conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return scamp.Open(cfg, &scamp.Options{Dial: n.Dial, Listen: n.Listen, Carriers: []discovery.Carrier{n.Segment().Join()}})
+	}
+	n := scamptest.New(t)
+	if _, err := open("bus.identity = nobody", n); err == nil || !strings.Contains(err.Error(), "scamp: bus.identity: ") {
+		t.Errorf("a bus.identity without a key: %v, want an error", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "callers"), []byte(pair.Certificate.Fingerprint+" Sample\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	server, err := open("service.callers = callers", n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	own := n.KeyPair()
+	svc, err := server.NewService("sample", &scamp.ServiceOptions{KeyPair: own, Listen: []string{"127.0.0.1:0"}, Grace: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc.Handle("Sample.read", ok, nil)
+	defer serve(t, svc)()
+	for text, want := range map[string]string{"": "authz", "bus.identity = web": "ok"} {
+		bus, err := open(text, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := bus.Dial(t.Context(), svc.Addr(), scamp.Identity{Certificate: own.Certificate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, what := callCode(t, c, "Sample.read", ""); code != want {
+			t.Errorf("with %q: %s %q, want %s", text, code, what, want)
+		}
+		c.Close()
+		bus.Close()
+	}
+}
