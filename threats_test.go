@@ -77,7 +77,7 @@ var attackRows = []heldRow{
 	{"D14", "discovery:TestCertificateSectionRefusesOddOnes discovery:TestCheckKeyTakesTheWholeRange discovery:TestLongCertificatesAreRefused", ""},
 	{"D15", "discovery:TestSameIdentOtherCertificate scamp:TestConformanceTLS/53a_one_octet_of_the_certificate_differs", ""},
 	{"D16", "discovery:TestIdentConflict discovery:TestCacheWriterRate", ""},
-	{"D17", "discovery:TestWeightIsClamped", ""},
+	{"D17", "discovery:TestWeightIsClamped scamp:TestWeightIsNoRatio", ""},
 	{"D18", "discovery:TestExpiryOfManyIntervals discovery:TestIntervalIsClamped discovery:TestResourceExpiryTimer", ""},
 	{"D19", "discovery:TestHostileDatagrams/D19_mutated_certificates discovery:TestBudgets discovery:TestBudgetOfOctets discovery:TestResourceStrangers discovery:TestResourceFloodedDaemon/D1_certificate_mutated", ""},
 	{"D20", "discovery:TestLanes discovery:TestLinesAreApart discovery:TestObserverThatLoses discovery:TestFloodCannotSilenceOthers discovery:TestHostileAir discovery:TestResourceFloodedDaemon/D20_bad_signature_4096", ""},
