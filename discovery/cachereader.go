@@ -322,7 +322,7 @@ func (r *CacheReader) tell(before CacheCondition) {
 		r.report.say(slog.LevelWarn, countCacheUnusable, "cache file cannot be used: what was read before still counts",
 			"path", s.Path, "condition", s.Condition.String(), "age", s.Age, "error", s.Err)
 	case before != CacheUnread:
-		r.report.say(slog.LevelInfo, countCacheUnusable, "cache file is good again", "path", s.Path, "records", s.Records)
+		r.report.say(slog.LevelInfo, countCacheUnusable+" over", "cache file is good again", "path", s.Path, "records", s.Records)
 	}
 	if r.opts.OnState != nil {
 		r.opts.OnState(s)
