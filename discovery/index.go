@@ -113,8 +113,8 @@ func (x *index) view(in Instance) *view {
 	return nil
 }
 
-// with returns the index after changes. The work is spread over all cores when
-// there is much of it.
+// with returns the index after changes, which are in the order of instances. The work
+// is spread over all cores when there is much of it.
 func (x *index) with(changes []change) *index {
 	next := &index{seed: x.seed, shards: x.shards, number: x.number + 1, superseded: make(chan struct{})}
 	list := make(edits)
@@ -122,12 +122,12 @@ func (x *index) with(changes []change) *index {
 		list.of(x.seed.shardOfInstance(c.instance())).exchange(c)
 		if c.old != nil {
 			for _, e := range c.old.entries {
-				list.of(e.shard).key(e.key).drop(c.old.peer)
+				list.of(e.shard).key(e.key).set(c.old.peer.Instance, Route{}, c.old.state)
 			}
 		}
 		if c.new != nil {
 			for _, e := range c.new.entries {
-				list.of(e.shard).key(e.key).put(e.route, c.new.state)
+				list.of(e.shard).key(e.key).set(c.new.peer.Instance, e.route, c.new.state)
 			}
 		}
 	}
@@ -189,26 +189,52 @@ func (se *shardEdit) key(key string) *edit {
 	return ed
 }
 
-// An edit is what happens to one slot.
+// An edit is what happens to one slot: to one instance after the other, in their order.
 type edit struct {
-	gone    map[*Peer]bool
-	live    []Route
-	suspect []Route
+	steps []editStep
 }
 
-func (ed *edit) drop(p *Peer) {
-	if ed.gone == nil {
-		ed.gone = make(map[*Peer]bool)
-	}
-	ed.gone[p] = true
+// An editStep is the route of an instance from now on, and whether it is a suspect; or
+// no route, when it leaves.
+type editStep struct {
+	instance Instance
+	route    Route
+	suspect  bool
 }
 
-func (ed *edit) put(r Route, s State) {
-	if s == Suspect {
-		ed.suspect = append(ed.suspect, r)
-	} else {
-		ed.live = append(ed.live, r)
+// set notes the route of an instance. What was noted of it before was its leaving.
+func (ed *edit) set(in Instance, r Route, s State) {
+	step := editStep{in, r, s == Suspect}
+	if last := len(ed.steps) - 1; last >= 0 && ed.steps[last].instance == in {
+		ed.steps[last] = step
+		return
 	}
+	ed.steps = append(ed.steps, step)
+}
+
+// apply returns old, the live routes of a slot or the suspect ones, after ed. Old is
+// left as it is: somebody may be reading it. Few steps cost a copy of old and nothing
+// else, however long it is.
+func (ed *edit) apply(old []Route, suspect bool) []Route {
+	next := make([]Route, 0, len(old)+len(ed.steps))
+	for _, step := range ed.steps {
+		i, there := slices.BinarySearchFunc(old, step.instance, func(r Route, in Instance) int { return compareInstances(r.Instance, in) })
+		next = append(next, old[:i]...)
+		if old = old[i:]; there {
+			old = old[1:]
+		}
+		if step.route.Peer != nil && step.suspect == suspect {
+			next = append(next, step.route)
+		}
+	}
+	next = append(next, old...)
+	switch {
+	case len(next) == 0:
+		return nil
+	case cap(next) > len(next)+len(next)/8:
+		next = slices.Clone(next) // many took the place of themselves
+	}
+	return slices.Clip(next)
 }
 
 // with returns a copy of a shard with edits made, nil when nothing is left.
@@ -223,7 +249,7 @@ func (s *shard) with(se *shardEdit) *shard {
 	}
 	for key, ed := range se.slots {
 		old := next.slots[key]
-		now := slot{merge(old.live, ed.gone, ed.live), merge(old.suspect, ed.gone, ed.suspect)}
+		now := slot{ed.apply(old.live, false), ed.apply(old.suspect, true)}
 		if len(now.live)+len(now.suspect) == 0 {
 			delete(next.slots, key)
 			continue
@@ -243,23 +269,6 @@ func (s *shard) with(se *shardEdit) *shard {
 		return nil
 	}
 	return next
-}
-
-// merge returns old without the routes of gone peers and with those of put, in
-// order. Old is left as it is: somebody may be reading it.
-func merge(old []Route, gone map[*Peer]bool, put []Route) []Route {
-	if len(put) == 0 && !slices.ContainsFunc(old, func(r Route) bool { return gone[r.Peer] }) {
-		return old
-	}
-	next := make([]Route, 0, len(old)+len(put))
-	for _, r := range old {
-		if !gone[r.Peer] {
-			next = append(next, r)
-		}
-	}
-	next = append(next, put...)
-	slices.SortFunc(next, func(a, b Route) int { return compareInstances(a.Instance, b.Instance) })
-	return slices.Clip(next)
 }
 
 // parallel calls do for 0 to n-1 on all cores and returns when all calls have.
