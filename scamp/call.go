@@ -40,6 +40,7 @@ var errStreamBody = errors.New("scamp: stream: the request has a body of its own
 // do finds an instance and a connection for a request and sends it; if it provably
 // did not run, once more.
 func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Reply, error) {
+	req = req.ticketed(ctx)
 	q, err := b.query(req)
 	if err != nil {
 		req.closeBody()

@@ -61,6 +61,7 @@ func dialClient(ctx context.Context, cfg *Config, addr string, peer Identity, op
 // configured sector, 1 and json. A request that provably did not run is not sent again:
 // there is no other instance.
 func (c *Client) Call(ctx context.Context, req *Request) (*Reply, error) {
+	req = req.ticketed(ctx)
 	what, err := c.attempt(req)
 	if err != nil {
 		req.closeBody()
@@ -76,6 +77,7 @@ func (c *Client) Stream(ctx context.Context, req *Request) (*Stream, error) {
 	if req.Data != nil || req.Body != nil || req.GetBody != nil {
 		return nil, errStreamBody
 	}
+	req = req.ticketed(ctx)
 	what, err := c.attempt(req)
 	if err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ type Request struct {
 	Envelope string // name of the body's format; empty means "json"
 	Version  int    // zero means the version in Action, then 1
 
-	Ticket           Ticket                     // of the user on whose behalf; sent only to authorized instances
+	Ticket           Ticket                     // of the user on whose behalf, else that of WithTicket; sent only to authorized instances
 	IdentifyingToken Ticket                     // of the real user when Ticket is another's
 	Terminal         string                     // station token
 	ClientID         int64                      // tenant, when no ticket names one

@@ -26,6 +26,8 @@ type ticketChecker struct {
 	file   sync.Mutex    // held while the file is read; protects stamp
 	stamp  ticketKeyFile // of what was read last
 
+	long atomic.Bool // a ticket was accepted that holds for long, and that was told
+
 	mu    sync.Mutex // protects what follows
 	keys  *TicketKeys
 	err   error // why the file cannot be used now; the last good keys stay
@@ -91,8 +93,15 @@ func (c *ticketChecker) check(t Ticket, failures *ticketFailures) (*TicketClaims
 	if err := v.claims.holds(c.now(), c.limits.TicketSkew); err != nil {
 		return nil, err
 	}
+	if v.claims.Length > longTicket && c.long.CompareAndSwap(false, true) {
+		c.log.slog.Warn("a ticket is accepted that holds for longer than a day: whoever copies it can use it until then", "holds", time.Duration(min(v.claims.Length, maxSeconds))*time.Second, "ends", v.claims.Ends())
+	}
 	return v.claims, nil
 }
+
+// longTicket is how many seconds a ticket may hold without a word about it: it can be
+// replayed to every service (THREATS T4).
+const longTicket = 24 * 60 * 60
 
 // recall returns what is known of a ticket, nil for nothing, and the keys in force.
 func (c *ticketChecker) recall(sum [sha256.Size]byte) (*ticketVerdict, *TicketKeys) {

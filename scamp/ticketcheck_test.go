@@ -161,3 +161,43 @@ func TestTicketKeyFile(t *testing.T) {
 		}
 	}
 }
+
+// THREATS T4: that a ticket holds for longer than a day is told once.
+func TestLongTicketIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var log syncBuffer
+		bus := n.Bus(&scamp.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		pair := n.KeyPair()
+		svc, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}, Grace: -1, RequireTickets: true, AuthzTable: scamp.AuthzTableOff})
+		if err != nil {
+			t.Fatal(err)
+		}
+		svc.Handle("Sample.read", ok, nil)
+		serve(t, svc)
+		client, err := n.Bus(nil).Dial(t.Context(), svc.Addr(), scamp.Identity{Certificate: pair.Certificate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { client.Close() })
+		now := time.Now().Unix()
+		for _, tt := range []struct {
+			claims scamp.TicketClaims
+			want   string
+			lines  int
+		}{
+			{scamp.TicketClaims{Start: now, Length: 24 * 3600}, "ok", 0},
+			{scamp.TicketClaims{Start: now + 9, Length: 24*3600 + 1}, "authn", 0},
+			{scamp.TicketClaims{Start: now, Length: 24*3600 + 1}, "ok", 1},
+			{scamp.TicketClaims{Start: now, Length: 1 << 62}, "ok", 1},
+		} {
+			if code, text := callCode(t, client, "Sample.read", n.Ticket(tt.claims)); code != tt.want {
+				t.Errorf("a ticket of %d s: %s %q, want %s", tt.claims.Length, code, text, tt.want)
+			}
+			synctest.Wait()
+			if got := strings.Count(log.String(), "longer than a day"); got != tt.lines {
+				t.Errorf("a ticket of %d s: %d lines of the log, want %d: %s", tt.claims.Length, got, tt.lines, &log)
+			}
+		}
+	})
+}
