@@ -36,6 +36,7 @@ lint:
 # a time so that they do not measure each other.
 resource: ## all tests again without the race detector, and those that measure
 	$(GO) test -tags resource -count=1 -p 1 ./...
+	cd bench && $(GO) vet ./cmd/discovery && $(GO) test -count=1 ./cmd/discovery
 
 endurance: ## ten million echoes over connections that are cut at random: a quarter of an hour
 	SCAMP_ENDURANCE_ECHOES=10000000 $(GO) test -run '^TestEnduranceEchoes$$' -count=1 -timeout 3h -v ./scamp
