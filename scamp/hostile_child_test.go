@@ -74,7 +74,8 @@ func beService(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bus, err := scamp.Open(nil, &scamp.Options{Carriers: []discovery.Carrier{discovery.NewLoopback()}, Limits: s.Limits})
+	_, keys := ticketKey(t)
+	bus, err := scamp.Open(nil, &scamp.Options{Carriers: []discovery.Carrier{discovery.NewLoopback()}, Limits: s.Limits, TicketKeys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +97,7 @@ func beService(t *testing.T) {
 	svc.Handle("Victim.work", v.work, nil)
 	svc.Handle("Victim.wait", v.wait, nil)
 	svc.Handle("Victim.big", v.big, nil)
+	svc.Handle("Victim.ticket", ok, &scamp.ActionOptions{Privileges: []int64{1}})
 	bothWays(svc, bothOctets)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { <-svc.Ready(); fmt.Printf("listening %s\n", svc.Addr()) }()

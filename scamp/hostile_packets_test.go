@@ -103,6 +103,9 @@ var attackers = map[string]func(a *attacker){
 	"L8_one_octet_records": oneOctetRecords,
 	"L8_cost_of_records":   oneOctetRecords,
 	"L9_handshakes":        handshakes,
+
+	"T5_bad_tickets": badTickets,
+	"T5_many_users":  manyUsers,
 }
 
 // beHonest is four connections of ours, one of them with as many callers as may have
