@@ -66,10 +66,22 @@ func (s *Service) Serve(ctx context.Context) error {
 	for _, a := range announcers {
 		a.Announced(ctx) // a sending that fails is logged, and tried again each interval
 	}
+	runHook(s.opts.Hooks.Ready)
 	close(s.ready)
 
 	<-ctx.Done()
-	return s.drain(side, announcers)
+	runHook(s.opts.Hooks.Draining)
+	if err := s.drain(side, announcers); err != nil {
+		return err
+	}
+	runHook(s.opts.Hooks.Drained)
+	return nil
+}
+
+func runHook(hook func()) {
+	if hook != nil {
+		hook()
+	}
 }
 
 // begin checks what Handle collected. After it the actions do not change.

@@ -59,6 +59,16 @@ type ServiceOptions struct {
 	// authorized_services; empty means service.callers. It is followed as those are.
 	Callers     string
 	CallersMode CallersMode // zero means service.callers_mode
+
+	Hooks ServiceHooks
+}
+
+// ServiceHooks are told how far a service is, each once and in this order. Nil means that
+// nobody wants to know. Serve waits for them.
+type ServiceHooks struct {
+	Ready    func() // it listens and its first announcement is out
+	Draining func() // its context has ended: it is about to withdraw, and serves on for the grace time
+	Drained  func() // no request is in hand and every connection is closed; Serve returns nil
 }
 
 // A Service offers actions. Handle registers them, then Serve runs it, once.
@@ -155,8 +165,10 @@ func (s *Service) Handle(name string, h Handler, opts *ActionOptions) {
 	if err == nil && s.serving {
 		err = errors.New("registered after Serve")
 	}
-	if err == nil && s.actions[lowerID(a.name, a.version)] != nil {
-		err = errors.New("registered twice")
+	if err == nil {
+		if first := s.actions[lowerID(a.name, a.version)]; first != nil {
+			err = fmt.Errorf("%s:%s~%d is registered already: want another name or version, requests are not told apart by sector or letter case", first.sector, first.name, first.version)
+		}
 	}
 	if err != nil {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: action %q: %w", clean(s.name), clean(name), err))

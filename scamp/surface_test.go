@@ -107,7 +107,7 @@ func TestMistakesOfServices(t *testing.T) {
 	s.Handle("Sample.slow", echo, &scamp.ActionOptions{Timeout: 90 * time.Millisecond})
 	s.Handle("Sample.slower", echo, &scamp.ActionOptions{Timeout: 25 * time.Hour})
 	err := s.Serve(t.Context())
-	for _, want := range []string{`""`, `"nodot"`, "no handler", "registered twice", `flag "t5"`, "90ms", "25h"} {
+	for _, want := range []string{`""`, `"nodot"`, "no handler", "is registered already: want another name or version", `flag "t5"`, "90ms", "25h"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Serve with mistakes: %v, want it to tell %s", err, want)
 		}
