@@ -52,6 +52,7 @@ func TestSuspend(t *testing.T) {
 		if err := s.Resume(t.Context()); err == nil {
 			t.Error("Resume after the drain: no error")
 		}
+		synctest.Wait() // the withdrawal is out, and may not be heard yet
 		if got := where(t, bus, nil, ""); !strings.Contains(got, "it withdrew") {
 			t.Errorf("stopped: %s, want that it withdrew", got)
 		}
