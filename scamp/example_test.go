@@ -17,7 +17,13 @@ import (
 // exampleBus is a bus whose announcements stay in this process, with one service that
 // register fills. Programs use Initialize instead, which reads soa.conf.
 func exampleBus(register func(*scamp.Service)) (bus *scamp.Bus, stop func()) {
-	bus, err := scamp.Open(nil, &scamp.Options{Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+	return exampleBusWith(&scamp.Options{}, &scamp.ServiceOptions{}, register)
+}
+
+// exampleBusWith is exampleBus with options, which it completes.
+func exampleBusWith(opts *scamp.Options, serve *scamp.ServiceOptions, register func(*scamp.Service)) (bus *scamp.Bus, stop func()) {
+	opts.Carriers = []discovery.Carrier{discovery.NewLoopback()}
+	bus, err := scamp.Open(nil, opts)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -30,7 +36,8 @@ func exampleBus(register func(*scamp.Service)) (bus *scamp.Bus, stop func()) {
 		log.Fatal(err)
 	}
 	bus.Directory().SetAuthorized(rules)
-	svc, err := bus.NewService("example", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}, Grace: -1})
+	serve.KeyPair, serve.Listen, serve.Grace = pair, []string{"127.0.0.1:0"}, -1
+	svc, err := bus.NewService("example", serve)
 	if err != nil {
 		log.Fatal(err)
 	}
