@@ -45,8 +45,8 @@ const (
 
 // parseExpected reads an inventory: a line for each action, with the number of instances
 // below which an incident is red, and below which it is yellow. RED is 1 and YELLOW is RED
-// where they are left out; # begins a comment. All that is wrong is told, by line.
-func parseExpected(text, file string) ([]expectation, error) {
+// where they are left out, and the sector is the one given; # begins a comment. All that is wrong is told, by line.
+func parseExpected(text, file, sector string) ([]expectation, error) {
 	var all []expectation
 	var wrong []error
 	lines := make(map[actionKey]int)
@@ -58,7 +58,7 @@ func parseExpected(text, file string) ([]expectation, error) {
 		if len(words) == 0 {
 			continue
 		}
-		e, err := parseExpectation(words)
+		e, err := parseExpectation(words, sector)
 		if err == nil && lines[e.action] > 0 {
 			err = fmt.Errorf("%s again: want it once, line %d names it", clean(e.name), lines[e.action])
 		}
@@ -80,7 +80,7 @@ func parseExpected(text, file string) ([]expectation, error) {
 	return all, errors.Join(wrong...)
 }
 
-func parseExpectation(words []string) (expectation, error) {
+func parseExpectation(words []string, sector string) (expectation, error) {
 	if len(words) > 3 {
 		return expectation{}, fmt.Errorf("%d words: want %s", len(words), expectedGrammar)
 	}
@@ -88,7 +88,7 @@ func parseExpectation(words []string) (expectation, error) {
 	if err != nil {
 		return expectation{}, err
 	}
-	q.Sector, q.Version = cmp.Or(q.Sector, "main"), cmp.Or(q.Version, 1)
+	q.Sector, q.Version = cmp.Or(q.Sector, sector), cmp.Or(q.Version, 1)
 	e := expectation{name: q.String(), action: keyOf(q.Sector, q.Action, q.Version), red: 1}
 	if len(words) > 1 {
 		if e.red, err = threshold(words[1]); err != nil {

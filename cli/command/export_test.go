@@ -55,7 +55,7 @@ var EscapeJSON = escapeJSON
 
 // ParseExpected reads an inventory and writes what was read.
 func ParseExpected(text string) (lines []string, err error) {
-	expected, err := parseExpected(text, "expected")
+	expected, err := parseExpected(text, "expected", "main")
 	for _, e := range expected {
 		lines = append(lines, fmt.Sprintf("%d %s %d %d", e.line, e.name, e.red, e.yellow))
 	}
@@ -64,6 +64,43 @@ func ParseExpected(text string) (lines []string, err error) {
 
 // Inventory writes what there is as an inventory.
 func Inventory(entries []discovery.Entry) string { return inventory(instances(entries)) }
+
+// ExpectedIn reads an inventory for a bus with a default sector, and returns the names.
+func ExpectedIn(sector, text string) (names []string, err error) {
+	expected, err := parseExpected(text, "expected", sector)
+	for _, e := range expected {
+		names = append(names, e.name)
+	}
+	return names, err
+}
+
+// Sight looks once a second: file says how many instances the cache file holds, negative
+// when it is of no use, and heard how many are heard. It returns how many are judged,
+// negative when nothing is, and what it tells, and whether it is blind in the end.
+func Sight(file, heard []int) (judged []int, news []string, blind bool) {
+	var s sight
+	held := 0
+	for second := range file {
+		trouble := ""
+		if held = max(file[second], held); file[second] < 0 {
+			trouble = "stale"
+		}
+		all := make([]discovery.Entry, held)
+		for i := range all {
+			all[i].Source = discovery.Source{File: true, Datagram: i < heard[second]}
+		}
+		known, ok, told := s.look(time.Unix(int64(second), 0), trouble, all)
+		for _, n := range told {
+			news = append(news, fmt.Sprintf("%d %s", second, n.event))
+		}
+		if !ok {
+			judged = append(judged, -1)
+			continue
+		}
+		judged = append(judged, len(known))
+	}
+	return judged, news, s.blind
+}
 
 // Guard looks once a second at an action with so many instances, and returns what it tells
 // with the second it does, and how many actions are red in the end.

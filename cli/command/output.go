@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode"
@@ -248,6 +249,14 @@ func isTerminal(stream any) bool {
 	is := false
 	c.Control(func(fd uintptr) { is = terminal(int(fd)) })
 	return is
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
 }
 
 // joined is a list in one cell.

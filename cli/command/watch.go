@@ -42,20 +42,23 @@ such file or it is stale.
 Fewer than RED instances (default 1) are a red incident, fewer than YELLOW (default RED) a yellow one.
 Instances in all envelopes count, and no others than those a rule allows. A shortage opens an
 incident when it lasts for --settle, its end closes it when that lasts as long: a restart is none.
-Nothing is judged in the first 6 seconds where the network is listened to. A line that is none of
-these is an error, told with its number. --write-expected prints the inventory of what is there now:
+Nothing is judged in the first 6 seconds where the network is listened to. When the cache file gets
+stale or lost, watch is blind until the file is of use again, or until it has listened for 11 seconds
+and heard somebody; from then on it judges by what it hears. A line that is none of these is an
+error, told with its number. SECTOR is bus.default_sector where it is left out, as in ACTION. --write-expected prints the inventory of what is there now:
 red when nobody is left, yellow when there are fewer.
 
-The exit code is 9 when watch ends and a red incident is open, or an action was short of instances
-all the time.
+The exit code is 9 when watch ends and a red incident is open, or an action was red all the time; else
+8 when it ends blind.
 
 With --json each line is one object. Instances: event (added, updated, removed), time, ident,
 address, fingerprint, why. Incidents: event (opened, changed, closed), time, action, level (red or
-yellow), have, want (instances at least), since (when the shortage began), line (of the inventory).`,
+yellow), have, want (instances at least), since (when the shortage began), line (of the inventory). Whether it is
+known who lives: event (blind, sees), time, why.`,
 		Example: `  scamp --config bus/soa.conf watch
   scamp --config bus/soa.conf watch --write-expected > expected
   scamp --config bus/soa.conf watch --expected expected --json
-  scamp --config bus/soa.conf watch --expected expected --timeout 20s   # a check, exit code 0 or 9`,
+  scamp --config bus/soa.conf watch --expected expected --timeout 20s   # a check, exit code 0, 8 or 9`,
 		Args: args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return a.completeFromCache(callable)
@@ -106,6 +109,7 @@ type watch struct {
 	o     *watchOptions
 	bus   *scamp.Bus
 	guard *guard // nil without an inventory
+	sight sight  // with an inventory; owned by compare until that has ended
 
 	mu sync.Mutex // one line at a time
 }
@@ -117,7 +121,7 @@ func (a *app) watch(ctx context.Context, o *watchOptions) error {
 	}
 	w := &watch{a: a, o: o}
 	if o.expected != "" {
-		expected, err := readExpected(o.expected)
+		expected, err := readExpected(o.expected, cfg.WithDefaults().DefaultSector)
 		if err != nil {
 			return err
 		}
@@ -165,12 +169,12 @@ func (a *app) watch(ctx context.Context, o *watchOptions) error {
 	return w.end(context.Cause(ctx))
 }
 
-func readExpected(path string) ([]expectation, error) {
+func readExpected(path, sector string) ([]expectation, error) {
 	text, _, err := discovery.ReadFile(path, maxExpected)
 	if err != nil {
 		return nil, fmt.Errorf("scamp: inventory: %w", err)
 	}
-	return parseExpected(string(text), path)
+	return parseExpected(string(text), path, sector)
 }
 
 // warmUp waits until everybody who lives could be known: at once when there is a cache file.
@@ -195,16 +199,16 @@ const lookTime = time.Second
 // compare tells of incidents until ctx ends. Its error is one of output, or that there was
 // no time for a look.
 func (w *watch) compare(ctx context.Context) error {
-	if err := w.warmUp(ctx); err != nil {
-		return err
+	if w.bus.Config().CachePath == "" {
+		if err := w.warmUp(ctx); err != nil {
+			return err
+		}
 	}
 	tick := time.NewTicker(min(lookTime, max(w.o.settle/5, 10*time.Millisecond)))
 	defer tick.Stop()
 	for {
-		for _, i := range w.guard.look(time.Now(), instances(w.bus.Directory().All())) {
-			if err := w.incident(i); err != nil {
-				return err
-			}
+		if err := w.look(time.Now()); err != nil {
+			return err
 		}
 		select {
 		case <-tick.C:
@@ -212,6 +216,26 @@ func (w *watch) compare(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// look compares once, as far as it can be known who lives.
+func (w *watch) look(now time.Time) error {
+	dir := w.bus.Directory()
+	known, judged, news := w.sight.look(now, dir.Explain(discovery.Query{}).Stale, dir.All())
+	for _, n := range news {
+		if err := w.sighted(n); err != nil {
+			return err
+		}
+	}
+	if !judged {
+		return nil
+	}
+	for _, i := range w.guard.look(now, instances(known)) {
+		if err := w.incident(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end says how it stands when watch ends because of why.
@@ -223,12 +247,15 @@ func (w *watch) end(why error) error {
 		return nil
 	}
 	open := w.guard.red()
-	if len(open) == 0 {
+	switch {
+	case len(open) == 0 && w.sight.blind:
+		return exitf(ExitStale, "scamp: it is not known who lives: %s", clean(w.sight.why))
+	case len(open) == 0:
 		return nil
 	}
-	err := exitf(ExitFindings, "scamp: %s:%d: %s has %d instances, want at least %d", w.o.expected, open[0].line, clean(open[0].name), open[0].have, open[0].red)
+	err := exitf(ExitFindings, "scamp: %s:%d: %s has %s, want at least %d", w.o.expected, open[0].line, clean(open[0].name), count(open[0].have, "instance"), open[0].red)
 	if len(open) > 1 {
-		return hint(err, "and %d more actions are red", len(open)-1)
+		return hint(err, "and %s more red", count(len(open)-1, "action"))
 	}
 	return err
 }
@@ -253,6 +280,12 @@ type incidentEvent struct {
 	Line   int    `json:"line"` // of the inventory
 }
 
+type sightEvent struct {
+	Event string `json:"event"`
+	Time  string `json:"time"`
+	Why   string `json:"why"`
+}
+
 // The times of events: for programs, and for people where they are.
 const (
 	eventTime = "2006-01-02T15:04:05.000Z07:00"
@@ -271,6 +304,18 @@ func (w *watch) instance(e discovery.Event) error {
 	return w.a.printf("%s %s %s at %s: %v\n", now.Format(localTime), w.a.paint(colour, fmt.Sprintf("%-8s", e.Kind)), clean(p.Ident), clean(p.Address), e.Why)
 }
 
+// sighted tells that it is not known who lives, or known again.
+func (w *watch) sighted(s sighted) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if w.a.json {
+		return w.a.printJSON(sightEvent{s.event, now.UTC().Format(eventTime), s.why})
+	}
+	colour := map[string]int{"blind": red, "sees": green}[s.event]
+	return w.a.printf("%s %s %s\n", now.Format(localTime), w.a.paint(colour, fmt.Sprintf("%-8s", s.event)), clean(s.why))
+}
+
 // incident tells of an incident.
 func (w *watch) incident(i incident) error {
 	w.mu.Lock()
@@ -283,6 +328,6 @@ func (w *watch) incident(i incident) error {
 	if i.event == "closed" {
 		colour = green
 	}
-	return w.a.printf("%s %s %s %s: %d instances, want at least %d, since %s (%s:%d)\n", now.Format(localTime), w.a.paint(colour, fmt.Sprintf("%-8s", i.event)),
-		i.level, clean(i.name), i.have, i.want(i.level), i.since.Format(localTime), w.o.expected, i.line)
+	return w.a.printf("%s %s %s %s: %s, want at least %d, since %s (%s:%d)\n", now.Format(localTime), w.a.paint(colour, fmt.Sprintf("%-8s", i.event)),
+		i.level, clean(i.name), count(i.have, "instance"), i.want(i.level), i.since.Format(localTime), w.o.expected, i.line)
 }

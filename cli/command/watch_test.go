@@ -36,6 +36,47 @@ func TestParseExpected(t *testing.T) {
 	}
 }
 
+// A name without a sector means the one that ACTION gets (bus.default_sector).
+func TestExpectedDefaultSector(t *testing.T) {
+	got, err := command.ExpectedIn("web", "A.b\nmain:A.b\n")
+	if want := []string{"web:A.b~1", "main:A.b~1"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("inventory of a bus of sector web: %q, %v, want %q", got, err, want)
+	}
+}
+
+// TestSight: records of a cache file that is of no use do not count as alive, and who is
+// heard does, after there was time to hear everybody.
+func TestSight(t *testing.T) {
+	times := func(n int, counts ...int) (all []int) {
+		for _, c := range counts {
+			for range n {
+				all = append(all, c)
+			}
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name        string
+		file, heard []int
+		judged      []int
+		news        []string
+		blind       bool
+	}{
+		{"a good file", []int{3, 3}, []int{0, 0}, []int{3, 3}, nil, false},
+		{"a moment", []int{3, -1, 3}, []int{0, 0, 0}, []int{3, -1, 3}, []string{"1 blind", "2 sees"}, false},
+		{"ends blind", []int{3, -1, -1}, []int{0, 0, 2}, []int{3, -1, -1}, []string{"1 blind"}, true},
+		{"nobody lives", append([]int{3}, times(12, -1)...), times(13, 0), append([]int{3}, append(times(11, -1), 0)...), []string{"1 blind"}, true},
+		{"some live", append([]int{3}, times(12, -1)...), times(13, 2), append([]int{3}, append(times(11, -1), 2)...), []string{"1 blind", "12 sees"}, false},
+		{"blind from the start", times(7, -1), times(7, 0), append(times(6, -1), 0), []string{"0 blind"}, true},
+		{"twice", []int{3, -1, 3, -1}, times(4, 0), []int{3, -1, 3, -1}, []string{"1 blind", "2 sees", "3 blind"}, true},
+	} {
+		judged, news, blind := command.Sight(tt.file, tt.heard)
+		if !slices.Equal(judged, tt.judged) || !slices.Equal(news, tt.news) || blind != tt.blind {
+			t.Errorf("%s: file %v, heard %v: judged %v, told %q, blind %v, want %v, %q, %v", tt.name, tt.file, tt.heard, judged, news, blind, tt.judged, tt.news, tt.blind)
+		}
+	}
+}
+
 // Whatever a file holds, what is read of it reads the same again.
 func FuzzParseExpected(f *testing.F) {
 	f.Add("main:Hello.echo~1 1 2\n# comment\nweb:A.b\n")
