@@ -85,21 +85,25 @@ func (s *Service) admission(a *action) Middleware {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, req *Request, rep *ReplyWriter) error {
 			claims, err := req.guard.claims(req.Ticket)
+			if err == nil {
+				err = missing(claims, a.privileges, nil)
+			}
+			if err == nil && byTable {
+				err = s.bus.access.check(ctx, claims, a)
+			}
 			if err != nil {
-				return err
-			}
-			if err := missing(claims, a.privileges, nil); err != nil {
-				return err
-			}
-			if byTable {
-				if err := s.bus.access.check(ctx, claims, a); err != nil {
-					return err
-				}
+				return notRun{err}
 			}
 			return next(ctx, req, rep)
 		}
 	}
 }
+
+// A notRun is why a request was refused before its handler ran. Peers of ours are told
+// so (PROTOCOL 5.5).
+type notRun struct{ error }
+
+func (e notRun) Unwrap() error { return e.error }
 
 // missing says which privilege a ticket lacks, or returns nil.
 func missing(claims *TicketClaims, want []int64, names map[int64]string) error {

@@ -19,7 +19,9 @@ func callCode(t *testing.T, c scamp.Caller, action string, ticket scamp.Ticket) 
 	t.Helper()
 	reply, err := c.Call(t.Context(), &scamp.Request{Action: action, Ticket: ticket})
 	if err == nil {
-		reply.Body.Close()
+		if _, err := reply.Bytes(0); err != nil {
+			t.Fatal(err)
+		}
 		return "ok", ""
 	}
 	var re *scamp.RemoteError

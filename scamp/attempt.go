@@ -58,7 +58,7 @@ func (a *attempt) failure(err error, ran Ran) *CallError {
 
 // refused notes that the instance did not take the request.
 func (a *attempt) refused(code string) {
-	if a.balance != nil && code != CodeAuthn && code != CodeAuthz {
+	if a.balance != nil && !ofTheCaller(code) {
 		a.balance.marks.refused(a.route)
 	}
 }

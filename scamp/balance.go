@@ -128,7 +128,11 @@ func (h *hostAddresses) current() map[netip.Addr]bool {
 		return *known // somebody else looks
 	}
 	if known == nil {
-		h.mu.Lock()
+		h.mu.Lock() // the first ones wait for each other
+		if known = h.known.Load(); known != nil {
+			h.mu.Unlock()
+			return *known
+		}
 	}
 	defer h.mu.Unlock()
 	found := make(map[netip.Addr]bool)

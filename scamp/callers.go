@@ -113,7 +113,7 @@ func (s *Service) judgesCallers() (func(*action) Middleware, error) {
 					s.bus.log.odd("caller_would_deny", "a caller is served that enforce would refuse", "service", s.name, "reason", callerReason{d, why})
 				default:
 					s.bus.log.odd("caller_denied", "caller refused", "service", s.name, "reason", callerReason{d, why})
-					return callerRefused(req.Caller, a)
+					return notRun{callerRefused(req.Caller, a)}
 				}
 				return next(ctx, req, rep)
 			}

@@ -46,7 +46,7 @@ type Limits struct {
 	MaxTicket         int           // octets of a ticket; zero means 8192
 	MaxPrivileges     int           // privileges in a ticket; zero means 4096
 	TicketSkew        time.Duration // how far the clock of a ticket's issuer may be off; zero means not at all
-	MaxTicketFailures int           // failed ticket checks per second and connection; zero means 50
+	MaxTicketFailures int           // failed ticket checks per second and connection, after which tickets that are not known yet, good ones too, have to wait for the next second; zero means 50
 	TicketCache       int           // checked tickets remembered; zero means 10000
 
 	// Logging.

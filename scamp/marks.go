@@ -116,10 +116,10 @@ func (m *marks) failed(r discovery.Route) {
 	}
 	k := m.markLocked(r)
 	now := time.Now()
+	k.wanted = now
 	if k.failures > 0 && now.Before(k.until) {
 		return
 	}
-	k.wanted = now
 	m.failLocked(r.Instance, k, now)
 }
 
@@ -220,8 +220,12 @@ func (m *marks) sweepLocked() {
 		return
 	}
 	now := time.Now()
+	most := maxMarks
+	if len(m.all) >= maxMarks {
+		most = maxMarks - maxMarks/10 // many at once: each sweep looks at all
+	}
 	for in, k := range m.all {
-		if k.failures == 0 && now.After(k.until) || len(m.all) >= maxMarks {
+		if k.failures == 0 && now.After(k.until) || len(m.all) > most {
 			m.forgetLocked(in)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -17,20 +18,24 @@ type Middleware func(Handler) Handler
 // Use puts middleware around every handler of the service, those registered before and
 // after. The first is the outermost. Tickets and privileges are checked before any of
 // it runs. It must not be called after Serve.
-func (s *Service) Use(mw ...Middleware) {
+func (s *Service) Use(mw ...Middleware) { s.add("Use", &s.middleware, mw) }
+
+// Observe is Use for middleware that sees every request, also those that are refused
+// because of their tickets or callers: for logs and measures. It is outside of what Use
+// was given.
+func (s *Service) Observe(mw ...Middleware) { s.add("Observe", &s.observers, mw) }
+
+func (s *Service) add(what string, to *[]Middleware, mw []Middleware) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.serving {
-		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: Use was called after Serve", clean(s.name)))
-		return
+	switch {
+	case s.serving:
+		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %s was called after Serve", clean(s.name), what))
+	case slices.ContainsFunc(mw, func(m Middleware) bool { return m == nil }):
+		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %s was given a nil Middleware", clean(s.name), what))
+	default:
+		*to = append(*to, mw...)
 	}
-	for _, m := range mw {
-		if m == nil {
-			s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: Use was given a nil Middleware", clean(s.name)))
-			return
-		}
-	}
-	s.middleware = append(s.middleware, mw...)
 }
 
 // around returns h inside of mw.
@@ -42,39 +47,63 @@ func around(h Handler, mw []Middleware) Handler {
 }
 
 // AccessLog writes a line for each request that ended: action, version, caller, where
-// from, how long, octets of the reply, and the error code if there was one. It waits
-// for log. Tickets never show.
+// from, how long, octets of the reply, and the error code if it failed, also when it
+// panicked or was answered in its handler's stead. It waits for log. Tickets never show.
+// Give it to Observe to hear of refused requests too.
 func AccessLog(log *slog.Logger) Middleware {
 	return func(next Handler) Handler {
-		return func(ctx context.Context, req *Request, rep *ReplyWriter) error {
+		return func(ctx context.Context, req *Request, rep *ReplyWriter) (err error) {
 			began := time.Now()
-			err := next(ctx, req, rep)
-			caller := "" // anonymous
-			if req.Caller != nil {
-				caller = req.Caller.Fingerprint
-			}
-			from := ""
-			if req.Remote != nil {
-				from = req.Remote.String()
-			}
-			attrs := []slog.Attr{
-				slog.String("action", req.Sector+":"+req.Action), slog.Int("version", req.Version),
-				slog.String("caller", caller), slog.String("from", from),
-				slog.Duration("took", time.Since(began)), slog.Int64("octets", rep.size()),
-			}
-			level := slog.LevelInfo
-			if err != nil {
-				level = slog.LevelWarn
-				code := CodeGeneral
-				if re, ok := errors.AsType[*RemoteError](err); ok {
-					code = re.code()
+			panicked := true
+			defer func() {
+				failure := err
+				switch {
+				case panicked:
+					failure = errFailed // the service answers so
+				case ctx.Err() != nil:
+					failure = endOf(ctx)
 				}
-				attrs = append(attrs, slog.String("code", code), slog.String("error", clean(err.Error())))
-			}
-			log.LogAttrs(ctx, level, "request", attrs...)
+				logAccess(ctx, log, req, rep, time.Since(began), failure)
+			}()
+			err = next(ctx, req, rep)
+			panicked = false
 			return err
 		}
 	}
+}
+
+// endOf is why a handler's context has ended; context.Cause knows only contexts of its
+// own package.
+func endOf(ctx context.Context) error {
+	if g, ok := ctx.Value(handlingKey{}).(*handling); ok && g.ctx.why() != nil {
+		return g.ctx.why()
+	}
+	return context.Cause(ctx)
+}
+
+func logAccess(ctx context.Context, log *slog.Logger, req *Request, rep *ReplyWriter, took time.Duration, err error) {
+	caller, from := "", "" // anonymous
+	if req.Caller != nil {
+		caller = req.Caller.Fingerprint
+	}
+	if req.Remote != nil {
+		from = req.Remote.String()
+	}
+	attrs := []slog.Attr{
+		slog.String("action", req.Sector+":"+req.Action), slog.Int("version", req.Version),
+		slog.String("caller", caller), slog.String("from", from),
+		slog.Duration("took", took), slog.Int64("octets", rep.size()),
+	}
+	level := slog.LevelInfo
+	if err != nil {
+		level = slog.LevelWarn
+		code := CodeGeneral
+		if re, ok := errors.AsType[*RemoteError](err); ok {
+			code = re.code()
+		}
+		attrs = append(attrs, slog.String("code", code), slog.String("error", clean(err.Error())))
+	}
+	log.LogAttrs(context.WithoutCancel(ctx), level, "request", attrs...)
 }
 
 // Recover turns a panic of a handler into an error that tell makes of it; nil makes

@@ -227,6 +227,9 @@ func (w *ReplyWriter) finish(err error) {
 	if err != nil {
 		h = packet.Header{Type: packet.TypeReply, ID: h.ID}
 		errorHeader(&h, err)
+		if _, ok := errors.AsType[notRun](err); ok && r.p.conn.PeerExt() {
+			h.ErrorData = dispatchFailureData
+		}
 		body.Data = nil
 	}
 	r.send(&r.own, &h, body)

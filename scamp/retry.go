@@ -25,12 +25,14 @@ type RetryOptions struct {
 
 	// AttemptTimeout gives an attempt of an Idempotent request up for another one, at
 	// another instance if there is one, when its reply has not begun by then: an instance
-	// that hangs costs that much. Zero means that an attempt has as long as the call.
+	// that hangs costs that much. The last attempt has as long as the call, and so has each
+	// one if this is zero.
 	AttemptTimeout time.Duration
 
 	// Hedge sends an Idempotent request to another instance as well when the reply has
 	// not begun by then, and once more for each attempt left; the first reply counts and
-	// the others are cancelled. Zero means never.
+	// the others are cancelled. Trace.Retried has no cause then, and GetBody is called by
+	// several goroutines at once. Zero means never.
 	Hedge time.Duration
 }
 
@@ -51,6 +53,9 @@ func (r *retries) spare() {
 	}
 }
 
+// some says whether take would do now.
+func (r *retries) some() bool { return r.left.Load() >= retryCost }
+
 // take says whether something may be sent again.
 func (r *retries) take() bool {
 	if r.left.Add(-retryCost) >= 0 {
@@ -69,6 +74,7 @@ type campaign struct {
 	started time.Time
 	tried   []discovery.Instance // one for each attempt
 	maybe   bool                 // an attempt that failed may have run
+	pause   time.Duration        // before the next attempt, from the third on
 }
 
 // errAttempt is the cause that ends an attempt, not the call.
@@ -97,6 +103,7 @@ func (b *Bus) persist(ctx context.Context, req *Request, q discovery.Query) (*Re
 		}
 	}
 	def(&c.opts.Pause, 50*time.Millisecond)
+	c.pause = c.opts.Pause
 	if !req.Idempotent {
 		c.opts.AttemptTimeout, c.opts.Hedge = 0, 0
 	}
@@ -112,35 +119,44 @@ func (b *Bus) persist(ctx context.Context, req *Request, q discovery.Query) (*Re
 
 // series makes one attempt after the other.
 func (c *campaign) series(ctx context.Context) (*Reply, error) {
-	trace := traceFrom(ctx)
-	var failure error
-	for pause := c.opts.Pause; ; {
-		a, err := c.next(ctx)
-		switch {
-		case err != nil && failure != nil:
-			return nil, failure // nobody is left: what the last instance said counts
-		case err != nil:
-			return nil, err
-		}
+	a, err := c.next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		c.note(ctx, a)
 		out := c.attempt(ctx, a, nil)
 		if out.err == nil {
 			return out.reply, nil
 		}
-		failure = c.verdict(out.err)
-		if !c.again(ctx, out.err) {
-			return nil, failure
-		}
-		if len(c.tried) > 1 {
-			jitter := time.Duration(c.b.balance.rand(int(pause/time.Microsecond)+1)) * time.Microsecond
-			if !sleep(ctx, pause/2+jitter/2) {
-				return nil, failure
-			}
-			pause *= 2
-		}
-		if trace.Retried != nil {
-			trace.Retried(len(c.tried)+1, out.err)
+		failure := c.verdict(out.err)
+		if a = c.further(ctx, out.err); a == nil {
+			return nil, failure // what the last instance said counts
 		}
 	}
+}
+
+// further chooses the instance for another attempt after one that failed with err, and
+// rests before it if it must. It returns nil if the call has failed.
+func (c *campaign) further(ctx context.Context, err error) *attempt {
+	if !c.again(ctx, err) {
+		return nil
+	}
+	if len(c.tried) > 1 {
+		jitter := time.Duration(c.b.balance.rand(int(c.pause/time.Microsecond)+1)) * time.Microsecond
+		if !sleep(ctx, c.pause/2+jitter/2) {
+			return nil
+		}
+		c.pause *= 2
+	}
+	a, nobody := c.next(ctx)
+	if nobody != nil {
+		return nil
+	}
+	if trace := traceFrom(ctx); trace.Retried != nil {
+		trace.Retried(a.number, err)
+	}
+	return a
 }
 
 // verdict is the error of an attempt as that of the call: when one attempt may have run,
@@ -171,16 +187,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // next chooses the instance for one more attempt, one that was not tried if there is one.
 func (c *campaign) next(ctx context.Context) (*attempt, error) {
 	a := &attempt{balance: c.b.balance, bus: c.b, number: len(c.tried) + 1, start: c.started}
-	route, err := c.b.route(ctx, c.req, c.q, a, c.tried)
-	if err != nil {
-		return nil, err
-	}
-	a.route = route
+	var err error
+	a.route, err = c.b.route(ctx, c.req, c.q, a, c.tried)
+	return a, err
+}
+
+// note notes that an attempt is about to be made.
+func (c *campaign) note(ctx context.Context, a *attempt) {
+	c.tried = append(c.tried, a.route.Instance)
 	if trace := traceFrom(ctx); trace.Routed != nil {
-		trace.Routed(route)
+		trace.Routed(a.route)
 	}
-	c.tried = append(c.tried, route.Instance)
-	return a, nil
 }
 
 // attempt sends the request once. Began is given what ends it from outside, before it
@@ -191,12 +208,20 @@ func (c *campaign) attempt(ctx context.Context, a *attempt, began func(context.C
 	if began != nil {
 		began(cancel)
 	}
+	var cut atomic.Bool
 	var timer *time.Timer
-	if c.opts.AttemptTimeout > 0 {
-		timer = time.AfterFunc(c.opts.AttemptTimeout, func() { cancel(errAttempt) })
+	if c.opts.AttemptTimeout > 0 && a.number < c.opts.Attempts { // else there is no other one to give it up for
+		timer = time.AfterFunc(c.opts.AttemptTimeout, func() {
+			if !c.b.retries.some() {
+				c.b.log.count("retry_over_budget")
+				return
+			}
+			cut.Store(true)
+			cancel(errAttempt)
+		})
 	}
 	_, reply, err := c.b.pool.exchange(mine, c.req, a, identityOf(a.route), false)
-	if timer != nil && !timer.Stop() && err == nil {
+	if timer != nil && !timer.Stop() && err == nil && cut.Load() {
 		reply.Body.Close() // the timer was first, and nothing more of the reply will come
 		err = a.failure(errAttempt, RanMaybe)
 	}
@@ -204,8 +229,9 @@ func (c *campaign) attempt(ctx context.Context, a *attempt, began func(context.C
 		cause := context.Cause(mine)
 		cancel(nil)
 		if ce, ok := errors.AsType[*CallError](err); ok && ctx.Err() == nil && cause == errAttempt {
-			// The caller has cancelled nothing.
-			err = &CallError{Action: ce.Action, Instance: ce.Instance, Attempts: ce.Attempts, Ran: ce.Ran, Advice: ce.Advice, Err: errAttempt}
+			given := *ce // the caller has cancelled nothing
+			given.Err = errAttempt
+			err = &given
 		}
 	}
 	return outcome{a.number, reply, err}
@@ -235,7 +261,7 @@ func worthwhile(err error, idempotent bool) bool {
 	}
 	re, answered := errors.AsType[*RemoteError](err)
 	switch {
-	case answered && (re.Code == CodeAuthn || re.Code == CodeAuthz):
+	case answered && ofTheCaller(re.Code):
 		return false // another instance would answer the same
 	case ce.Ran == RanNo:
 		return !errors.Is(err, ErrTimeout) || errors.Is(err, errAttempt)
@@ -245,87 +271,104 @@ func worthwhile(err error, idempotent bool) bool {
 	return false // it ran, and said no
 }
 
-// errNobodyElse says that every instance has been sent the request.
-var errNobodyElse = errors.New("scamp: no other instance")
+// ofTheCaller says whether a code speaks of who calls, and not of the instance.
+func ofTheCaller(code string) bool {
+	return code == CodeAuthn || code == CodeAuthz || code == CodeRateLimit
+}
 
-// race makes an attempt, and another whenever Hedge passes without a reply or an attempt
-// fails. The first reply counts.
-func (c *campaign) race(ctx context.Context) (*Reply, error) {
-	outcomes := make(chan outcome, c.opts.Attempts) // so that none of them waits for us
-	var cancels []context.CancelCauseFunc
-	running := 0
-	start := func() error {
-		a, err := c.next(ctx)
-		if err == nil && running > 0 && slices.Contains(c.tried[:len(c.tried)-1], a.route.Instance) {
-			c.tried = c.tried[:len(c.tried)-1]
-			err = errNobodyElse // it has the request already
+// A heat is the attempts of a race that run.
+type heat struct {
+	c        *campaign
+	outcomes chan outcome
+	cancels  []context.CancelCauseFunc // of all attempts, by number from 1
+	running  int
+}
+
+// start makes an attempt beside those that run.
+func (h *heat) start(ctx context.Context, a *attempt) {
+	h.c.note(ctx, a)
+	h.running++
+	began := make(chan context.CancelCauseFunc)
+	go func() { // ends when the attempt does: at the latest when it is cancelled
+		h.outcomes <- h.c.attempt(ctx, a, func(cancel context.CancelCauseFunc) { began <- cancel })
+	}()
+	h.cancels = append(h.cancels, <-began)
+}
+
+// end ends all attempts but the winner, number 0 for none, and waits for them: the
+// request is the caller's again when Call returns.
+func (h *heat) end(winner int) {
+	for i, cancel := range h.cancels {
+		if i+1 != winner {
+			cancel(errBeaten)
 		}
-		if err != nil {
-			return err
-		}
-		running++
-		began := make(chan context.CancelCauseFunc)
-		go func() { // ends when the attempt does: at the latest when it is cancelled
-			outcomes <- c.attempt(ctx, a, func(cancel context.CancelCauseFunc) { began <- cancel })
-		}()
-		cancels = append(cancels, <-began)
-		return nil
 	}
-	if err := start(); err != nil {
+	for ; h.running > 0; h.running-- {
+		out := <-h.outcomes
+		if out.reply != nil {
+			out.reply.Body.Close()
+		}
+		if out.err != nil {
+			h.c.verdict(out.err)
+		}
+	}
+}
+
+// race makes an attempt, and another whenever Hedge passes without a reply or all have
+// failed. The first reply counts.
+func (c *campaign) race(ctx context.Context) (*Reply, error) {
+	first, err := c.next(ctx)
+	if err != nil {
 		return nil, err
 	}
+	h := &heat{c: c, outcomes: make(chan outcome, c.opts.Attempts)} // so that none of them waits for us
+	h.start(ctx, first)
 	hedge := time.NewTimer(c.opts.Hedge)
 	defer hedge.Stop()
-	trace := traceFrom(ctx)
-	var failure error
 	for {
-		var cause error
 		select {
-		case out := <-outcomes:
-			running--
+		case out := <-h.outcomes:
+			h.running--
 			if out.err == nil {
-				c.settle(outcomes, running, cancels, out.number)
+				h.end(out.number)
 				return out.reply, nil
 			}
-			failure, cause = c.verdict(out.err), out.err
-			if running > 0 && worthwhile(out.err, true) {
+			failure := c.verdict(out.err)
+			if h.running > 0 && worthwhile(out.err, true) {
 				continue // the others may do better
 			}
-			if running > 0 || !c.again(ctx, out.err) {
-				c.settle(outcomes, running, cancels, 0)
-				return nil, c.verdict(cause)
+			var a *attempt
+			if h.running == 0 {
+				a = c.further(ctx, out.err)
 			}
+			if a == nil {
+				h.end(0)
+				return nil, c.verdict(failure)
+			}
+			h.start(ctx, a)
 		case <-hedge.C:
-			if len(c.tried) >= c.opts.Attempts || !c.b.retries.take() {
-				continue
+			if !c.hedge(ctx, h) {
+				continue // nor will it be possible later: the timer stays off
 			}
-			c.b.log.count("hedged")
-		}
-		if trace.Retried != nil {
-			trace.Retried(len(c.tried)+1, cause)
-		}
-		if start() != nil && running == 0 {
-			return nil, failure
 		}
 		hedge.Reset(c.opts.Hedge)
 	}
 }
 
-// settle ends the attempts that lost, all for number 0, and waits for them: the request
-// is the caller's again when Call returns.
-func (c *campaign) settle(outcomes <-chan outcome, running int, cancels []context.CancelCauseFunc, winner int) {
-	for i, cancel := range cancels {
-		if i+1 != winner {
-			cancel(errBeaten)
-		}
+// hedge asks one more instance, one that does not have the request already, if there is
+// one and the budget allows it.
+func (c *campaign) hedge(ctx context.Context, h *heat) bool {
+	if len(c.tried) >= c.opts.Attempts {
+		return false
 	}
-	for range running {
-		out := <-outcomes
-		if out.reply != nil {
-			out.reply.Body.Close()
-		}
-		if out.err != nil {
-			c.verdict(out.err)
-		}
+	a, err := c.next(ctx)
+	if err != nil || slices.Contains(c.tried, a.route.Instance) || !c.b.retries.take() {
+		return false
 	}
+	c.b.log.count("hedged")
+	if trace := traceFrom(ctx); trace.Retried != nil {
+		trace.Retried(a.number, nil)
+	}
+	h.start(ctx, a)
+	return true
 }

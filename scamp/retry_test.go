@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -212,4 +213,89 @@ func TestRetriesAreBudgeted(t *testing.T) {
 			t.Error("counter retry_over_budget did not move")
 		}
 	})
+}
+
+// A hedge that cannot be made costs nothing: no token, no count, no word.
+func TestHedgeWithNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var log runLog
+		slow := func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+			time.Sleep(400 * time.Millisecond)
+			return good(ctx, req, rep)
+		}
+		serveEach(n, &log, slow)
+		bus := n.Bus(nil)
+		retried, routed := 0, 0
+		ctx := scamp.WithTrace(t.Context(), &scamp.Trace{Retried: func(int, error) { retried++ }, Routed: func(discovery.Route) { routed++ }})
+		for range 30 {
+			reply, err := bus.Call(ctx, &scamp.Request{Action: "Sample.do", Idempotent: true, Retry: &scamp.RetryOptions{Hedge: 10 * time.Millisecond}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			reply.Body.Close()
+		}
+		if s := bus.Stats(); s["hedged"] != 0 || s["retry_over_budget"] != 0 || retried != 0 || routed != 30 || len(log.runs) != 30 {
+			t.Errorf("30 calls of the one instance: hedged %d, over budget %d, told %d times of a retry and %d of a route, ran %d times", s["hedged"], s["retry_over_budget"], retried, routed, len(log.runs))
+		}
+	})
+}
+
+// The last attempt has as long as the call, and what ended an attempt is in the ladder.
+func TestAttemptTimeoutSparesTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var log runLog
+		slow := func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+			select {
+			case <-time.After(time.Second):
+				return good(ctx, req, rep)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		all := serveEach(n, &log, slow, slow)
+		bus := n.Bus(&scamp.Options{Balancer: inOrder(all)})
+		for _, tt := range []struct {
+			req  scamp.Request
+			runs int
+		}{
+			{scamp.Request{Retry: &scamp.RetryOptions{Attempts: 1, AttemptTimeout: 100 * time.Millisecond}}, 1},
+			{scamp.Request{Retry: &scamp.RetryOptions{Attempts: 2, AttemptTimeout: 100 * time.Millisecond}}, 2},
+			{scamp.Request{Retry: &scamp.RetryOptions{AttemptTimeout: 100 * time.Millisecond}, Route: &scamp.RouteOptions{Ident: all[1].Ident()}}, 1},
+			{scamp.Request{Retry: &scamp.RetryOptions{AttemptTimeout: 100 * time.Millisecond}, Body: io.MultiReader(strings.NewReader("x"))}, 1},
+		} {
+			before := len(log.runs)
+			req := tt.req
+			req.Action, req.Idempotent = "Sample.do", true
+			reply, err := bus.Call(t.Context(), &req)
+			if err != nil {
+				t.Errorf("%+v: %v, want the last attempt to have its time", tt.req.Retry, err)
+				continue
+			}
+			reply.Body.Close()
+			synctest.Wait()
+			if got := len(log.runs) - before; got != tt.runs {
+				t.Errorf("%+v: ran %d times, want %d", tt.req.Retry, got, tt.runs)
+			}
+		}
+	})
+}
+
+// Attempts of a race that all fail at once rest in between, like those of a series.
+func TestHedgeRests(t *testing.T) {
+	for _, hedge := range []time.Duration{0, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			n := scamptest.New(t)
+			all := serveEach(n, new(runLog), good, good)
+			bus := n.Bus(&scamp.Options{Balancer: inOrder(all), Rand: func(int) int { return 0 }, Dial: func(context.Context, string, string) (net.Conn, error) {
+				return nil, errors.New("no route")
+			}})
+			start := time.Now()
+			_, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.do", Idempotent: true, Retry: &scamp.RetryOptions{Attempts: 4, Pause: 2 * time.Second, Hedge: hedge}})
+			if took := time.Since(start); took < 3*time.Second || took > 4*time.Second {
+				t.Errorf("hedge %v: four attempts that fail at once took %v (%v), want rests of 1 and 2 s", hedge, took, err)
+			}
+		})
+	}
 }

@@ -109,6 +109,7 @@ func (s *Service) begin() error {
 		if judges != nil {
 			a.handler = judges(a)(a.handler)
 		}
+		a.handler = around(a.handler, s.observers)
 		s.index[id] = a
 		s.index[actionID{a.name, a.version}] = a // as announced, so that nothing is folded
 	}

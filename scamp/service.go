@@ -86,6 +86,7 @@ type Service struct {
 	mu         sync.Mutex   // protects what follows
 	mistakes   []error      // of Handle and Use, returned by Serve
 	middleware []Middleware // of Use
+	observers  []Middleware // of Observe
 	actions    map[actionID]*action
 	index      map[actionID]*action // made by Serve, then read without the lock
 	serving    bool

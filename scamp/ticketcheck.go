@@ -73,15 +73,15 @@ func (c *ticketChecker) check(t Ticket, failures *ticketFailures) (*TicketClaims
 	sum := sha256.Sum256([]byte(strings.TrimSpace(string(t))))
 	v, keys := c.recall(sum)
 	if v == nil {
-		if !failures.allowed(c.limits.MaxTicketFailures) {
+		if !failures.reserve(c.limits.MaxTicketFailures) {
 			c.log.count("ticket_limited")
 			return nil, &RemoteError{Code: CodeRateLimit, Text: "too many bad tickets on this connection"}
 		}
 		v = &ticketVerdict{sum: sum}
 		v.claims, v.err = keys.read(t, c.limits)
 		c.remember(v, keys)
-		if v.err != nil {
-			failures.add()
+		if v.err == nil {
+			failures.giveBack()
 		}
 	}
 	if v.err != nil {
@@ -215,18 +215,23 @@ type ticketFailures struct {
 	n     int
 }
 
-// allowed says whether there were fewer than most in this second.
-func (f *ticketFailures) allowed(most int) bool {
+// reserve counts one more, if there were fewer than most in this second.
+func (f *ticketFailures) reserve(most int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if time.Since(f.since) >= time.Second {
 		f.since, f.n = time.Now(), 0
 	}
-	return f.n < most
+	if f.n >= most {
+		return false
+	}
+	f.n++
+	return true
 }
 
-func (f *ticketFailures) add() {
+// giveBack takes one back that was no failure.
+func (f *ticketFailures) giveBack() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.n++
+	f.n = max(f.n-1, 0)
 }

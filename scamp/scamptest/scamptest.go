@@ -34,6 +34,8 @@ type Network struct {
 	t       testing.TB
 	segment *discovery.Loopback
 
+	authorizing sync.Mutex // held while buses get rules, so that the newest are the last
+
 	mu        sync.Mutex // protects what follows
 	listeners map[string]*listener
 	ports     int
@@ -46,7 +48,7 @@ type Network struct {
 
 // New returns an empty network that ends with the test.
 func New(t testing.TB) *Network {
-	n := &Network{t: t, segment: discovery.NewLoopback(), listeners: make(map[string]*listener), conns: make(map[*conn]struct{})}
+	n := &Network{t: t, keys: 1, segment: discovery.NewLoopback(), listeners: make(map[string]*listener), conns: make(map[*conn]struct{})}
 	t.Cleanup(func() { n.segment.Close() })
 	return n
 }
@@ -107,9 +109,9 @@ func (n *Network) Ticket(claims scamp.TicketClaims) scamp.Ticket {
 	return t
 }
 
-// ticketSigner is the key that the network's tickets are signed with.
+// ticketSigner is the key that the network's tickets are signed with, and nothing else.
 func (n *Network) ticketSigner() *rsa.PrivateKey {
-	k, err := keyPair(0)
+	k, err := keyPair(0) // New gives it to nobody
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -232,6 +234,8 @@ func (n *Network) Allow(k *scamp.KeyPair, tokens ...string) {
 
 // authorize gives every bus the rules.
 func (n *Network) authorize() {
+	n.authorizing.Lock()
+	defer n.authorizing.Unlock()
 	n.mu.Lock()
 	text := strings.Join(n.rules, "\n") + "\n"
 	buses := n.buses
