@@ -12,14 +12,14 @@
 //
 //	svc, err := bus.NewService("helloworld", nil)
 //	scamp.HandleJSON(svc, "helloworld.hello", func(ctx context.Context, in Who) (Greeting, error) { … }, nil)
-//	err = svc.Serve(ctx)
+//	err = scamp.Run(svc) // until a signal; Serve is for a context
 //
 // How one request goes through the package:
 //
 //	Call ─ query ─ directory ─ balancer ─ pool ─ peer.open ─► Stream ─► mux ─► network
 //	                                                            ▲ replied
 //	network ─► mux ─► peer.accept ─┬─ reply ────────────────────┘
-//	                               └─ request ─► intake ─► dispatcher ─► serving ─► Handler ─► ReplyWriter ─► mux
+//	                               └─ request ─► intake ─► dispatcher ─► serving ─► callers ─► ticket ─► Middleware ─► Handler ─► ReplyWriter ─► mux
 //
 // What always holds:
 //
@@ -34,4 +34,8 @@
 //  6. Work counts as running until the handler has returned and its reply is written.
 //  7. Authorization is decided by the directory when an instance is chosen, on the
 //     resolved action.
+//  8. Who may call is decided for each request, before any middleware runs: by the
+//     certificate the connection showed (service.callers), then by the ticket.
+//  9. A ticket is in no log and no error, goes to no instance without a rule, and is
+//     not forwarded by itself.
 package scamp

@@ -25,7 +25,15 @@ func TestTicketIsNotShown(t *testing.T) {
 	ticket := scamp.Ticket(secret)
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("call", "ticket", ticket, "request", &scamp.Request{Action: "a.b"})
 	slog.New(slog.NewTextHandler(&log, nil)).Info("call", "ticket", ticket)
-	shown := fmt.Sprintf("%v %s %q %#v %+v", ticket, ticket, ticket, ticket, struct{ T scamp.Ticket }{ticket})
+	inside := struct{ T scamp.Ticket }{ticket}
+	slog.New(slog.NewMultiHandler(slog.NewJSONHandler(&log, nil), slog.NewTextHandler(&log, nil))).Info("call", "inside", inside, "many", []scamp.Ticket{ticket})
+	shown := fmt.Sprintf("%v %s %q %#v %+v %x %d %#v %d", ticket, ticket, ticket, ticket, inside, ticket, ticket, inside, inside)
+	if b, err := json.Marshal(inside); err == nil {
+		t.Errorf("a ticket as JSON: %s, want an error", b)
+	}
+	if b, err := json.Marshal(scamp.Request{}.Ticket); err != nil || string(b) != `""` {
+		t.Errorf("no ticket as JSON: %s, %v", b, err)
+	}
 	if strings.Contains(log.String()+shown, "AbC") {
 		t.Errorf("a ticket is shown: %s %s", &log, shown)
 	}

@@ -2,6 +2,7 @@ package scamp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,6 +33,17 @@ func (t Ticket) Format(f fmt.State, verb rune) {
 
 // LogValue returns a placeholder.
 func (t Ticket) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// MarshalJSON refuses a ticket that is not empty: logs write values as JSON, and a body that
+// needs the ticket wants string(t).
+func (t Ticket) MarshalJSON() ([]byte, error) {
+	if t == "" {
+		return []byte(`""`), nil
+	}
+	return nil, errTicketJSON
+}
+
+var errTicketJSON = errors.New("scamp: a Ticket is not written as JSON, lest a log shows it: want string(t) where it is meant")
 
 type ticketKey struct{}
 
