@@ -45,7 +45,7 @@ var attackRows = []heldRow{
 	{"P15", "mux:TestPingFlood scamp:TestResourceHostilePackets/P15_pings", ""},
 	{"P16", "scamp:TestConformanceCaller/31a_late_replies scamp:TestConformanceCaller/31a_replies_to_ids_never_issued scamp:TestLimitsOfWorkAtTheirEdges/replies_to_nothing scamp:TestEnduranceEchoes", ""},
 	{"P17", "scamp:TestConformanceTime/47_silent_service scamp:TestConformanceTime/48_no_retirement", ""},
-	{"P18", "scamp:TestFloodsOfOddMessages scamp:TestConformanceService/30_events_are_refused_or_drained scamp:TestConformanceService/19c_cancel_of_nothing scamp:TestResourceHostilePackets/P18_odd_messages", ""},
+	{"P18", "scamp:TestFloodsOfOddMessages scamp:TestConformanceService/30_events_without_id_are_drained scamp:TestFloodsOfSubscribes scamp:TestConformanceService/19c_cancel_of_nothing scamp:TestResourceHostilePackets/P18_odd_messages", ""},
 	{"P19", "scamp:TestPanicAndPlainErrors scamp:TestConformanceService/52_exactly_one_reply scamp:TestHandlerLifeIsTheReplys", ""},
 	{"P20", "scamp:TestWorkIsBounded/P20_many_connections_many_requests scamp:TestResourceHostilePackets/P20_sleeping_handlers", ""},
 	{"P21", "mux:TestUnreadLimit mux:TestDiscardedMessagesAreSmall scamp:TestWorkIsBounded/P21_unread_octets_of_requests_that_wait scamp:TestResourceHostilePackets/P21_bodies_never_read scamp:TestResourceHostilePackets/P21_window_ignored scamp:TestResourceHostilePackets/P21_windows_used", ""},
@@ -174,6 +174,9 @@ var limitRows = []heldRow{
 	{"scamp.RPCTimeout", "scamp:TestConformanceTime/47_silent_service", ""},
 	{"scamp.WorkerTimeout", "scamp:TestConformanceServiceTime/47b_handler_that_does_not_begin", ""},
 	{"scamp.AvoidTime", "scamp:TestRefusingInstancesAreAvoided", ""},
+	{"scamp.MaxEventEntries", "scamp:TestLimitsOfEvents scamp:TestSubscriberBehind", ""},
+	{"scamp.MaxEventOctets", "scamp:TestLimitsOfEvents", ""},
+	{"scamp.MaxSubscribers", "scamp:TestLimitsOfEvents", ""},
 	{"scamp.LogRate", "scamp:TestLogIsLimited", ""},
 	{"scamp.LogText", "scamp:TestLimitsOfWorkAtTheirEdges/text_in_the_log", ""},
 

@@ -33,6 +33,10 @@ type AnnouncerOptions struct {
 	Limits Limits           // zero fields mean the defaults
 	Now    func() time.Time // wall clock for timestamps; nil means time.Now
 	Log    *slog.Logger     // nil means silence
+	// Signed is called with the text of PROTOCOL 7.1 that is sent from now on, that of
+	// the first interface, whenever it changes; nil means not. It owns the text, and must
+	// not call the Announcer.
+	Signed func(text []byte)
 }
 
 // An Announcer tells everybody what one service instance offers (PROTOCOL 7.7).
@@ -222,6 +226,13 @@ func (a *Announcer) publish(content *Content, withdraw bool, done ...chan<- erro
 	packets, signed, stamp, err := a.sign(content, withdraw)
 	if err != nil {
 		return err
+	}
+	if a.opts.Signed != nil {
+		text, err := a.limits.Inflate(signed[0].data)
+		if err != nil {
+			return err
+		}
+		a.opts.Signed(text)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -155,7 +155,7 @@ func (d *inboundSide) greet(h *shake) {
 		return
 	}
 	p := newPeer(&d.s.bus.limits, d.s.bus.log, d.s.bus.hold)
-	p.server = d.s.intake
+	p.server, p.events = d.s.intake, d.s.events
 	p.guard = ticketGuard{d.s.bus.tickets, &p.tickets}
 	if shown := c.ConnectionState().PeerCertificates; len(shown) > 0 {
 		p.cert, _ = discovery.ParseCertificate(shown[0].Raw)
@@ -182,6 +182,7 @@ func (d *inboundSide) serve(h *shake, c *firstLine, p *peer) {
 	})
 	p.run()
 	silent.Stop()
+	d.s.events.leave(p)
 	for _, r := range d.s.intake.unqueue(p) {
 		r.in.Discard()
 	}

@@ -44,7 +44,11 @@ func TestConformanceService(t *testing.T) {
 		{"37a_more_than_8_mib_unread", tooMuchOfOne},
 		{"50_request_ended_by_txerr", requestBrokenOff},
 		{"52_exactly_one_reply", exactlyOneReply},
-		{"30_events_are_refused_or_drained", subscribeRefused},
+		{"30_events_without_id_are_drained", subscribeDrained},
+		{"89_event_then_subscribe_done", eventThenDone},
+		{"89_filters", eventFilters},
+		{"89_changes", eventChanges},
+		{"89_unfinished_subscribe", unfinishedSubscribe},
 	} {
 		t.Run(tt.name, func(t *testing.T) { synctest.Test(t, tt.run) })
 	}

@@ -49,6 +49,11 @@ type Limits struct {
 	MaxTicketFailures int           // failed ticket checks per second and connection, after which tickets that are not known yet, good ones too, have to wait for the next second; zero means 50
 	TicketCache       int           // checked tickets remembered; zero means 10000
 
+	// Events: the table of a service, and that of a subscription.
+	MaxEventEntries int // entries, and as many deletions that somebody may not have been told yet; zero means 10000
+	MaxEventOctets  int // octets of their names and values; zero means 4 MiB
+	MaxSubscribers  int // connections subscribed to one service; zero means 1024
+
 	// Logging.
 	LogRate int // lines per second of one kind, the rest is counted; zero means 1
 	LogText int // octets of a text from the network in one line; zero means 128
@@ -88,6 +93,10 @@ func (l Limits) WithDefaults() Limits {
 	setLimit(&l.MaxPrivileges, 4096)
 	setLimit(&l.MaxTicketFailures, 50)
 	setLimit(&l.TicketCache, 10000)
+
+	setLimit(&l.MaxEventEntries, 10000)
+	setLimit(&l.MaxEventOctets, 4<<20)
+	setLimit(&l.MaxSubscribers, 1024)
 
 	setLimit(&l.LogRate, 1)
 	setLimit(&l.LogText, 128)

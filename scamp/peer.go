@@ -25,6 +25,7 @@ type peer struct {
 	addr   net.Addr               // the other end
 	cert   *discovery.Certificate // what a caller showed; nil if nothing, and on the connecting side
 	server server                 // nil on the connecting side
+	events *eventSource           // of the service; nil on the connecting side
 	log    *logger
 	alone  bool   // for one call, and then closed (PROTOCOL 3.4)
 	hold   *hold  // counts what is held
@@ -215,14 +216,13 @@ func (p *peer) accept(m *mux.Inbound) {
 		m.Discard()
 		p.server.cancel(p, h.ID)
 	case h.Type == packet.TypeNotify:
-		m.Discard()
+		p.events.notified(p, m)
 	case h.Type != packet.TypeRequest && h.Type != packet.TypeNone && h.Type != packet.TypeSubscribe:
 		p.ignore(m, "a message of a type that does not belong here")
 	case !usableID(m):
 		p.ignore(m, "a request without a usable request id")
 	case h.Type == packet.TypeSubscribe:
-		m.Discard()
-		p.answer(&packet.Header{Type: packet.TypeSubscribeDone, ID: h.ID}, []byte("false"))
+		p.events.subscribe(p, m)
 	default:
 		p.server.admit(p, m)
 	}

@@ -26,6 +26,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	s.mu.Lock()
 	s.inbound = side
 	s.mu.Unlock()
+	defer s.events.close(abandonTime)
 
 	// The announcers outlive ctx: they send the withdrawal.
 	announcing, stopAnnouncing := context.WithCancel(context.WithoutCancel(ctx))
@@ -207,8 +208,13 @@ func (s *Service) announcers(side *inboundSide) ([]*discovery.Announcer, error) 
 		return nil, nil
 	}
 	var all []*discovery.Announcer
-	for _, c := range carriers {
+	for i, c := range carriers {
+		var signed func([]byte)
+		if i == 0 {
+			signed = s.announced // one of them is enough for subscribers
+		}
 		a, err := discovery.NewAnnouncer(c, discovery.AnnouncerOptions{
+			Signed:      signed,
 			Certificate: s.pair.Certificate, Key: s.pair.Key, Interval: s.opts.Interval,
 			Limits: s.bus.limits.Discovery, Now: s.bus.opts.Now, Log: s.bus.log.slog,
 		})

@@ -55,6 +55,11 @@ type ServiceOptions struct {
 	RequireTickets bool
 	AuthzTable     AuthzTable
 
+	// Notified is called with each message of type notify (PROTOCOL 14), one after the
+	// other for those of one connection; nil drains them. ctx ends with the connection.
+	// What comes while 16 of a connection wait is dropped and counted.
+	Notified func(ctx context.Context, n *Notification)
+
 	// Callers is a file that says whose certificate may call which action, in the form of
 	// authorized_services; empty means service.callers. It is followed as those are.
 	Callers     string
@@ -80,6 +85,7 @@ type Service struct {
 	ident string
 
 	intake  *intake
+	events  *eventSource
 	ready   chan struct{} // closed when the service listens and announces itself
 	turning chan struct{} // has one value while somebody suspends, resumes or begins to drain
 
@@ -128,6 +134,7 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 		return nil, fmt.Errorf("scamp: service %s: %w", clean(name), err)
 	}
 	s.ident = discovery.NewIdent(name)
+	s.events = newEventSource(&b.limits, b.log, s.opts.Notified)
 	s.intake = &intake{dispatcher: b.serving, find: s.find}
 	return s, nil
 }
