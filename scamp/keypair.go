@@ -28,7 +28,8 @@ type KeyPair struct {
 	Certificate *discovery.Certificate
 	Key         crypto.Signer // the private key; never logged or printed
 
-	readable string // the key file, if everybody can read it
+	file string // of the private key
+	open string // what everybody can do with that file; see KeyOpenTo
 }
 
 const maxPEMFile = 1 << 20 // octets
@@ -56,9 +57,8 @@ func LoadKeyPair(certFile, keyFile string) (*KeyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scamp: private key %s and certificate %s: %w", keyFile, certFile, err)
 	}
-	if mode.Perm()&0o004 != 0 && runtime.GOOS != "windows" { // where these bits mean nothing
-		k.readable = keyFile
-	}
+	k.file = keyFile
+	k.open, _ = KeyOpenTo(mode)
 	return k, nil
 }
 
@@ -272,12 +272,28 @@ func (k *KeyPair) KeyPEM() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
+// KeyOpenTo says whom the mode of a private key's file lets at it, beside its owner:
+// what everybody on this host can do, "read", "write" or "" for nothing, which is a
+// mistake; and whether its group can do either, which may be meant so.
+func KeyOpenTo(mode fs.FileMode) (everybody string, group bool) {
+	if runtime.GOOS == "windows" { // where these bits mean nothing
+		return "", false
+	}
+	switch bits := mode.Perm(); {
+	case bits&0o004 != 0:
+		everybody = "read"
+	case bits&0o002 != 0:
+		everybody = "write"
+	}
+	return everybody, mode.Perm()&0o060 != 0
+}
+
 // CheckPrivate returns an error that names the key file and the cure if everybody on
-// this host could read the private key when it was loaded, else nil. Services refuse
+// this host could read or write the private key when it was loaded, else nil. Services refuse
 // such a key unless tls.allow_readable_key is 1; tools warn.
 func (k *KeyPair) CheckPrivate() error {
-	if k.readable == "" {
+	if k.open == "" {
 		return nil
 	}
-	return fmt.Errorf("scamp: private key %s: everybody can read it: want chmod 600 %[1]s, or tls.allow_readable_key = 1", k.readable)
+	return fmt.Errorf("scamp: private key %s: everybody can %s it: want chmod 600 %[1]s, or tls.allow_readable_key = 1", k.file, k.open)
 }

@@ -175,6 +175,7 @@ func TestCheckPrivate(t *testing.T) {
 		{0o640, "<nil>"},
 		{0o644, "scamp: private key " + key + ": everybody can read it: want chmod 600 " + key + ", or tls.allow_readable_key = 1"},
 		{0o604, "everybody can read it"},
+		{0o602, "everybody can write it: want chmod 600 " + key},
 	} {
 		if err := os.Chmod(key, tt.mode); err != nil {
 			t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -152,8 +151,8 @@ func LoadTicketSigner(path string) (*rsa.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scamp: ticket signer %s: %w", path, err)
 	}
-	if mode.Perm()&0o077 != 0 && runtime.GOOS != "windows" { // where these bits mean nothing
-		return nil, fmt.Errorf("scamp: ticket signer %s: others can read it: want chmod 600 %[1]s", path)
+	if everybody, _ := KeyOpenTo(mode); everybody != "" {
+		return nil, fmt.Errorf("scamp: ticket signer %s: everybody can %s it: want chmod 600 %[1]s", path, everybody)
 	}
 	return key, nil
 }
