@@ -313,6 +313,8 @@ func TestKeys(t *testing.T) {
 		{"readable", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: readable, Cert: cert}}}, []string{"error key-readable a.key"}},
 		{"readable, and allowed", audit.Input{Config: &scamp.Config{AllowReadableKey: true}, Pairs: []audit.Pair{{Service: "a", Key: readable, Cert: cert}}},
 			[]string{"warning key-readable a.key"}},
+		{"writable", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: with(key, func(f *audit.File) { f.Mode = 0o602 }), Cert: cert}}}, []string{"error key-readable a.key"}},
+		{"for a group", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: with(key, func(f *audit.File) { f.Mode = 0o640 }), Cert: cert}}}, []string{"info key-group a.key"}},
 		{"no key", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: gone, Cert: cert}}}, []string{"error pair-incomplete a.key"}},
 		{"no key, and it is named", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: gone, Cert: cert, Expected: true}}}, []string{"error key-unreadable a.key"}},
 		{"half named", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: key, From: audit.Place{File: "soa.conf", Line: 3}}}}, []string{"error pair-incomplete soa.conf:3"}},
@@ -329,6 +331,23 @@ func TestKeys(t *testing.T) {
 				t.Errorf("texts %q: want no key", text)
 			}
 		})
+	}
+}
+
+// A line that is advised does what it is advised for (invariant 5): it names actions that
+// are announced, and never the file of a certificate.
+func TestAdvisedLines(t *testing.T) {
+	key := audit.File{Path: "x.key", Text: fixtures.Bytes("keys/sample.key.pem"), Mode: 0o600}
+	cert := audit.File{Path: "x.crt", Text: fixtures.Bytes("keys/sample.crt.pem")}
+	for _, service := range []string{"my svc", "order-api", "hello"} {
+		in := audit.Input{Now: now, Rules: rules("# none\n"), Pairs: []audit.Pair{{Service: service, Key: key, Cert: cert}}}
+		contains(t, found(t, in, "warning cert-no-rule x.crt"), "scamp provision NAME SECTOR")
+		in.Bus = bus(sample.announce(t, "a:1", echo, sent))
+		text := found(t, in, "error service-denied a:1", "warning cert-no-rule x.crt")
+		line := sample.cert.Fingerprint + " main:Sample"
+		contains(t, text, `add "`+line+`" to rules`)
+		in.Rules = rules(line + "\n")
+		found(t, in, "info rule-sha1-only rules:1")
 	}
 }
 

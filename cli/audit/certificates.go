@@ -20,9 +20,9 @@ func (j *judge) certificates() {
 		}
 		if h.own && j.rules != nil && !j.rules.Named(h.cert) {
 			f := j.certificate(h, "cert-no-rule", "no rule names the certificate of %s", h.name())
-			if h.service != "" {
-				line, _ := j.rules.LineFor(h.cert, "main:"+h.service)
-				f.Fix = fmt.Sprintf("add a line to %s, for example %q", j.rules.File, line)
+			if rights := h.rights(); len(rights) > 0 {
+				line, _ := j.rules.LineFor(h.cert, rights...)
+				f.Fix = fmt.Sprintf("add %q to %s", line, j.rules.File)
 			}
 		}
 	}
@@ -94,7 +94,7 @@ func (j *judge) collisions() {
 // readCertificate returns the certificate in a file, or tells why there is none.
 func (j *judge) readCertificate(f File, at Place) *discovery.Certificate {
 	if f.Err != nil {
-		j.add("cert-unreadable", at, "%v", f.Err)
+		j.add("cert-unreadable", at, "%v", f.Err).permit(f.Err)
 		return nil
 	}
 	c, err := discovery.ParseCertificatePEM(f.Text)

@@ -2,7 +2,9 @@ package audit
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,6 +106,13 @@ func (r *Report) add(id string, at Place, format string, args ...any) *Finding {
 	kind := kindOf(id)
 	r.Findings = append(r.Findings, Finding{ID: id, Severity: kind.Severity, Place: at, Text: fmt.Sprintf(format, args...), Fix: kind.Fix})
 	return &r.Findings[len(r.Findings)-1]
+}
+
+// permit gives a finding the fix that belongs to it when err is that this user may not.
+func (f *Finding) permit(err error) {
+	if errors.Is(err, fs.ErrPermission) {
+		f.Fix = "run this as the user who will run the program, or give the file to that user (chown)"
+	}
 }
 
 // finish brings the findings in order and makes their texts harmless (invariant 4).

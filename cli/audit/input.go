@@ -19,6 +19,7 @@ type Input struct {
 	Pairs        []Pair        // key pairs of services
 	Keys         []File        // private keys without a name
 	Certificates []File        // certificates without a name
+	TicketKeys   *File         // the file of auth.ticket_verify_key
 	Cache        *Cache        // the cache file itself
 	Bus          []Announced   // what is announced; nil means that nobody knows
 }
@@ -111,6 +112,7 @@ type Settings struct {
 type Dir struct {
 	Key, Path string
 	Err       error // why it cannot be used
+	Foreign   bool  // it is another user's, who alone writes there
 }
 
 // A Path is a file that a key names and that should be there.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/rsa"
+	"encoding/pem"
 	"errors"
 	"io/fs"
 	"strings"
@@ -70,15 +71,18 @@ func belong(key *rsa.PrivateKey, cert *discovery.Certificate) bool {
 func (j *judge) readKey(f File) *rsa.PrivateKey {
 	at := Place{File: f.Path}
 	if f.Err != nil {
-		j.add("key-unreadable", at, "%v", f.Err)
+		j.add("key-unreadable", at, "%v", f.Err).permit(f.Err)
 		return nil
 	}
-	if f.Mode.Perm()&0o004 != 0 {
-		found := j.add("key-readable", at, "everybody on this host can read the private key: mode %04o", f.Mode.Perm())
+	switch everybody, group := scamp.KeyOpenTo(f.Mode); {
+	case everybody != "":
+		found := j.add("key-readable", at, "everybody on this host can %s the private key: mode %04o", everybody, f.Mode.Perm())
 		found.Fix = "chmod 600 " + f.Path
 		if j.Config.AllowReadableKey {
 			found.Severity = Warning
 		}
+	case group:
+		j.add("key-group", at, "a group of users can read or write the private key: mode %04o", f.Mode.Perm()).Fix = "chmod 600 " + f.Path
 	}
 	key, err := scamp.ParseKey(f.Text)
 	if err != nil {
@@ -112,6 +116,28 @@ func (j *judge) loose() {
 		}
 		if !found && len(certs) > 0 {
 			j.add("key-mismatch", Place{File: f.Path}, "the key belongs to none of the certificates given: %s", strings.Join(names, ", "))
+		}
+	}
+}
+
+// ticketKeys judges the keys that tickets are verified with.
+func (j *judge) ticketKeys() {
+	if j.TicketKeys == nil || j.TicketKeys.Err != nil {
+		return // a file that cannot be read is told of where it is named
+	}
+	at := Place{File: j.TicketKeys.Path}
+	if _, err := scamp.ParseTicketKeys(j.TicketKeys.Text, &j.Config.Limits); err != nil {
+		j.add("ticket-key", at, "%v", err)
+		return
+	}
+	for rest := j.TicketKeys.Text; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			j.add("ticket-key-private", at, "it holds a private key beside the public one")
+			return
 		}
 	}
 }

@@ -44,7 +44,7 @@ func (j *judge) denied(h *holder) {
 			}
 			instances[a.Announcement.Ident] = true
 			names = append(names, act.Sector+":"+act.FullName())
-			rights = append(rights, discovery.RightFor(act.Sector, act.FullName()))
+			rights = appendRight(rights, act)
 			for _, name := range act.Aliases() {
 				aliases = append(aliases, act.Sector+":"+act.Class+"."+name)
 			}
@@ -64,7 +64,9 @@ func (j *judge) denied(h *holder) {
 	f := j.add("service-denied", at, "%s", text)
 	f.Fingerprint = h.cert.Fingerprint
 	line, replaces := j.rules.LineFor(h.cert, rights...)
-	if replaces > 0 {
+	if len(rights) == 0 {
+		f.Fix = "give the actions names of letters, digits and _: no rule can allow others"
+	} else if replaces > 0 {
 		f.Fix = fmt.Sprintf("to allow it, change %s:%d to %q", j.rules.File, replaces, line)
 	} else {
 		f.Fix = fmt.Sprintf("to allow it, add %q to %s", line, j.rules.File)
@@ -72,6 +74,26 @@ func (j *judge) denied(h *holder) {
 	if len(aliases) > 0 {
 		j.add("alias-unauthorized", at, "%s has no right to actions whose aliases Rust callers find all the same: %s", h.name(), some(aliases)).Fingerprint = h.cert.Fingerprint
 	}
+}
+
+// appendRight adds the token that allows an action to rights, where a rule can allow it.
+func appendRight(rights []string, act *discovery.Action) []string {
+	if !discovery.IsName(act.Sector) || !discovery.IsName(act.FullName()) {
+		return rights
+	}
+	return append(rights, discovery.RightFor(act.Sector, act.FullName()))
+}
+
+// rights returns the tokens that allow what h announces.
+func (h *holder) rights() (rights []string) {
+	for _, a := range h.live() {
+		for i := range a.Announcement.Actions {
+			if act := &a.Announcement.Actions[i]; act.Class != "_meta" {
+				rights = appendRight(rights, act)
+			}
+		}
+	}
+	return distinct(rights)
 }
 
 // distinct returns a list sorted, each text once whatever its letter case.

@@ -19,7 +19,7 @@ func (j *judge) settings() {
 		return
 	}
 	if bytes.HasPrefix(s.file.Text, byteOrderMark) {
-		j.add("file-bom", Place{File: s.file.Path, Line: 1}, "the configuration begins with a byte order mark, so that line 1 sets nothing")
+		j.add("file-bom", Place{File: s.file.Path, Line: 1}, "the configuration begins with a byte order mark, so that other implementations lose line 1").Severity = Warning
 	}
 	for _, err := range s.problems {
 		var line *scamp.ConfigError
@@ -39,12 +39,16 @@ func (j *judge) settings() {
 	}
 	for _, p := range s.Paths {
 		if p.Err != nil {
-			j.add("config-path", j.at(p.Key), "%s: %v", p.Key, p.Err)
+			j.add("config-path", j.at(p.Key), "%s: %v", p.Key, p.Err).permit(p.Err)
 		}
 	}
 	for _, d := range s.Dirs {
-		if d.Err != nil {
-			j.add("config-directory", j.at(d.Key), "%s: %v", d.Key, d.Err)
+		if d.Err == nil {
+			continue
+		}
+		f := j.add("config-directory", j.at(d.Key), "%s: %v", d.Key, d.Err)
+		if d.Foreign {
+			f.Severity, f.Fix = Info, "nothing to do, unless this user is to write there"
 		}
 	}
 	if used := c.WithDefaults(); c.LastPort > 0 && c.LastPort < used.FirstPort {

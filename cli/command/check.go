@@ -23,12 +23,14 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Check the configuration before something is started with it",
 		Long: `Check reads soa.conf and everything it names, as the user who will run the programs, and
 tells with file and line what is wrong: keys that nobody reads, values out of range, files
-and directories that are missing or cannot be used, addresses that are none of this host,
+and directories that are missing or cannot be used, addresses that are none of this host, a ticket key that verifies nothing,
 key pairs that do not belong together or that everybody can read, lines of the rules that
 are none, in those of service.callers too, a cache file that is old or broken. Whether the rules are wise is for audit.
 docs/audit.md explains every id.
 
-With names, each of these services must have a key pair.
+With names, each of these services must have a key pair that this user can read; keys of others
+may be closed to this user, and so may the directory of the cache file, where only the user
+of scamp cache writes.
 
 ` + findingHelp,
 		Example: `  scamp --config bus/soa.conf check
@@ -80,6 +82,9 @@ func (a *app) checkInput(names []string) (*audit.Input, error) {
 		names = append(names, cfg.Identity)
 	}
 	in.Pairs = keyPairs(cfg, names)
+	for i, p := range in.Pairs {
+		in.Pairs[i].Foreign = !slices.Contains(names, p.Service) // another user may run it
+	}
 	if rules := cfg.AuthorizedPath(); rules != "" {
 		in.Rules = new(auditFile(rules, limits.MaxAuthzFile))
 	}
@@ -88,6 +93,7 @@ func (a *app) checkInput(names []string) (*audit.Input, error) {
 	}
 	if cfg.TicketVerifyKey != "" {
 		f := auditFile(cfg.TicketVerifyKey, maxFile)
+		in.TicketKeys = &f
 		settings.Paths = append(settings.Paths, audit.Path{Key: "auth.ticket_verify_key", Path: f.Path, Err: f.Err})
 	}
 	if dir := cfg.RunningServiceDir; dir != "" {
@@ -95,10 +101,21 @@ func (a *app) checkInput(names []string) (*audit.Input, error) {
 	}
 	if cache := cfg.CachePath; cache != "" {
 		dir := filepath.Dir(cache)
-		settings.Dirs = append(settings.Dirs, audit.Dir{Key: "discovery.cache_path", Path: dir, Err: usableDir(dir, true)})
+		settings.Dirs = append(settings.Dirs, audit.Dir{Key: "discovery.cache_path", Path: dir, Err: usableDir(dir, true), Foreign: foreign(dir, cache)})
 		in.Cache = readCache(cache, limits.CacheMaxAge, limits)
 	}
 	return in, nil
+}
+
+// foreign reports whether this user cannot keep a file in a directory, and need not: both
+// are another user's, and others cannot replace files there.
+func foreign(dir, file string) bool {
+	info, err := os.Stat(dir)
+	if err != nil || owned(info) || !errors.Is(usableDir(dir, true), fs.ErrPermission) {
+		return false
+	}
+	info, err = os.Stat(file)
+	return err != nil || !owned(info)
 }
 
 // usableDir says why no file can be kept in a directory, or returns nil. In a private
@@ -150,6 +167,9 @@ func keyPairs(cfg *scamp.Config, names []string) []audit.Pair {
 func servicesIn(dir string) []string {
 	var names []string
 	looked := 0
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real // WalkDir does not follow a link that it begins with
+	}
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if looked++; err != nil || looked > maxKeyFiles {
 			return fs.SkipDir

@@ -13,6 +13,12 @@ import (
 // writable says why this user cannot write in a directory, or returns nil.
 func writable(dir string) error { return unix.Access(dir, unix.W_OK) }
 
+// owned reports whether what info shows is this user's.
+func owned(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || int(s.Uid) == os.Geteuid()
+}
+
 // lockDir keeps other processes that call it out of a directory until unlock.
 func lockDir(dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)

@@ -49,7 +49,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "netns" {
+			switch name {
+			case "netns":
+			case "users":
+				err := exec.Command("setpriv", "--reuid", "65534", "--clear-groups", "true").Run()
+				if err != nil {
+					t.Logf("SKIPPED: cannot be another user here: %v", err)
+				}
+				return err == nil, nil
+			default:
 				return false, fmt.Errorf("unknown condition %q", name)
 			}
 			err := exec.Command("unshare", "-n", "true").Run()
