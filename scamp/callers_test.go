@@ -66,7 +66,7 @@ func (f *callersFile) as(pair *scamp.KeyPair) *scamp.Bus {
 	return f.n.Bus(&scamp.Options{KeyPair: pair})
 }
 
-// Who may call is decided by the certificate the caller shows. The caller hears no line
+// Who may call is decided by the certificate the caller shows (invariant 8). The caller hears no line
 // and no file, the log of the service does.
 func TestCallersEnforce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

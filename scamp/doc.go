@@ -28,7 +28,8 @@
 //  2. A call is in its peer's tables before its first octet is written and leaves them
 //     through one function, peer.leave; it ends once, in a reply or a *CallError.
 //  3. CallError.Ran is RanNo only if the request's header was never handed to TLS, or
-//     the service promised that no handler ran. Only such requests are sent again.
+//     the service promised that no handler ran. Only such requests are sent again,
+//     and those of which the caller says that they may run more than once.
 //  4. A request gets exactly one reply, whatever its handler does (serving.start).
 //  5. The goroutine that reads a connection never runs a handler and never waits.
 //  6. Work counts as running until the handler has returned and its reply is written.

@@ -73,16 +73,14 @@ func (c *ticketChecker) check(t Ticket, failures *ticketFailures) (*TicketClaims
 	sum := sha256.Sum256([]byte(strings.TrimSpace(string(t))))
 	v, keys := c.recall(sum)
 	if v == nil {
-		if !failures.reserve(c.limits.MaxTicketFailures) {
+		if !failures.begin(c.limits.MaxTicketFailures) {
 			c.log.count("ticket_limited")
 			return nil, &RemoteError{Code: CodeRateLimit, Text: "too many bad tickets on this connection"}
 		}
 		v = &ticketVerdict{sum: sum}
 		v.claims, v.err = keys.read(t, c.limits)
 		c.remember(v, keys)
-		if v.err == nil {
-			failures.giveBack()
-		}
+		failures.end(v.err != nil)
 	}
 	if v.err != nil {
 		if te, ok := errors.AsType[*TicketError](v.err); ok && te.Problem == TicketMalformed {
@@ -210,28 +208,42 @@ func (c *ticketChecker) trouble() error {
 
 // ticketFailures counts the bad tickets of one connection.
 type ticketFailures struct {
-	mu    sync.Mutex
-	since time.Time // the second that n belongs to began
-	n     int
+	mu       sync.Mutex // protects what follows
+	since    time.Time  // the second that bad belongs to began
+	bad      int
+	checking int       // are being looked at, and may turn out bad
+	checked  sync.Cond // one fewer is; made when first needed
 }
 
-// reserve counts one more, if there were fewer than most in this second.
-func (f *ticketFailures) reserve(most int) bool {
+// begin says whether one more may be looked at: fewer than most were bad in this second.
+// While those that are being looked at might be too many it waits, for as long as a
+// signature takes: they are no failures yet, nor does it help to show many at once.
+func (f *ticketFailures) begin(most int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(f.since) >= time.Second {
-		f.since, f.n = time.Now(), 0
+	f.checked.L = &f.mu
+	for {
+		if time.Since(f.since) >= time.Second {
+			f.since, f.bad = time.Now(), 0
+		}
+		switch {
+		case f.bad >= most:
+			return false
+		case f.bad+f.checking < most:
+			f.checking++
+			return true
+		}
+		f.checked.Wait()
 	}
-	if f.n >= most {
-		return false
-	}
-	f.n++
-	return true
 }
 
-// giveBack takes one back that was no failure.
-func (f *ticketFailures) giveBack() {
+// end follows a begin that was true.
+func (f *ticketFailures) end(bad bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.n = max(f.n-1, 0)
+	f.checking--
+	if bad {
+		f.bad++
+	}
+	f.checked.Broadcast()
 }

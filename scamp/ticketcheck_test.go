@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,4 +201,31 @@ func TestLongTicketIsTold(t *testing.T) {
 			}
 		}
 	})
+}
+
+// However many good tickets come at once, none of them is taken for a bad one too many:
+// what is being looked at is no failure yet.
+func TestGoodTicketsAtOnceAreNotLimited(t *testing.T) {
+	n := scamptest.New(t)
+	n.Limits = scamp.Limits{MaxTicketFailures: 1}
+	n.ServeWith("sample", &scamp.ServiceOptions{RequireTickets: true, AuthzTable: scamp.AuthzTableOff}, func(s *scamp.Service) {
+		s.Handle("Sample.read", ok, nil)
+	})
+	bus := n.Bus(nil)
+	tickets := make([]scamp.Ticket, 400)
+	for i := range tickets {
+		tickets[i] = n.Ticket(scamp.TicketClaims{User: int64(i)})
+	}
+	var all sync.WaitGroup
+	for _, ticket := range tickets {
+		all.Go(func() {
+			if code, text := callCode(t, bus, "Sample.read", ticket); code != "ok" {
+				t.Errorf("a good ticket among others: %s %q", code, text)
+			}
+		})
+	}
+	all.Wait()
+	if code, _ := callCode(t, bus, "Sample.read", "1,1,1,1,1,AAAA"); code != "authn" {
+		t.Errorf("the first bad ticket: %s, want authn", code)
+	}
 }

@@ -63,7 +63,7 @@ func (s *tellTale) check(t *testing.T) {
 }
 
 // THREATS T4: no log, no error and no panic shows a ticket, whatever is wrong with it and
-// with the request that it comes with.
+// with the request that it comes with (invariant 9).
 func TestTicketsAreNeverShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tellTale{secrets: make(map[string]string)}
