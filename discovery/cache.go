@@ -34,11 +34,14 @@ func (e *RecordError) Unwrap() error { return e.Err }
 // changes. The zero value remembers nothing yet. It is for one goroutine at a
 // time.
 type CacheMemory struct {
-	records map[[32]byte]cacheRecord // those of the last text, by SHA-256 of their octets
+	records cacheRecords // those of the last text
 
 	mu           sync.Mutex              // protects certificates
 	certificates map[string]*Certificate // while a text is read, by their section
 }
+
+// cacheRecords are records by the SHA-256 of their octets.
+type cacheRecords map[[32]byte]cacheRecord
 
 type cacheRecord struct {
 	ann *Announcement
@@ -74,7 +77,7 @@ func (l Limits) ParseCache(text []byte, memory *CacheMemory) (records []*Announc
 		}
 	})
 	memory.certificates = nil
-	memory.records = make(map[[32]byte]cacheRecord, len(parts))
+	memory.records = make(cacheRecords, len(parts))
 	records = make([]*Announcement, 0, len(parts))
 	for i, r := range results {
 		memory.records[sums[i]] = r

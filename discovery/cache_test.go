@@ -594,3 +594,113 @@ func TestCacheReaderNeverTorn(t *testing.T) {
 	}
 	t.Logf("%d writes, %d reads and %d loads in %v", writes, reads.Load(), loads, last)
 }
+
+// TestCacheReaderBadLastRecord: whoever leaves a file leaves, also when its last record is
+// a bad one (PROTOCOL 8.3). One that may be cut off is believed when the writer stands by it.
+func TestCacheReaderBadLastRecord(t *testing.T) {
+	all := []service{{ident: "gone"}, {ident: "stays"}, {ident: "zlast"}}
+	last := bytes.TrimRight(all[2].announce().Record(), "\n")
+	touched := func(i int) service { return service{ident: fmt.Sprint("m", strings.Repeat("x", i))} }
+	for _, tt := range []struct {
+		name    string
+		end     []byte // of the last record
+		changes bool   // of the text at each sign of life
+		looks   int    // until it is believed
+	}{
+		{"signature one group of base64 too long", append(bytes.Clone(last), "AAAA\n"...), false, 1},
+		{"signature that is no base64", append(bytes.Clone(last[:len(last)-4]), "----\n"...), false, 1},
+		{"signature one line too short", append(bytes.Clone(last[:bytes.LastIndexByte(last, '\n')]), '\n'), false, 2},
+		{"the same, and another record comes each time", append(bytes.Clone(last[:bytes.LastIndexByte(last, '\n')]), '\n'), true, 2},
+		{"no signature", append(bytes.Clone(last[:bytes.LastIndex(last, []byte("\n\n"))]), '\n'), false, 2},
+		{"an octet", []byte("x"), false, 2},
+	} {
+		c := newCacheFile(t, discovery.Limits{})
+		c.putOld(cacheText(all...))
+		c.load("all", "gone stays zlast", discovery.CacheFresh)
+		for look := 1; look <= 3; look++ {
+			list := all[1:2:2]
+			if tt.changes {
+				list = append([]service{touched(look)}, list...)
+			}
+			c.putOld(append(append(cacheText(list...), "\n%%%\n"...), tt.end...))
+			at := time.Now().Add(time.Duration(look-50) * time.Second)
+			if err := os.Chtimes(c.path, at, at); err != nil {
+				t.Fatal(err)
+			}
+			err := c.reader.Load()
+			if left := !strings.Contains(c.found(), "gone"); left != (look >= tt.looks) || left != (err == nil) || !strings.Contains(c.found(), "stays") {
+				t.Errorf("%s, sign of life %d: %q is found, %v: want gone to leave at number %d", tt.name, look, c.found(), err, tt.looks)
+			}
+		}
+	}
+}
+
+// TestCacheReaderRawRecords: a writer that writes packets as it received them ends each
+// record with an empty line, the last one too, whoever leaves.
+func TestCacheReaderRawRecords(t *testing.T) {
+	for _, end := range []string{"", "\n", "\n\n", "\n\n\n"} {
+		c := newCacheFile(t, discovery.Limits{})
+		raw := func(list ...service) []byte {
+			var b bytes.Buffer
+			for _, s := range list {
+				b.WriteString("\n%%%\n")
+				b.Write(bytes.TrimRight(s.announce().Packet(), "\n"))
+				b.WriteString(end)
+			}
+			return b.Bytes()
+		}
+		all := threeServices()
+		c.putOld(raw(all...))
+		c.load("all", "one three two", discovery.CacheFresh)
+		c.putOld(append(raw(all[:1]...), '\n')) // a cut within the separator
+		if end != "" {                          // else it is the line feed that a file may end with
+			c.load("cut", "one three two", discovery.CacheUnreadable)
+		}
+		c.putOld(raw(all[:2]...))
+		c.load(fmt.Sprintf("records end with %q, the last one left", end), "one two", discovery.CacheFresh)
+		c.putOld(raw(all[:1]...))
+		c.load(fmt.Sprintf("records end with %q, one more left", end), "one", discovery.CacheFresh)
+	}
+}
+
+// TestCacheReaderOnlyBadLeft: when the last good service leaves a file in which whole bad
+// records stay, it leaves as soon as the writer stands by that.
+func TestCacheReaderOnlyBadLeft(t *testing.T) {
+	bad := bytes.Replace(cacheText(service{ident: "x"}), []byte("Sample"), []byte("Simple"), 1)
+	for _, tt := range []struct {
+		name  string
+		text  []byte
+		found string
+	}{
+		{"a forged one", bad, ""},
+		{"two", append(bytes.Clone(bad), bad...), ""},
+		{"one that is cut", bad[:len(bad)-100], "a"},
+		{"one that is cut before it", append(bytes.Clone(bad[:len(bad)/2]), bad...), "a"},
+		{"something else", []byte("hello"), "a"},
+	} {
+		c := newCacheFile(t, discovery.Limits{})
+		c.putOld(append(cacheText(service{ident: "a"}), tt.text...))
+		if tt.name == "something else" {
+			c.putOld(cacheText(service{ident: "a"}))
+		}
+		c.reader.Load()
+		if got := c.found(); got != "a" {
+			t.Errorf("%s beside a: %q is found, want a", tt.name, got)
+		}
+		for i := range 3 {
+			c.putOld(tt.text)
+			at := time.Now().Add(time.Duration(i-50) * time.Second)
+			if err := os.Chtimes(c.path, at, at); err != nil {
+				t.Fatal(err)
+			}
+			want := tt.found
+			if i == 0 {
+				want = "a"
+			}
+			c.reader.Load()
+			if got := c.found(); got != want {
+				t.Errorf("%s alone, sign of life %d: %q is found, %v: want %q", tt.name, i+1, got, c.reader.State(), want)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,7 +86,7 @@ type CacheReaderOptions struct {
 // A CacheReader keeps a directory in step with a cache file (PROTOCOL 8.3). A
 // file that is stale, missing, empty, cut off or broken removes nobody: what was
 // loaded before goes on to count, and State says what is wrong. Of a file that is cut
-// off, the whole records count as well.
+// off, the whole records count as well; when its writer stands by it, it is the truth.
 //
 // One cut passes for what a writer made: just behind a record, in a file that a rename
 // put in place. Nothing tells it from a file whose last services said goodbye, and to
@@ -106,8 +107,9 @@ type CacheReader struct {
 	sum    [32]byte        // of the text loaded last
 	broken error           // why the text read last was not loaded, if so
 	loaded []*Announcement // its records, the last time it was whole
+	known  cacheRecords    // the same, those that were left out too
 	from   fileID          // that file
-	doubts [32]byte        // sum of a text that may be cut off
+	doubts doubtful        // the text read last, if it may be cut off
 
 	mu    sync.Mutex // protects state and id
 	state CacheState
@@ -196,10 +198,25 @@ func (r *CacheReader) load() error {
 	return r.judge(id, r.broken)
 }
 
+// A doubtful text is one that may be cut off.
+type doubtful struct {
+	sum  [32]byte
+	last [32]byte // sum of what is behind its last separator
+	size int
+}
+
+// confirms tells whether its writer stands by a text that is doubtful as the one before
+// it was: it gave a sign of life with the same one, or wrote another one of another size,
+// which no cut ends at the same octet of the same record.
+func (t doubtful) confirms(before doubtful) bool {
+	return t.sum == before.sum || t.last == before.last && t.size != before.size && t.last != sha256.Sum256(nil)
+}
+
 // take puts the text of the file into the directory. Where there is text but not
 // one good record, something is wrong with the file, and nobody is removed. Nor is
-// anybody by a text that is cut off; a writer that gives a sign of life with the same
-// text once more stands by it.
+// anybody by a text that is cut off. A writer that stands by such a text is believed,
+// or one bad record at the end would keep for ever whoever leaves; where none is good,
+// they must be whole.
 func (r *CacheReader) take(text []byte, sum [32]byte, id fileID) error {
 	records, bad := r.d.limits.ParseCache(text, &r.memory)
 	for _, e := range bad {
@@ -207,19 +224,20 @@ func (r *CacheReader) take(text []byte, sum [32]byte, id fileID) error {
 		r.report.say(slog.LevelWarn, countCacheBad, "record of the cache file left out",
 			"path", r.file.path, "record", e.Number, "octet", e.Offset, "error", e.Err)
 	}
+	last := lastRecord(text)
+	before, doubts := r.doubts, doubtful{sum, sha256.Sum256(last), len(text)}
 	if len(records) == 0 && len(bytes.TrimSpace(text)) > 0 {
-		return fmt.Errorf("no good record in it, %d bad ones: want a cache file", len(bad))
-	}
-	cut, sure := cutOff(text)
-	if !sure && isPrefix(records, r.loaded) {
-		cut = cut || r.file.settled && id.dev == r.from.dev && id.inode == r.from.inode // made shorter where it is
-	} else {
-		cut = sure
-	}
-	if cut && (sure || sum != r.doubts) {
-		r.sum, r.doubts = [32]byte{}, sum
-		r.d.loadFile(records, false)
-		return fmt.Errorf("cut off after %d good records: want a whole cache file", len(records))
+		r.doubts = doubts
+		if !doubts.confirms(before) || !r.d.limits.allWhole(text) {
+			return fmt.Errorf("no good record in it, %d bad ones: want a cache file", len(bad))
+		}
+	} else if r.cutOff(text, last, doubts.last, records, id) {
+		r.doubts = doubts
+		if !doubts.confirms(before) {
+			r.sum = [32]byte{}
+			r.d.loadFile(records, false)
+			return fmt.Errorf("cut off after %d good records: want a whole cache file", len(records))
+		}
 	}
 	r.d.loadFile(records, true)
 	if len(records) <= len(r.loaded)/2 && isPrefix(records, r.loaded) {
@@ -227,7 +245,7 @@ func (r *CacheReader) take(text []byte, sum [32]byte, id fileID) error {
 		r.report.say(slog.LevelWarn, countCacheShrunk, "cache file holds the first records of those it held, and no others: whoever is missing has left",
 			"path", r.file.path, "records", len(records), "before", len(r.loaded))
 	}
-	r.loaded, r.from = records, id
+	r.loaded, r.known, r.from, r.doubts = records, r.memory.records, id, doubtful{}
 	now := r.d.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -235,30 +253,55 @@ func (r *CacheReader) take(text []byte, sum [32]byte, id fileID) error {
 	return nil
 }
 
-// cutOff tells whether text ends as a cache file that was cut, and whether no whole
-// one ends so: within a record or a separator. Files of others are whole that end
-// without a line feed, or with one too many.
-func cutOff(text []byte) (cut, sure bool) {
-	last := text[bytes.LastIndex(text, []byte(cacheSeparator))+1:] // from the "%%%" on, if there is one
-	record, ok := bytes.CutPrefix(last, []byte(cacheSeparator[1:]))
+// cutOff tells whether the text of a file, with these records, may be cut off.
+func (r *CacheReader) cutOff(text, last []byte, sum [32]byte, records []*Announcement, id fileID) bool {
 	for n := 2; n < len(cacheSeparator); n++ {
 		if bytes.HasSuffix(text, []byte(cacheSeparator[:n])) {
-			return true, true
+			return true
 		}
 	}
-	if !ok || len(record) == 0 {
-		return ok, false
+	if _, ok := r.known[sum]; !ok && len(last) > 0 && !wholeRecord(last) {
+		return true
 	}
+	if !isPrefix(records, r.loaded) {
+		return false
+	}
+	if r.file.settled && id.dev == r.from.dev && id.inode == r.from.inode { // made shorter where it is
+		return true
+	}
+	// Files of others are whole that end without a line feed, or with one too many: if all
+	// records of one end so, the last one is as it was when others came behind it.
+	if _, ok := r.known[sum]; ok || !bytes.Contains(text, []byte(cacheSeparator[1:])) {
+		return false
+	}
+	return len(last) == 0 || last[len(last)-1] != '\n' || bytes.HasSuffix(last, separator)
+}
+
+// lastRecord returns what is behind the last separator of text, nil if it has none.
+func lastRecord(text []byte) []byte {
+	last := text[bytes.LastIndex(text, []byte(cacheSeparator))+1:] // from the "%%%" on, if there is one
+	record, ok := bytes.CutPrefix(last, []byte(cacheSeparator[1:]))
+	if !ok {
+		return nil
+	}
+	return record
+}
+
+// wholeRecord tells whether a record, good or bad, is not one that was cut within its
+// sections. A signature may be wrong in other ways, but not too short for its key.
+func wholeRecord(record []byte) bool {
 	sections, err := Split(record)
 	if err != nil {
-		return true, true
+		return false
 	}
-	if c, err := sections.Certificate(Limits{MinRSABits: fewestRSABits}.WithDefaults()); err == nil {
-		if _, err := sections.signature(c); err != nil {
-			return true, true
-		}
-	}
-	return record[len(record)-1] != '\n' || bytes.HasSuffix(record, separator), false
+	c, err := sections.Certificate(Limits{MinRSABits: fewestRSABits}.WithDefaults())
+	return err != nil || sections.characters() >= base64.StdEncoding.EncodedLen(c.key.Size())
+}
+
+// allWhole tells whether all records of a text are whole.
+func (l Limits) allWhole(text []byte) bool {
+	parts, extra := splitCache(text, l.MaxCacheRecords)
+	return len(parts) > 0 && extra < 0 && !slices.ContainsFunc(parts, func(p span) bool { return !wholeRecord(text[p.from:p.to]) })
 }
 
 // isPrefix tells whether records are the first ones of all, and not all of them.

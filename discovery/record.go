@@ -195,7 +195,7 @@ func (s Sections) Open(l Limits, c *Certificate) (*Announcement, error) {
 // signature decodes the signature section, which must have the length of the
 // key: that is known before anything is allocated for it.
 func (s Sections) signature(c *Certificate) ([]byte, error) {
-	characters := len(s.Signature) - bytes.Count(s.Signature, separator[:1])
+	characters := s.characters()
 	want := c.key.Size()
 	if characters != base64.StdEncoding.EncodedLen(want) {
 		return nil, refuse(countBadSignature, "announcement of certificate %s: signature of %d characters: want %d for its key",
@@ -210,6 +210,11 @@ func (s Sections) signature(c *Certificate) ([]byte, error) {
 		return nil, &Error{Counter: countBadSignature, Text: "announcement of certificate " + c.Fingerprint + ": signature", Err: err}
 	}
 	return signature[:n:n], nil
+}
+
+// characters returns how long the signature section is without its line feeds.
+func (s Sections) characters() int {
+	return len(s.Signature) - bytes.Count(s.Signature, separator[:1])
 }
 
 // verify checks a PKCS#1 v1.5 signature with SHA-256 over exactly these octets.
