@@ -42,7 +42,7 @@ func (a *attacker) tickets(perSecond, least int, next func(i int) scamp.Ticket) 
 	a.going()
 	for a.again(least) {
 		i := a.sent
-		for busy.Load() > 500 || time.Since(began) < time.Duration(i)*time.Second/time.Duration(perSecond) {
+		for busy.Load() > 200 || time.Since(began) < time.Duration(i)*time.Second/time.Duration(perSecond) {
 			time.Sleep(time.Millisecond) // the pace
 		}
 		busy.Add(1)
