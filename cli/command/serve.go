@@ -54,6 +54,9 @@ time is over. Its environment has SCAMP_ACTION, SCAMP_SECTOR, SCAMP_VERSION, SCA
 SCAMP_CLIENT_ID, SCAMP_REMOTE (address of the caller) and SCAMP_CALLER (fingerprint of the
 caller's certificate, empty if it shows none). At most service.max_concurrency run at once.
 
+With service.callers in the configuration only those may call whose certificate that file names;
+service.callers_mode = audit tells in the log whom it would refuse. See soa.conf.example.
+
 With --json it prints events: {"event":"ready","address":HOST:PORT,"ident":...,"fingerprint":...,
 "name":...,"actions":[...]}, {"event":"draining"} and {"event":"stopped"}.`,
 		Example: `  scamp --config bus/soa.conf serve hello
