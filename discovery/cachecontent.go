@@ -8,17 +8,16 @@ import (
 )
 
 // adopt reads the file that is there. What is in it ranks the announcements to
-// come; it tells whether the file is good enough to be left for a while.
+// come; it tells whether there are records in it.
 func (w *CacheWriter) adopt() bool {
 	old := watchedFile{path: w.path, max: w.d.limits.MaxCacheFile, late: maxLate}
-	text, id, err := old.read()
+	text, _, err := old.read()
 	if err != nil || len(text) == 0 {
 		return false
 	}
 	records, _ := w.d.limits.ParseCache(text, nil)
 	w.d.remember(records)
-	age := w.d.now().Sub(id.modified())
-	return age < w.d.limits.CacheMaxAge*9/10-collectTime
+	return len(records) > 0
 }
 
 // remember takes the timestamps of announcements into the replay memory, and

@@ -37,16 +37,17 @@ type CacheWriter struct {
 	onState func(CacheWriterState)
 
 	// Owned by Run.
-	policy  policy                 // by which the file was written
-	rules   *Authorized            // the same
-	written []byte                 // content of the file, as we left it
-	id      fileID                 // of that file
-	judged  map[*Announcement]bool // whether it may be written; those of the last look
-	wrote   time.Time              // when, or when the file was touched
-	writes  []time.Time            // the last ones, at most MaxCacheWrites
-	failing bool                   // the last write failed
-	told    int                    // writes that onState knows of
-	lock    *fileLock              // keeps other writers away; nil until Claim
+	patience time.Duration          // how long to collect when the old file has records
+	policy   policy                 // by which the file was written
+	rules    *Authorized            // the same
+	written  []byte                 // content of the file, as we left it
+	id       fileID                 // of that file
+	judged   map[*Announcement]bool // whether it may be written; those of the last look
+	wrote    time.Time              // when, or when the file was touched
+	writes   []time.Time            // the last ones, at most MaxCacheWrites
+	failing  bool                   // the last write failed
+	told     int                    // writes that onState knows of
+	lock     *fileLock              // keeps other writers away; nil until Claim
 
 	mu    sync.Mutex // protects state and next
 	state CacheWriterState
@@ -70,7 +71,7 @@ const (
 	mergeTime   = 100 * time.Millisecond // changes within it are written together
 	momentTime  = 2 * time.Millisecond   // the same for the first ones after a time of rest
 	rateTime    = time.Second            // in which there are at most MaxCacheWrites, and that is rest without one
-	collectTime = 10 * time.Second       // before the first write, when the old file is good
+	collectTime = 10 * time.Second       // before the first write, when the old file has records: two intervals
 	firstTime   = 5 * time.Second        // before the first write, when there is nothing to tell: one interval
 	lookTime    = time.Second            // between looks whether the file is still the one we wrote
 	retryTime   = time.Second            // after a write that failed
@@ -82,12 +83,13 @@ func NewCacheWriter(path string, d *Directory, opts *CacheWriterOptions) *CacheW
 		opts = new(CacheWriterOptions)
 	}
 	return &CacheWriter{
-		path:    path,
-		d:       d,
-		report:  newReporter(opts.Log, d.limits, d.counters),
-		onState: opts.OnState,
-		state:   CacheWriterState{Path: path},
-		next:    policy{opts.Loose, opts.NamedOnly},
+		path:     path,
+		d:        d,
+		report:   newReporter(opts.Log, d.limits, d.counters),
+		onState:  opts.OnState,
+		patience: collectTime,
+		state:    CacheWriterState{Path: path},
+		next:     policy{opts.Loose, opts.NamedOnly},
 	}
 }
 
@@ -143,11 +145,13 @@ func (w *CacheWriter) Claim() error {
 // logged and tried again. A file that somebody else removes or changes is written
 // again within a second or so.
 //
-// When the file that is there is still good, Run collects announcements for ten
-// seconds before it writes for the first time, so that a restart of the daemon
-// removes nobody. What is in that file cannot be replaced by anything older. When it
-// is not, the first file waits until there is something to tell, for five seconds at
-// most: readers take an empty file for the truth, and listen themselves without one.
+// When there are records in the file that is there, Run collects announcements for ten
+// seconds before it writes for the first time, so that a restart of the daemon removes
+// nobody: not those that readers still hold from a stale file either. A fresh one gets
+// signs of life meanwhile. What is in that file cannot be replaced by anything older.
+// When there are none, the first file waits until there is something to tell, for five
+// seconds at most: readers take an empty file for the truth, and listen themselves
+// without one.
 //
 // When ctx ends, what changed since the last write is written, unless nothing was
 // written yet; the lock is given back then, and the file stays.
@@ -157,11 +161,11 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 	}
 	defer w.release()
 	w.removeStrays()
+	began := w.collectFirst
 	if w.adopt() {
-		if !pause(ctx, collectTime, nil) {
-			return ctx.Err()
-		}
-	} else if !w.collect(ctx) {
+		began = w.collectAll
+	}
+	if !began(ctx) {
 		return ctx.Err()
 	}
 	if x := w.follow(ctx); x != w.d.index.Load() {
@@ -199,9 +203,28 @@ func (w *CacheWriter) release() {
 	w.lock = nil
 }
 
-// collect waits until the first file has something to tell; it returns false when ctx
-// ended.
-func (w *CacheWriter) collect(ctx context.Context) bool {
+// collectAll waits until everybody in the old file has been heard if it is alive, and
+// keeps the file alive until then, if it is; it returns false when ctx ended.
+func (w *CacheWriter) collectAll(ctx context.Context) bool {
+	maxAge := w.d.limits.CacheMaxAge
+	for end := time.Now().Add(w.patience); ; {
+		rest := time.Until(end)
+		if rest <= 0 {
+			return ctx.Err() == nil
+		}
+		step := min(rest, maxAge/2)
+		if age := w.age(); age <= maxAge && age+step > maxAge-lookTime {
+			w.keepAlive()
+		}
+		if !pause(ctx, step, nil) {
+			return false
+		}
+	}
+}
+
+// collectFirst waits until the first file has something to tell; it returns false when
+// ctx ended.
+func (w *CacheWriter) collectFirst(ctx context.Context) bool {
 	end := time.Now().Add(firstTime)
 	for {
 		x := w.d.index.Load()

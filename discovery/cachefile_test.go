@@ -190,12 +190,72 @@ func TestCacheWriterRestart(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		w.want("11 s after it", "b")
 		w.stop()
+	})
+}
 
-		time.Sleep(110 * time.Second)
-		w = newDaemon(t, path, discovery.CacheWriterOptions{})
-		w.add(service{ident: "c"})
-		time.Sleep(600 * time.Millisecond)
-		w.want("the old file was old", "c")
+// TestCacheWriterRestartAges is PROTOCOL 17 item 76 for files of any age: a daemon that
+// starts removes nobody that readers of the old file hold, and the file stays fresh until
+// the daemon has heard them.
+func TestCacheWriterRestartAges(t *testing.T) {
+	for _, down := range []time.Duration{0, 90 * time.Second, 97 * time.Second, 100 * time.Second, 110 * time.Second, 119 * time.Second, 121 * time.Second, time.Hour} {
+		path := filepath.Join(t.TempDir(), "discovery")
+		synctest.Test(t, func(t *testing.T) {
+			all := []service{{ident: "s0"}, {ident: "s1"}, {ident: "s2"}}
+			w := newDaemon(t, path, discovery.CacheWriterOptions{})
+			for _, s := range all {
+				w.add(s)
+			}
+			d := newDirectory(t, &discovery.DirectoryOptions{Now: time.Now})
+			r := discovery.NewCacheReader(path, d, &discovery.CacheReaderOptions{PollOnly: true})
+			time.Sleep(500 * time.Millisecond)
+			run(t, r.Run)
+			w.stop()
+			time.Sleep(down)
+			stale := r.State().Condition == discovery.CacheStale
+			if stale != (down > 120*time.Second) {
+				t.Errorf("down for %v: stale %v", down, stale)
+			}
+			w = newDaemon(t, path, discovery.CacheWriterOptions{})
+			began := time.Now()
+			for at := range 60 { // each one is heard every five seconds, one after the other
+				if i := at % 10; i%3 == 0 && i/3 < 3 {
+					w.add(all[i/3])
+				}
+				time.Sleep(500 * time.Millisecond)
+				synctest.Wait()
+				s := r.State()
+				if n := len(d.Find(discovery.Query{Action: "Sample.echo"})); n != 3 || !stale && s.Condition != discovery.CacheFresh {
+					t.Fatalf("down for %v: %v after the start %d of 3 are found, %v", down, time.Since(began), n, s)
+				}
+			}
+			if s := w.writer.State(); s.Records != 3 || s.Err != nil || r.State().Condition != discovery.CacheFresh {
+				t.Errorf("down for %v: %+v, %v: want a file of three, and fresh", down, s, r.State())
+			}
+		})
+	}
+}
+
+// TestCacheWriterRestartShort: a file that may be as old as a second stays fresh as well.
+func TestCacheWriterRestartShort(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery")
+	synctest.Test(t, func(t *testing.T) {
+		limits := discovery.Limits{CacheMaxAge: time.Second}
+		if err := discovery.ReplaceFile(path, cacheText(service{ident: "a"})); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		if err := os.Chtimes(path, now, now); err != nil {
+			t.Fatal(err)
+		}
+		d := newDirectory(t, &discovery.DirectoryOptions{Now: time.Now, Limits: limits})
+		run(t, discovery.NewCacheWriter(path, d, nil).Run)
+		for range 30 {
+			time.Sleep(500 * time.Millisecond)
+			synctest.Wait()
+			if info, err := os.Stat(path); err != nil || time.Since(info.ModTime()) > time.Second {
+				t.Errorf("%v after the start: modified %v, %v: want it fresh", time.Since(now), info.ModTime(), err)
+			}
+		}
 	})
 }
 

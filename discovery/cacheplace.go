@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,6 +123,26 @@ func (w *CacheWriter) touch() error {
 	}
 	w.id, w.wrote = idOf(info), time.Now()
 	return nil
+}
+
+// age returns how long ago the file that is there had a sign of life, without one a
+// time that is too long for all.
+func (w *CacheWriter) age() time.Duration {
+	info, err := os.Lstat(w.path)
+	if err != nil {
+		return math.MaxInt64
+	}
+	return w.d.now().Sub(info.ModTime())
+}
+
+// keepAlive gives a file that is not ours yet a sign of life: whoever wrote it is dead,
+// and we know of nobody in it that has left.
+func (w *CacheWriter) keepAlive() {
+	now := w.d.now()
+	if err := os.Chtimes(w.path, now, now); err != nil {
+		w.report.say(slog.LevelWarn, countWriteFailed, "cache file may become stale before it is written again: it cannot be touched",
+			"path", w.path, "error", err)
+	}
 }
 
 // removeStrays removes what a writer that was killed left behind.

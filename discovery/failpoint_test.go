@@ -36,7 +36,6 @@ func TestFailpointChild(t *testing.T) {
 	}
 	d := newDirectory(t, &discovery.DirectoryOptions{Now: time.Now, Limits: discovery.Limits{
 		MaxCacheWrites: 1000,
-		CacheMaxAge:    time.Second, // the file that is there is never good enough to wait
 	}})
 	change := func() {
 		if err := d.Add(service{ident: "unsteady", interval: time.Hour, at: time.Now()}.announce()); err != nil {
@@ -50,6 +49,7 @@ func TestFailpointChild(t *testing.T) {
 	}
 	change()
 	w := discovery.NewCacheWriter(path, d, nil)
+	discovery.SetPatience(w, 0) // everybody was heard
 	run(t, w.Run)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

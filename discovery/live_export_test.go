@@ -40,3 +40,6 @@ func WriteNew(root *os.Root, name string, text []byte) error {
 	_, err := writeNew(root, name, text, time.Now())
 	return err
 }
+
+// SetPatience changes how long a CacheWriter collects when the old file has records.
+func SetPatience(w *CacheWriter, t time.Duration) { w.patience = t }
