@@ -47,10 +47,11 @@ var layers = []row{
 	{dir: "discovery", other: "net sys fsnotify"},
 	{dir: "scamp/internal/mux", ours: "packet", other: "net sys"},
 	{dir: "scamp/internal/ledger"}, // joins notes of tests
-	{dir: "scamp", ours: "scamp/internal/mux packet discovery", other: "net sys fsnotify",
+	{dir: "scamp/internal/pipe"},   // beneath buses of tests, and calls within a process
+	{dir: "scamp", ours: "scamp/internal/mux scamp/internal/pipe packet discovery", other: "net sys fsnotify",
 		// Users who call Open bring their own logger; only Initialize makes one.
 		files: map[string]string{"initialize*.go": "zerolog", "*_test.go": "scamp/scamptest scamp/internal/ledger"}},
-	{dir: "scamp/scamptest", ours: "scamp discovery"},
+	{dir: "scamp/scamptest", ours: "scamp discovery scamp/internal/pipe"},
 	{dir: "cli", ours: "cli/command"},
 	{dir: "cli/scamp", ours: "cli/command"},
 	// The judge of services shares no code with them but the packets.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/internal/pipe"
 )
 
 // A Network is one segment that buses and services share. Safe for concurrent use.
@@ -294,9 +295,9 @@ func (n *Network) Dial(ctx context.Context, network, addr string) (net.Conn, err
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: address(addr), Err: fmt.Errorf("connection refused")}
 	}
-	here, there := pipe()
-	mine := &conn{end: here, n: n, local: from, remote: addr, to: addr}
-	theirs := &conn{end: there, n: n, local: addr, remote: from, to: addr}
+	here, there := pipe.New()
+	mine := &conn{End: here, n: n, local: from, remote: addr, to: addr}
+	theirs := &conn{End: there, n: n, local: addr, remote: from, to: addr}
 	n.mu.Lock()
 	n.conns[mine], n.conns[theirs] = struct{}{}, struct{}{}
 	n.mu.Unlock()
@@ -365,7 +366,7 @@ func (l *listener) Addr() net.Addr { return address(l.addr) }
 
 // A conn is one end of a pipe with addresses.
 type conn struct {
-	*end
+	*pipe.End
 	n             *Network
 	local, remote string
 	to            string // the listener's address
@@ -378,7 +379,7 @@ func (c *conn) Close() error {
 	c.n.mu.Lock()
 	delete(c.n.conns, c)
 	c.n.mu.Unlock()
-	return c.end.Close()
+	return c.End.Close()
 }
 
 type address string

@@ -1,4 +1,7 @@
-package scamptest
+// Package pipe is a connection in memory that behaves as TCP does: writes wait only when
+// the buffer is full, a side that has closed for writing can still read, and what was
+// written before a Close can be read.
+package pipe
 
 import (
 	"io"
@@ -8,48 +11,53 @@ import (
 	"time"
 )
 
-// pipeBuffer is how many octets wait in one direction before a writer does, as in the
+// buffer is how many octets wait in one direction before a writer does, as in the
 // buffers of a kernel. Without any, two sides that write at once would wait for ever.
-const pipeBuffer = 64 << 10
+const buffer = 64 << 10
 
-// pipe returns both ends of a connection in memory. It behaves as TCP does: writes wait
-// only when the buffer is full, a side that has closed for writing can still read, and
-// what was written before a Close can be read.
-func pipe() (a, b *end) {
+// New returns both ends of a connection.
+func New() (a, b *End) {
 	there, back := newStream(), newStream()
-	return &end{in: back, out: there}, &end{in: there, out: back}
+	return &End{in: back, out: there}, &End{in: there, out: back}
 }
 
-// An end is one end of a pipe.
-type end struct{ in, out *stream }
+// An End is one end of a connection. It is a net.Conn without addresses. Safe for
+// concurrent use; whoever has it closes it.
+type End struct{ in, out *stream }
 
-func (e *end) Read(p []byte) (int, error)  { return e.in.read(p) }
-func (e *end) Write(p []byte) (int, error) { return e.out.write(p) }
+// Read waits for octets, the end of the stream or the deadline.
+func (e *End) Read(p []byte) (int, error) { return e.in.read(p) }
+
+// Write waits while the buffer is full.
+func (e *End) Write(p []byte) (int, error) { return e.out.write(p) }
 
 // CloseWrite ends the stream to the other side, which reads io.EOF then.
-func (e *end) CloseWrite() error {
+func (e *End) CloseWrite() error {
 	e.out.change(func(s *stream) { s.ended = true })
 	return nil
 }
 
 // Close ends both directions.
-func (e *end) Close() error {
+func (e *End) Close() error {
 	e.out.change(func(s *stream) { s.ended = true; s.writes.stop() })
 	e.in.change(func(s *stream) { s.gone = true; s.reads.stop() })
 	return nil
 }
 
-func (e *end) SetReadDeadline(t time.Time) error {
+// SetReadDeadline ends waits of Read then; a zero time takes that back.
+func (e *End) SetReadDeadline(t time.Time) error {
 	e.in.change(func(s *stream) { s.reads.set(s, t) })
 	return nil
 }
 
-func (e *end) SetWriteDeadline(t time.Time) error {
+// SetWriteDeadline is the same for Write.
+func (e *End) SetWriteDeadline(t time.Time) error {
 	e.out.change(func(s *stream) { s.writes.set(s, t) })
 	return nil
 }
 
-func (e *end) SetDeadline(t time.Time) error {
+// SetDeadline is both.
+func (e *End) SetDeadline(t time.Time) error {
 	e.SetReadDeadline(t)
 	return e.SetWriteDeadline(t)
 }
@@ -109,7 +117,7 @@ func (s *stream) write(p []byte) (n int, err error) {
 		case s.writes.passed():
 			return n, os.ErrDeadlineExceeded
 		}
-		room := min(pipeBuffer-len(s.data), len(p))
+		room := min(buffer-len(s.data), len(p))
 		if room <= 0 {
 			s.cond.Wait()
 			continue
