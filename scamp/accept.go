@@ -154,14 +154,22 @@ func (d *inboundSide) greet(h *shake) {
 		d.leave(h)
 		return
 	}
-	p := newPeer(&d.s.bus.limits, d.s.bus.log, d.s.bus.hold)
-	p.server, p.events = d.s.intake, d.s.events
-	p.guard = ticketGuard{d.s.bus.tickets, &p.tickets}
+	var cert *discovery.Certificate
 	if shown := c.ConnectionState().PeerCertificates; len(shown) > 0 {
-		p.cert, _ = discovery.ParseCertificate(shown[0].Raw)
+		cert, _ = discovery.ParseCertificate(shown[0].Raw)
 	}
+	p := d.newPeer(cert)
 	p.connect(c, h.Link, d.s.bus.cfg, p.limits.ServerIdle)
 	d.work.Go(func() { d.serve(h, c, p) }) // ends with the connection
+}
+
+// newPeer returns the service's side of a connection whose caller has shown cert, nil for
+// none.
+func (d *inboundSide) newPeer(cert *discovery.Certificate) *peer {
+	p := newPeer(&d.s.bus.limits, d.s.bus.log, d.s.bus.hold)
+	p.server, p.events, p.cert = d.s.intake, d.s.events, cert
+	p.guard = ticketGuard{d.s.bus.tickets, &p.tickets}
+	return p
 }
 
 // serve serves a connection until it ends.
@@ -180,8 +188,13 @@ func (d *inboundSide) serve(h *shake, c *firstLine, p *peer) {
 			p.conn.Close()
 		}
 	})
-	p.run()
+	d.run(p)
 	silent.Stop()
+}
+
+// run serves the requests of a connection that has joined.
+func (d *inboundSide) run(p *peer) {
+	p.run()
 	d.s.events.leave(p)
 	for _, r := range d.s.intake.unqueue(p) {
 		r.in.Discard()

@@ -14,13 +14,14 @@ import (
 // An attempt is one sending of a request: where it goes, and whom to tell how it went.
 type attempt struct {
 	route   discovery.Route
-	number  int       // 1 or 2
-	balance *balancer // nil where nobody chooses among instances
-	done    func()    // called when the call has left, maybe more than once; nil for most
-	bus     *Bus      // nil for a Client, which asks no directory
-	link    *entry    // the connection, once there is one
-	reused  bool      // it was open before
-	start   time.Time // when the call began: finding, connecting and a first attempt count; zero if nothing took time yet
+	number  int          // 1 or 2
+	balance *balancer    // nil where nobody chooses among instances
+	done    func()       // called when the call has left, maybe more than once; nil for most
+	bus     *Bus         // nil for a Client, which asks no directory
+	local   *inboundSide // the service that route leads to, if it is one of this process
+	link    *entry       // the connection, once there is one
+	reused  bool         // it was open before
+	start   time.Time    // when the call began: finding, connecting and a first attempt count; zero if nothing took time yet
 }
 
 // action is the action as tools write it.
@@ -168,7 +169,7 @@ var errLate = fmt.Errorf("%w before the request was sent", ErrTimeout)
 // connected returns a connection to the instance of what, and remembers how that went.
 func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone bool, trace *Trace) (*peer, error) {
 	what.link, what.reused = nil, false
-	if e := pl.recent(what.route.Address, id, alone); e != nil {
+	if e := pl.recent(what, id, alone); e != nil {
 		what.link, what.reused = e, true
 		trace.connected(what)
 		return e.peer, nil
@@ -176,7 +177,7 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 	if what.late(ctx, pl.limits) {
 		return nil, what.failure(errLate, RanNo)
 	}
-	e, reused, err := pl.find(what.route.Address, id, alone)
+	e, reused, err := pl.find(what.route.Address, what.local, id, alone)
 	if err == nil && !reused {
 		what.begin()
 		if by, ok := what.by(ctx, pl.limits); ok {

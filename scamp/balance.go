@@ -27,7 +27,7 @@ type Choice struct {
 }
 
 // Pending is how many calls of this bus wait for a reply of instance i.
-func (c *Choice) Pending(i int) int { return c.b.pool.pending(targetOf(c.Routes[i])) }
+func (c *Choice) Pending(i int) int { return c.b.pending(c.Routes[i]) }
 
 // Rand returns a number from 0 to n-1, by Options.Rand if that is set.
 func (c *Choice) Rand(n int) int { return c.b.rand(n) }
@@ -154,11 +154,12 @@ type balancer struct {
 	pool   *pool
 	rand   func(n int) int // 0 to n-1
 	policy Balancer        // nil means LeastPending
+	locals *locals
 	marks  marks
 }
 
-func newBalancer(limits *Limits, pl *pool, opts *Options) *balancer {
-	b := &balancer{limits: limits, pool: pl, rand: opts.Rand, policy: opts.Balancer}
+func newBalancer(limits *Limits, pl *pool, own *locals, opts *Options) *balancer {
+	b := &balancer{limits: limits, pool: pl, rand: opts.Rand, policy: opts.Balancer, locals: own}
 	if b.rand == nil {
 		b.rand = rand.IntN
 	}
@@ -171,6 +172,9 @@ func newBalancer(limits *Limits, pl *pool, opts *Options) *balancer {
 func (b *balancer) choose(req *Request, routes []discovery.Route, tried []discovery.Instance) discovery.Route {
 	if len(routes) > 1 && (len(tried) > 0 || b.marks.any()) {
 		routes = b.marks.healthy(routes, tried)
+	}
+	if req.Route == nil || req.Route.Balancer == nil {
+		routes = b.locals.preferred(routes)
 	}
 	if len(routes) == 1 {
 		return routes[0]
@@ -203,6 +207,12 @@ func (b *balancer) ask(policy Balancer, c *Choice) int {
 	return LeastPending(c)
 }
 
-func targetOf(r discovery.Route) target {
-	return target{addr: r.Address, pin: pin{pinCertificate, r.Certificate.SHA256}}
+// pending is how many calls of this bus wait for a reply of the instance at r.
+func (b *balancer) pending(r discovery.Route) int {
+	local := b.locals.at(r)
+	n := b.pool.pending(target{addr: r.Address, pin: pin{pinCertificate, r.Certificate.SHA256}, local: local})
+	if local != nil {
+		n += int(local.s.intake.directs.Load())
+	}
+	return n
 }

@@ -54,6 +54,7 @@ type Bus struct {
 	hold    *hold
 	pool    *pool
 	balance *balancer
+	locals  locals
 	serving *dispatcher
 
 	ctx     context.Context // ends with Close
@@ -104,7 +105,8 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.dir = discovery.NewDirectory(&discovery.DirectoryOptions{Limits: b.limits.Discovery, Now: b.opts.Now, Log: b.log.slog})
 	b.hold = newHold(&b.limits)
 	b.pool = newPool(cfg, &b.limits, b.log, b.hold, &b.opts, b.opts.KeyPair)
-	b.balance = newBalancer(&b.limits, b.pool, &b.opts)
+	b.locals.how = cfg.Local
+	b.balance = newBalancer(&b.limits, b.pool, &b.locals, &b.opts)
 	b.serving = &dispatcher{limits: &b.limits, log: b.log}
 	b.tickets = newTicketChecker(cfg.TicketKeyPath(), b.opts.TicketKeys, &b.limits, b.log, b.opts.Now)
 	b.retries.init()
@@ -157,6 +159,7 @@ func (b *Bus) Close() error {
 	b.access.close()
 	b.balance.marks.close()
 	b.pool.close()
+	b.locals.each(func(side *inboundSide) { side.s.intake.lose(errClosed) })
 	b.mu.Lock()
 	carriers := b.carriers
 	b.carriers, b.carryErr = nil, errClosed

@@ -47,6 +47,11 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		return nil, nil, err
 	}
 	if !streamed && (req.Idempotent || req.Retry != nil) {
+		if req.values != nil {
+			if req, err = req.plain(); err != nil {
+				return nil, nil, err
+			}
+		}
 		reply, err := b.persist(ctx, req, q)
 		return nil, reply, err
 	}
@@ -67,8 +72,8 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		if trace.Routed != nil {
 			trace.Routed(route)
 		}
-		what.route = route
-		s, reply, err := b.pool.exchange(ctx, req, &what, identityOf(route), streamed)
+		what.route, what.local = route, b.locals.at(route)
+		s, reply, err := b.exchange(ctx, req, &what, streamed)
 		if err == nil {
 			return s, reply, nil
 		}
@@ -81,6 +86,21 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 			trace.Retried(what.number+1, err)
 		}
 	}
+}
+
+// exchange sends a request to the instance of what, or hands its value over.
+func (b *Bus) exchange(ctx context.Context, req *Request, what *attempt, streamed bool) (*Stream, *Reply, error) {
+	if req.values != nil {
+		if reply, began, err := b.direct(ctx, req, what); began {
+			return nil, reply, err
+		}
+		plain, err := req.plain()
+		if err != nil {
+			return nil, nil, err
+		}
+		req = plain
+	}
+	return b.pool.exchange(ctx, req, what, identityOf(what.route), streamed)
 }
 
 // again decides whether a failed request is sent once more (PROTOCOL 11.6).
@@ -178,6 +198,14 @@ func def[T comparable](v *T, d T) {
 
 // Call calls an action with a JSON body and decodes the JSON reply. The action is
 // "[sector:]Class.name[~version]".
+//
+// When it goes to a service of the same Bus whose HandleJSON takes and gives these very
+// types, in and the result pass as they are, without JSON: what they point to is then
+// shared by caller and handler, also when the call has ended before its handler. Fields
+// that JSON leaves out pass too, and flow.max_body bounds nothing. A handler that is to
+// be called through middleware, or must wait for a place, gets JSON, as does one of a
+// request that is Idempotent or has Retry. Without Done in ctx, such a handler runs on
+// the caller's goroutine: it then holds the caller until it returns.
 func Call[Out, In any](ctx context.Context, c Caller, action string, in In) (Out, error) {
 	out, _, err := CallWith[Out](ctx, c, &Request{Action: action}, in)
 	return out, err
@@ -186,10 +214,13 @@ func Call[Out, In any](ctx context.Context, c Caller, action string, in In) (Out
 // CallWith is Call with a request of the caller's making, whose body is set to the
 // JSON form of in. The Reply is returned for its header; its body is at its end.
 func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (Out, *Reply, error) {
+	if p, ok := c.(passer); ok && p.passes() {
+		return callValues[Out](ctx, c, req, in)
+	}
 	var out Out
-	data, err := json.Marshal(in)
+	data, err := encode(req.Action, in)
 	if err != nil {
-		return out, nil, fmt.Errorf("scamp: call %s: request body: %w", clean(req.Action), err)
+		return out, nil, err
 	}
 	r := *req
 	r.Data, r.Body, r.GetBody = data, nil, nil
@@ -197,6 +228,39 @@ func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (
 	if err != nil {
 		return out, nil, err
 	}
+	return decode[Out](req, reply)
+}
+
+// A passer is a Caller that may have the values of a typed call pass as they are.
+type passer interface{ passes() bool }
+
+func (b *Bus) passes() bool { return b.locals.any() }
+
+func (w withDefaults) passes() bool {
+	p, ok := w.c.(passer)
+	return ok && p.passes()
+}
+
+// callValues is CallWith where the action may be one of this process.
+func callValues[Out, In any](ctx context.Context, c Caller, req *Request, in In) (Out, *Reply, error) {
+	t := new(typedCall[In, Out])
+	t.in, t.req = in, *req
+	t.req.Data, t.req.Body, t.req.GetBody = nil, nil, nil
+	t.req.values = t
+	reply, err := c.Call(ctx, &t.req)
+	if err != nil {
+		var none Out
+		return none, nil, err
+	}
+	if t.passed {
+		return t.out, reply, nil
+	}
+	return decode[Out](req, reply)
+}
+
+// decode reads the JSON body of a reply.
+func decode[Out any](req *Request, reply *Reply) (Out, *Reply, error) {
+	var out Out
 	body, err := reply.Bytes(0)
 	if err != nil {
 		return out, reply, err

@@ -76,6 +76,8 @@ func (s *sighting) saw(name string) (text string, took time.Duration) {
 		return s.route.Address, 0
 	case RungTCP:
 		switch {
+		case s.local:
+			return "the service is one of this process: no socket and no TLS", 0
 		case s.reused:
 			return "the connection was open already", 0
 		case s.bus != nil && s.bus.opts.Dial != nil:
@@ -83,6 +85,9 @@ func (s *sighting) saw(name string) (text string, took time.Duration) {
 		}
 		return "connected", s.connect
 	case RungTLS:
+		if s.local {
+			return "", 0
+		}
 		return s.sawTLS(), s.shook
 	case RungPin:
 		return s.sawPin(), 0

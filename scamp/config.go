@@ -47,6 +47,8 @@ type Config struct {
 	// toward peers that have shown to know it (PROTOCOL 4.7).
 	Heartbeat time.Duration
 
+	Local LocalCalls // rpc.local: how the services of the same bus are called; zero means LocalOn
+
 	MulticastAddress netip.Addr    // discovery.multicast_address; zero means 239.63.248.106
 	DiscoveryPort    int           // discovery.port; zero means 5555
 	CachePath        string        // discovery.cache_path; empty: a bus listens itself, tools use DefaultCachePath

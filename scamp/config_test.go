@@ -183,6 +183,9 @@ func TestConfigTakes(t *testing.T) {
 		{"tls.allow_readable_key = 1", scamp.Config{AllowReadableKey: true}},
 		{"rpc.timeout = 0.5", scamp.Config{Limits: scamp.Limits{RPCTimeout: 500 * time.Millisecond}}},
 		{"rpc.timeout =", scamp.Config{}},
+		{"rpc.local = on", scamp.Config{}},
+		{"rpc.local = off", scamp.Config{Local: scamp.LocalOff}},
+		{"rpc.local = prefer", scamp.Config{Local: scamp.LocalPrefer}},
 	} {
 		c, err := scamp.ParseConfig([]byte(tt.text), filepath.Join(dir, "soa.conf"))
 		if err != nil {
@@ -200,6 +203,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"bus.address", ",", "want IPv4 addresses or if:NAME"},
 		{"bus.authorized_services", "a\x00b", "want a path"},
 		{"bus.require_sha256", "yes", "want 0 or 1"},
+		{"rpc.local", "1", "want on, off or prefer"},
 		{"bus.default_sector", "a:b", "want a sector"},
 		{"bus.default_sector", strings.Repeat("a", 256), "want a sector"},
 		{"bus.default_sector", "caf\xe9", "want UTF-8"},

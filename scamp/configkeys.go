@@ -52,6 +52,7 @@ var settings = []setting{
 	{"beepish.heartbeat", "scamp.heartbeat", "0", readSeconds(func(c *Config) *time.Duration { return &c.Heartbeat }, 0)},
 
 	{"rpc.timeout", "", "75", readSeconds(func(c *Config) *time.Duration { return &c.Limits.RPCTimeout }, 0.001)},
+	{"rpc.local", "", "on", readLocal},
 	{"worker.timeout", "", "60", readSeconds(func(c *Config) *time.Duration { return &c.Limits.WorkerTimeout }, 0.001)},
 
 	{"service.uri_scheme", "", "beepish+tls", readScheme},

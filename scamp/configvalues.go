@@ -183,6 +183,20 @@ func readPublish(c *Config, value string) string {
 	return ""
 }
 
+func readLocal(c *Config, value string) string {
+	switch value {
+	case "on":
+		c.Local = LocalOn
+	case "off":
+		c.Local = LocalOff
+	case "prefer":
+		c.Local = LocalPrefer
+	default:
+		return "on, off or prefer"
+	}
+	return ""
+}
+
 func readScheme(c *Config, value string) string {
 	if value != "beepish+tls" && value != "scamp+tls" {
 		return "beepish+tls or scamp+tls"

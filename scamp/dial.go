@@ -84,6 +84,10 @@ func (pl *pool) dialThrough(gate *dialGate, e *entry, id Identity) (*peer, tls.C
 		if e.hasLeft() {
 			return nil, tls.ConnectionState{}, errLeft
 		}
+		if e.key.local != nil {
+			p, err := pl.openLocal(e.key.local, e.key.addr)
+			return p, tls.ConnectionState{}, err
+		}
 		return pl.open(e.key.addr, id)
 	case <-e.left:
 		return nil, tls.ConnectionState{}, errLeft
@@ -113,6 +117,9 @@ func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, erro
 	p.connect(c, link, pl.cfg, pl.limits.ClientIdle)
 	return p, c.ConnectionState(), nil
 }
+
+// errNotListening says that a service of this process accepts no connection any more.
+var errNotListening = errors.New("the service of this process has stopped listening")
 
 // The steps of a dial, in words.
 const (

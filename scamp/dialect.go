@@ -53,7 +53,7 @@ func (pl *pool) original(what attempt, id Identity) bool {
 	}
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
-	if d := pl.dialects[target{addr: what.route.Address, pin: pin}]; d != nil {
+	if d := pl.dialects[target{addr: what.route.Address, pin: pin, local: what.local}]; d != nil {
 		return d.original(assumed)
 	}
 	return assumed
@@ -69,6 +69,9 @@ const maxDialects = 1024
 func (pl *pool) dialectLocked(key target) *dialect {
 	if d := pl.dialects[key]; d != nil {
 		return d
+	}
+	if key.local != nil {
+		return new(dialect) // it is one of ours, and not to be kept when it has ended
 	}
 	if len(pl.dialects) >= maxDialects {
 		maps.DeleteFunc(pl.dialects, func(old target, _ *dialect) bool { return pl.entries[old] == nil })

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/scampbus/scamp-go/packet"
@@ -29,12 +30,20 @@ type dispatcher struct {
 // peers.
 type intake struct {
 	*dispatcher
-	find func(name string, version int) *action // nil if there is none
+	made    time.Time
+	find    func(name string, version int) *action // nil if there is none
+	guard   ticketGuard                            // of direct calls, which have no connection
+	tickets ticketFailures                         // theirs
+	directs atomic.Int32                           // direct calls in hand; set under dispatcher.mu
 
 	// Protected by dispatcher.mu.
 	refuse string        // why nothing is taken any more; empty while serving
 	inHand int           // requests taken whose reply is not written yet
 	idle   chan struct{} // closed when refuse is set and nothing is in hand; made by close
+
+	inside  *direct // direct calls in hand, linked
+	watch   *time.Timer
+	watched time.Duration // when watch fires, on the clock of direct calls; zero if it does not
 }
 
 // admit takes a request that has arrived, or refuses it. The reader's goroutine runs
@@ -125,6 +134,11 @@ func (d *dispatcher) nextLocked(done *serving) {
 	d.offerLocked(p)
 	p.mu.Unlock()
 	done.s.doneLocked(1)
+	d.passLocked()
+}
+
+// passLocked gives a place that is free again to a request that waits.
+func (d *dispatcher) passLocked() {
 	for len(d.peers) > 0 {
 		p := d.peers[0]
 		d.peers[0] = nil
@@ -325,6 +339,7 @@ type action struct {
 	timeout      time.Duration // of the flag tN; zero if none
 	privileges   []int64       // that the caller's ticket must grant
 	handler      Handler
+	typed        any // the typedAction of HandleJSON; nil if somebody is to see the octets
 }
 
 func (a *action) takes(envelope string) bool {

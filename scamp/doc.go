@@ -21,11 +21,15 @@
 //	network ─► mux ─► peer.accept ─┬─ reply ────────────────────┘
 //	                               └─ request ─► intake ─► dispatcher ─► serving ─► callers ─► ticket ─► Middleware ─► Handler ─► ReplyWriter ─► mux
 //
+// When the balancer chooses a service of the same bus the network is a pipe in memory,
+// without TLS (openLocal); and a typed call of the very same types that can run at once
+// goes from Call to the Handler and back with its values as they are (direct).
+//
 // What always holds:
 //
 //  1. Nothing of a request is sent before the peer showed exactly the announced
 //     certificate (Identity.verify, inside the handshake).
-//  2. A call is in its peer's tables before its first octet is written and leaves them
+//  2. A call over a connection is in its peer's tables before its first octet is written and leaves them
 //     through one function, peer.leave; it ends once, in a reply or a *CallError.
 //  3. CallError.Ran is RanNo only if the request's header was never handed to TLS, or
 //     the service promised that no handler ran. Only such requests are sent again,

@@ -6,7 +6,7 @@ import "github.com/scampbus/scamp-go/discovery"
 // returns how often it chose each ident.
 func Picks(routes []discovery.Route, n int) map[string]int {
 	limits := Limits{}.WithDefaults()
-	b := newBalancer(&limits, &pool{entries: make(map[target]*entry)}, new(Options))
+	b := newBalancer(&limits, &pool{entries: make(map[target]*entry)}, new(locals), new(Options))
 	picks := make(map[string]int)
 	for range n {
 		picks[b.choose(new(Request), routes, nil).Ident]++

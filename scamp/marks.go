@@ -52,7 +52,7 @@ func (m *marks) init(b *balancer) {
 	m.all = make(map[discovery.Instance]*mark)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.reach = func(ctx context.Context, r discovery.Route) error {
-		_, err := b.pool.get(ctx, r.Address, identityOf(r), false)
+		_, err := b.pool.get(ctx, r.Address, b.locals.at(r), identityOf(r))
 		return err
 	}
 }

@@ -68,8 +68,9 @@ type Request struct {
 
 	// Set for handlers only.
 	Caller *discovery.Certificate // the client certificate the caller showed; nil if it is anonymous
-	Remote net.Addr               // where the request came from
+	Remote net.Addr               // where the request came from; of the network "local" if that is this process
 
+	values  values // of a typed call within the process; at a handler's they pass as they are
 	in      *mux.Inbound
 	collect *collector
 	limit   int          // MaxBody of the service
@@ -96,6 +97,11 @@ type RouteOptions struct {
 // The slice is valid until the handler returns. A body over the limit
 // (flow.max_body) is an error that answers request_too_big when returned.
 func (r *Request) Bytes() ([]byte, error) {
+	if r.Data == nil && r.values != nil {
+		if err := r.open(); err != nil {
+			return nil, err
+		}
+	}
 	if r.Data != nil || r.in == nil {
 		return r.Data, nil
 	}
@@ -114,6 +120,36 @@ func (r *Request) Bytes() ([]byte, error) {
 		r.Data = []byte{}
 	}
 	return r.Data, nil
+}
+
+// open makes the JSON form of the value that passed as it is.
+func (r *Request) open() error {
+	b, err := r.values.encode()
+	if err != nil {
+		return &RemoteError{Code: CodeBadRequest, Text: err.Error()}
+	}
+	r.Data = b
+	return nil
+}
+
+// plain is the request with its value as octets.
+func (r *Request) plain() (*Request, error) {
+	b, err := r.values.encode()
+	if err != nil {
+		return nil, err
+	}
+	p := *r
+	p.Data, p.values = b, nil
+	return &p, nil
+}
+
+// encode makes the body of a request for an action.
+func encode(action string, in any) ([]byte, error) {
+	b, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("scamp: call %s: request body: %w", clean(action), err)
+	}
+	return b, nil
 }
 
 // JSON decodes the body of a handler's request into v. An error answers bad_request

@@ -16,13 +16,14 @@ import (
 type Middleware func(Handler) Handler
 
 // Use puts middleware around every handler of the service, those registered before and
-// after. The first is the outermost. Tickets and privileges are checked before any of
+// after. The first is the outermost. It sees the octets of every request, so that calls
+// within the process go as JSON too (see Call). Tickets and privileges are checked before any of
 // it runs. It must not be called after Serve.
 func (s *Service) Use(mw ...Middleware) { s.add("Use", &s.middleware, mw) }
 
 // Observe is Use for middleware that sees every request, also those that are refused
 // because of their tickets or callers: for logs and measures. It is outside of what Use
-// was given.
+// was given. As with Use, calls within the process go as JSON.
 func (s *Service) Observe(mw ...Middleware) { s.add("Observe", &s.observers, mw) }
 
 func (s *Service) add(what string, to *[]Middleware, mw []Middleware) {

@@ -41,7 +41,8 @@ type pool struct {
 type target struct {
 	addr  string // host:port
 	pin   pin
-	alone uint64 // a number of its own for a connection that serves one call; zero for the others
+	local *inboundSide // a service of this process; nil if the address is to be dialed
+	alone uint64       // a number of its own for a connection that serves one call; zero for the others
 }
 
 // shared is the target of the calls that may share a connection.
@@ -76,9 +77,9 @@ func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options
 
 // recent returns the connection that a call last used if it leads to the target, and
 // nil otherwise: then get has to look further.
-func (pl *pool) recent(addr string, id Identity, alone bool) *entry {
+func (pl *pool) recent(what *attempt, id Identity, alone bool) *entry {
 	e := pl.latest.Load()
-	if e == nil || alone || e.key.addr != addr || e.peer.closed.Load() {
+	if e == nil || alone || e.key.addr != what.route.Address || e.key.local != what.local || e.peer.closed.Load() {
 		return nil
 	}
 	if pin, err := id.pin(); err != nil || e.key.pin != pin {
@@ -88,8 +89,8 @@ func (pl *pool) recent(addr string, id Identity, alone bool) *entry {
 }
 
 // get returns a connection to the target, made if there is none.
-func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (*entry, error) {
-	e, _, err := pl.find(addr, id, alone)
+func (pl *pool) get(ctx context.Context, addr string, local *inboundSide, id Identity) (*entry, error) {
+	e, _, err := pl.find(addr, local, id, false)
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +99,13 @@ func (pl *pool) get(ctx context.Context, addr string, id Identity, alone bool) (
 
 // find returns the connection to the target or a dial that will become one; ready says
 // that there is nothing to wait for. A connection that is to be alone serves one call and
-// is closed behind it.
-func (pl *pool) find(addr string, id Identity, alone bool) (e *entry, ready bool, err error) {
+// is closed behind it. That to a service of this process, if local is not nil, is not dialed.
+func (pl *pool) find(addr string, local *inboundSide, id Identity, alone bool) (e *entry, ready bool, err error) {
 	pin, err := id.pin()
 	if err != nil {
 		return nil, false, err
 	}
-	key := target{addr: addr, pin: pin}
+	key := target{addr: addr, pin: pin, local: local}
 	if alone {
 		key.alone = pl.loners.Add(1)
 	}

@@ -21,6 +21,8 @@ type ReplyWriter struct {
 	ctx *requestContext
 	out *mux.Outbound // the reply that is written piece by piece, once it has begun
 
+	typed bool // of a direct call: the reply is what a typed handler returns
+
 	mu sync.Mutex // held while the reply begins: a handler may have goroutines that go on
 	r  *serving   // nil when the handler has returned
 
@@ -113,6 +115,8 @@ func (w *ReplyWriter) begin() error {
 	defer w.mu.Unlock()
 	r := w.r
 	switch {
+	case w.typed:
+		return errReplyTyped
 	case r == nil:
 		return errReplyOver
 	case w.failure != nil:
@@ -140,6 +144,7 @@ func (w *ReplyWriter) begin() error {
 
 var (
 	errReplyGiven = errors.New("answered in the handler's stead")
+	errReplyTyped = errors.New("scamp: the reply of a typed handler is what it returns: want nothing written to it")
 	errReplyOver  = errors.New("scamp: the reply is over: its handler has returned")
 )
 

@@ -188,7 +188,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (c *campaign) next(ctx context.Context) (*attempt, error) {
 	a := &attempt{balance: c.b.balance, bus: c.b, number: len(c.tried) + 1, start: c.started}
 	var err error
-	a.route, err = c.b.route(ctx, c.req, c.q, a, c.tried)
+	if a.route, err = c.b.route(ctx, c.req, c.q, a, c.tried); err == nil {
+		a.local = c.b.locals.at(a.route)
+	}
 	return a, err
 }
 

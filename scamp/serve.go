@@ -45,6 +45,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		}
 	}
 	side.accept()
+	s.bus.locals.set(s, side)
+	defer s.bus.locals.set(s, nil)
 	announcers, err := s.announcers(side)
 	if err != nil {
 		side.close(closeWait)
@@ -103,6 +105,9 @@ func (s *Service) begin() error {
 	s.index = make(map[actionID]*action, 2*len(s.actions))
 	for id, a := range s.actions {
 		a.handler = around(a.handler, s.middleware)
+		if len(s.middleware)+len(s.observers) > 0 {
+			a.typed = nil // it may look at the octets, and change them
+		}
 		if admit := s.admission(a); admit != nil {
 			a.handler = admit(a.handler)
 			s.guarded = true
@@ -142,6 +147,7 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 		}
 	}
 	side.close(closeWait)
+	s.intake.lose(errStopped)
 	// What still ran has lost its connection, and its context has ended.
 	if !within(abandonTime, idle) {
 		return fmt.Errorf("scamp: service %s: requests in hand %v after their connections ended: %d: want handlers that return when their context ends", clean(s.name), abandonTime, s.intake.left())
@@ -176,6 +182,9 @@ func (s *Service) turn(what string, do func(*discovery.Announcer) error) error {
 	}
 	return errors.Join(errs...)
 }
+
+// errStopped is why a call is lost that a service did not wait for.
+var errStopped = errors.New("the service has stopped")
 
 const (
 	closeWait   = time.Second // PROTOCOL 12.5 step 4

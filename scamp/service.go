@@ -135,7 +135,8 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 	}
 	s.ident = discovery.NewIdent(name)
 	s.events = newEventSource(&b.limits, b.log, s.opts.Notified)
-	s.intake = &intake{dispatcher: b.serving, find: s.find}
+	s.intake = &intake{dispatcher: b.serving, made: time.Now(), find: s.find}
+	s.intake.guard = ticketGuard{b.tickets, &s.intake.tickets}
 	return s, nil
 }
 
@@ -167,6 +168,11 @@ func (s *Service) Fingerprint() string { return s.pair.Certificate.Fingerprint }
 // Handle registers a handler for an action, "[sector:]Class.name[~version]". Mistakes
 // are collected and returned by Serve. It must not be called after Serve.
 func (s *Service) Handle(name string, h Handler, opts *ActionOptions) {
+	s.handle(name, h, opts, nil)
+}
+
+// handle is Handle for a handler of the types that typed stands for; nil for octets.
+func (s *Service) handle(name string, h Handler, opts *ActionOptions, typed any) {
 	a, err := s.newAction(name, h, opts)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,6 +188,7 @@ func (s *Service) Handle(name string, h Handler, opts *ActionOptions) {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: action %q: %w", clean(s.name), clean(name), err))
 		return
 	}
+	a.typed = typed
 	s.actions[lowerID(a.name, a.version)] = a
 }
 
@@ -237,9 +244,19 @@ func (s *Service) find(name string, version int) *action {
 }
 
 // HandleJSON registers a function from one JSON value to another. An error of fn is
-// an error reply, as for a Handler. RequestFrom and ReplyFrom reach the rest.
+// an error reply, as for a Handler. RequestFrom and ReplyFrom reach the rest. A caller
+// in this process with the same types may share its values with fn: see Call. The Data of
+// such a request is nil until its Bytes or JSON is called.
 func HandleJSON[In, Out any](s *Service, name string, fn func(context.Context, In) (Out, error), opts *ActionOptions) {
-	s.Handle(name, func(ctx context.Context, req *Request, rep *ReplyWriter) error {
+	s.handle(name, func(ctx context.Context, req *Request, rep *ReplyWriter) error {
+		if c, ok := req.values.(*typedCall[In, Out]); ok {
+			out, err := fn(ctx, c.in)
+			if err == nil && rep.set {
+				err = errReplyBegun
+			}
+			c.out = out
+			return err
+		}
 		body, err := req.Bytes()
 		if err != nil {
 			return err
@@ -255,7 +272,7 @@ func HandleJSON[In, Out any](s *Service, name string, fn func(context.Context, I
 			return err
 		}
 		return rep.SetJSON(out)
-	}, opts)
+	}, opts, typedAction[In, Out]{})
 }
 
 // content is what the service says of itself when it listens at these addresses.

@@ -25,6 +25,7 @@ type sighting struct {
 	entry discovery.Entry // of that instance, or of the one that came closest
 	held  bool            // entry is set
 
+	local   bool // the instance is a service of this process
 	linked  bool // a connection was there
 	reused  bool
 	connect time.Duration // for TCP, if it was timed apart
@@ -56,6 +57,8 @@ func (a *attempt) sighting() *sighting {
 	}
 	s.query = q
 	s.chose(a.route)
+	s.local = a.local != nil
+	s.linked = s.local // nothing is in the way
 	if a.link != nil {
 		s.linked, s.reused, s.shook, s.state = true, a.reused, a.link.took, a.link.state
 	}

@@ -89,16 +89,8 @@ const deadlineRace = 20 * time.Millisecond
 // 5.5).
 func (s *Stream) judge(in *mux.Inbound) error {
 	h := &in.Header
-	if err := replyError(h); err != nil {
-		if !h.DispatchFailure() {
-			if at, ok := s.ctx.Deadline(); ok && errors.Is(err, ErrTimeout) && time.Until(at) < deadlineRace {
-				// The service knows our deadline and was a moment faster to say so.
-				return s.what.failure(fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineExceeded), RanYes)
-			}
-			return s.what.failure(err, RanYes)
-		}
-		s.what.refused(err.Code)
-		return s.what.failure(fmt.Errorf("%w: %w", ErrRefused, err), RanNo)
+	if err := s.what.refusal(s.ctx, h); err != nil {
+		return err
 	}
 	if h.Bad != "" {
 		return s.what.failure(fmt.Errorf("%w: member %q of its header has an unusable type", errBadReply, h.Bad), RanYes)
@@ -110,6 +102,23 @@ func (s *Stream) judge(in *mux.Inbound) error {
 		return s.what.failure(bodyCause(err), RanMaybe)
 	}
 	return nil
+}
+
+// refusal is the error that the header of a reply makes of the call, nil if none.
+func (a *attempt) refusal(ctx context.Context, h *packet.Header) error {
+	err := replyError(h)
+	switch {
+	case err == nil:
+		return nil
+	case h.DispatchFailure():
+		a.refused(err.Code)
+		return a.failure(fmt.Errorf("%w: %w", ErrRefused, err), RanNo)
+	}
+	if at, ok := ctx.Deadline(); ok && errors.Is(err, ErrTimeout) && time.Until(at) < deadlineRace {
+		// The service knows our deadline and was a moment faster to say so.
+		return a.failure(fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineExceeded), RanYes)
+	}
+	return a.failure(err, RanYes)
 }
 
 // replyError is the error a reply's header carries, nil if none (PROTOCOL 5.2).

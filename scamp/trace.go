@@ -12,7 +12,7 @@ import (
 // WithTrace sets one for the calls made with a context.
 type Trace struct {
 	Routed    func(discovery.Route)          // an instance was chosen
-	Connected func(ConnectInfo)              // a connection to it is there
+	Connected func(ConnectInfo)              // a connection to it is there; a call whose values stay in the process needs none
 	Sent      func()                         // the request was handed to the connection
 	Replied   func(after time.Duration)      // the reply's header arrived, so long after Sent
 	Retried   func(attempt int, cause error) // the request did not run and is sent once more, to another instance if there is one
@@ -21,6 +21,7 @@ type Trace struct {
 // ConnectInfo says what connection a call uses.
 type ConnectInfo struct {
 	Address string
+	Local   bool          // the service is one of this process: Took and TLS are of a connection without socket and TLS
 	Reused  bool          // it was open already
 	Took    time.Duration // TCP, TLS and the certificate comparison, if it was not
 	TLS     tls.ConnectionState
@@ -35,7 +36,7 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 
 func (t *Trace) connected(what *attempt) {
 	if t.Connected != nil {
-		t.Connected(ConnectInfo{Address: what.route.Address, Reused: what.reused, Took: what.link.took, TLS: what.link.state})
+		t.Connected(ConnectInfo{Address: what.route.Address, Local: what.local != nil, Reused: what.reused, Took: what.link.took, TLS: what.link.state})
 	}
 }
 

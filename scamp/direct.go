@@ -1,0 +1,274 @@
+package scamp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/scampbus/scamp-go/packet"
+)
+
+// A direct is a typed call of an action that this process serves with the very same
+// types: its input and output are Go values that pass as they are. All else is as over
+// a connection: it takes a place among the handlers, tickets are checked, its time ends
+// it, it is waited for when the service stops. It begins only when it can run at once; if
+// not, or if anybody is to see its octets, the call takes the connection within the
+// process (openLocal), where requests wait and are refused as those of others.
+//
+// A call whose context can end runs its handler on a goroutine of its own, so that it
+// returns at its end whatever the handler does. Any other runs it on the goroutine of
+// the caller, for the way to another one and back would take longer than all the rest.
+//
+//	        handler returned, time over, caller gone, service closed
+//	running ------------------------------------------------------> settled, by the first of these
+type direct struct {
+	handling // what the handler gets; until then req is the caller's
+	s        *intake
+	action   *action
+	reply    Reply
+	route    *RouteOptions // of the caller's request
+
+	began      time.Duration // on the clock of s
+	limit      time.Duration // by when the reply must be there
+	prev, next *direct       // protected by dispatcher.mu
+
+	done   chan struct{} // gets one value when the outcome is set; nil if the caller runs the handler
+	passed bool          // the output is there, and the caller's
+
+	mu      sync.Mutex // protects what follows
+	settled bool       // the outcome is set, and stays
+	err     error      // why the call fails
+	lost    bool       // err is not the service's answer
+}
+
+// values are the input and output of a typed call.
+type values interface {
+	encode() ([]byte, error) // the input as JSON
+	fits(*action) bool       // its handler takes and gives the same types
+	call() *direct
+}
+
+// A typedCall is all that a direct call needs, in one allocation.
+type typedCall[In, Out any] struct {
+	direct
+	in  In
+	out Out // the handler's until passed is set
+}
+
+// A typedAction tells the types of an action from those of others.
+type typedAction[In, Out any] struct{}
+
+func (c *typedCall[In, Out]) encode() ([]byte, error) { return encode(c.req.Action, c.in) }
+
+func (c *typedCall[In, Out]) fits(a *action) bool {
+	_, ok := a.typed.(typedAction[In, Out])
+	return ok
+}
+
+func (c *typedCall[In, Out]) call() *direct { return &c.direct }
+
+// direct makes a call whose values can pass as they are, if that is so; began says that
+// it did.
+func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *Reply, began bool, err error) {
+	if what.local == nil || what.number > 1 || ctx.Err() != nil {
+		return nil, false, nil
+	}
+	s := what.local.s.intake
+	a := s.find(what.route.Action, what.route.Version)
+	ends := ctx.Done() != nil
+	at, bounded := ctx.Deadline()
+	if a == nil || !what.route.Rule || !req.values.fits(a) || bounded && !ends {
+		return nil, false, nil
+	}
+	if !bounded {
+		limit, _ := what.limit(&b.limits)
+		if !what.start.IsZero() {
+			limit -= time.Since(what.start)
+		}
+		if limit < s.timeFor(a) {
+			return nil, false, nil // a connection watches over the caller's time
+		}
+	}
+	if !a.takes(cmp.Or(req.Envelope, "json")) {
+		return nil, false, nil
+	}
+	d := req.values.call()
+	d.s, d.action = s, a
+	if ends {
+		d.done = b.pool.signals.get()
+	}
+	if !s.enter(d) {
+		if ends {
+			b.pool.signals.put(d.done)
+		}
+		return nil, false, nil
+	}
+	d.ctx.deadline = at
+	d.prepare(req, b)
+	trace := traceFrom(ctx)
+	if trace.Sent != nil {
+		trace.Sent()
+	}
+	began = true
+	if ends {
+		go d.run() // ends with the handler
+		d.wait(ctx)
+		b.pool.signals.put(d.done)
+	} else {
+		d.run()
+	}
+	if err := d.failure(ctx, what); err != nil {
+		if ce, ok := errors.AsType[*CallError](err); ok && ce.Ran == RanNo {
+			req.Route, req.Body = d.route, nil // the caller's again, for another attempt
+		}
+		return nil, true, err
+	}
+	d.passed = true
+	d.reply.Envelope, d.reply.Extra = d.rep.Envelope, maps.Clone(d.rep.Extra)
+	d.reply.Instance, d.reply.Body = what.name(), &d.reply.body
+	if trace.Replied != nil {
+		trace.Replied(s.now() - d.began)
+	}
+	return &d.reply, true, nil
+}
+
+// prepare makes the request that the handler gets.
+func (d *direct) prepare(req *Request, b *Bus) {
+	g := &d.handling
+	g.ctx.given = g
+	g.rep.ctx, g.rep.typed = &g.ctx, true
+	r := &g.req
+	if req != r { // With made another
+		*r = *req
+	}
+	r.Action, r.Sector, r.Version = d.action.name, d.action.sector, d.action.version
+	r.Envelope = cmp.Or(r.Envelope, "json")
+	r.Extra = maps.Clone(r.Extra)
+	d.route, r.Route = r.Route, nil
+	r.Idempotent, r.Retry = false, nil
+	r.Caller, r.Remote = nil, localAddr{}
+	if own := b.pool.own; own != nil {
+		r.Caller = own.Certificate
+	}
+	r.limit, r.guard = b.limits.MaxBody, &d.s.guard
+	r.Body = (*valueBody)(g)
+}
+
+// run runs the handler and ends the call.
+func (d *direct) run() {
+	returned := false
+	defer func() {
+		if !returned { // the handler has ended its goroutine (runtime.Goexit)
+			d.s.log.fault("handler_panicked", "handler ended its goroutine", "action", d.action.name)
+			d.end(errFailed)
+		}
+		d.s.exit(d)
+	}()
+	err := d.handle()
+	if why := d.ctx.why(); err != nil && why != nil {
+		err = why
+	}
+	if err == nil {
+		err = d.rep.check()
+	}
+	d.end(err)
+	returned = true
+}
+
+// handle calls the handler; a panic becomes an error (PROTOCOL 12.2).
+func (d *direct) handle() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			d.s.log.fault("handler_panicked", "handler panicked", "action", d.action.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = errFailed
+		}
+	}()
+	return d.action.handler(&d.ctx, &d.req, &d.rep)
+}
+
+// end is the handler's own outcome, unless another was given in its stead.
+func (d *direct) end(err error) {
+	d.settle(err, false)
+	d.ctx.end(errHandlerDone)
+}
+
+// settle gives the call its outcome, if it has none. The handler's context is ended
+// behind it: a handler that notices that must not be first.
+func (d *direct) settle(err error, lost bool) {
+	d.mu.Lock()
+	first := !d.settled
+	if first {
+		d.settled, d.err, d.lost = true, err, lost
+	}
+	d.mu.Unlock()
+	if first && d.done != nil {
+		d.done <- struct{}{}
+	}
+}
+
+// open says whether the call has no outcome yet.
+func (d *direct) open() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.settled
+}
+
+// cut ends the call in its handler's stead, which goes on until it notices.
+func (d *direct) cut(why error, lost bool) {
+	d.settle(why, lost)
+	d.ctx.end(why)
+}
+
+// wait waits for the outcome, at most until the caller's context ends.
+func (d *direct) wait(ctx context.Context) {
+	select {
+	case <-d.done:
+		return
+	case <-ctx.Done():
+	}
+	d.settle(ctxError(ctx), true)
+	if ctx.Err() == context.DeadlineExceeded {
+		d.ctx.end(errServiceTime)
+	} else {
+		d.ctx.end(errCancelled)
+	}
+	<-d.done
+}
+
+// failure is the error of the call as its caller sees it, nil if it has none.
+func (d *direct) failure(ctx context.Context, what *attempt) error {
+	d.mu.Lock()
+	err, lost := d.err, d.lost
+	d.mu.Unlock()
+	switch {
+	case err == nil:
+		return nil
+	case lost:
+		return what.failure(err, RanMaybe)
+	}
+	h := packet.Header{Type: packet.TypeReply}
+	errorHeader(&h, err)
+	if _, ok := errors.AsType[notRun](err); ok {
+		h.ErrorData = dispatchFailureData // as ReplyWriter.finish
+	}
+	return what.refusal(ctx, &h)
+}
+
+// A valueBody is the Body of a request whose value passed as it is: JSON, if anybody reads.
+type valueBody handling
+
+func (v *valueBody) Read(p []byte) (int, error) {
+	if v.body.Size() == 0 {
+		b, err := v.req.Bytes()
+		if err != nil {
+			return 0, err
+		}
+		v.body.Reset(b)
+	}
+	return v.body.Read(p)
+}

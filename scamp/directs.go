@@ -1,0 +1,103 @@
+package scamp
+
+import (
+	"fmt"
+	"time"
+)
+
+// now is the clock of direct calls.
+func (s *intake) now() time.Duration { return time.Since(s.made) }
+
+// enter gives a direct call a place, if there is one at once. What came before it does not
+// wait longer for that.
+func (s *intake) enter(d *direct) bool {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse != "" || s.waiting > 0 || s.running >= s.limits.MaxConcurrency || int(s.directs.Load()) >= s.limits.Mux.MaxHandlers {
+		return false
+	}
+	s.running++
+	s.inHand++
+	s.directs.Add(1)
+	if d.next = s.inside; d.next != nil {
+		d.next.prev = d
+	}
+	s.inside = d
+	d.began, d.limit = now, now+s.timeFor(d.action)
+	s.watchLocked(d.limit, now)
+	return true
+}
+
+// exit gives the place of a direct call to a request that waits.
+func (s *intake) exit(d *direct) {
+	s.mu.Lock()
+	if d.prev != nil {
+		d.prev.next = d.next
+	} else {
+		s.inside = d.next
+	}
+	if d.next != nil {
+		d.next.prev = d.prev
+	}
+	d.prev, d.next = nil, nil
+	s.directs.Add(-1)
+	s.doneLocked(1)
+	s.passLocked()
+	help := s.helpLocked()
+	s.mu.Unlock()
+	help.wake()
+}
+
+// watchLocked has the direct calls looked at then. One timer serves all: most end long
+// before it fires.
+func (s *intake) watchLocked(at, now time.Duration) {
+	if s.watched > 0 && s.watched <= at {
+		return
+	}
+	s.watched = at
+	if s.watch == nil {
+		s.watch = time.AfterFunc(at-now, s.sweep) // stopped by lose
+	} else {
+		s.watch.Reset(at - now)
+	}
+}
+
+// sweep ends the direct calls whose time is over.
+func (s *intake) sweep() {
+	now := s.now()
+	var over []*direct
+	s.mu.Lock()
+	s.watched = 0
+	for d := s.inside; d != nil; d = d.next {
+		switch {
+		case !d.open():
+		case d.limit <= now:
+			over = append(over, d)
+		default:
+			s.watchLocked(d.limit, now)
+		}
+	}
+	s.mu.Unlock()
+	for _, d := range over {
+		s.log.count("worker_timeout")
+		d.cut(errServiceTime, false)
+	}
+}
+
+// lose ends the direct calls as the end of a connection would.
+func (s *intake) lose(why error) {
+	var all []*direct
+	s.mu.Lock()
+	for d := s.inside; d != nil; d = d.next {
+		all = append(all, d)
+	}
+	if s.watch != nil {
+		s.watch.Stop()
+		s.watched = 0
+	}
+	s.mu.Unlock()
+	for _, d := range all {
+		d.cut(fmt.Errorf("%w: %w", ErrLost, why), true)
+	}
+}
