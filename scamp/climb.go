@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -245,9 +247,9 @@ func (s *sighting) sawReply() string {
 // printable escapes what does not print, and leaves the length as it is: a line for a
 // rules file must be whole. Foreign text in it was cut before.
 func printable(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return s
+	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) < 0 {
+		return s // RuneError also stands for octets that are no UTF-8, and that some terminals obey
 	}
-	q := fmt.Sprintf("%q", s)
-	return q[1 : len(q)-1]
+	q := strconv.Quote(s)
+	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }

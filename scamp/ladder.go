@@ -1,6 +1,7 @@
 package scamp
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,16 +90,37 @@ func (l Ladder) Failed() (Rung, bool) {
 	return l.Rungs[i], true
 }
 
-// String returns a line for each rung, and one for the fix.
+// String returns a line for each rung that was reached, one for the fix, and one that
+// names the other rungs.
 func (l Ladder) String() string {
 	var b strings.Builder
-	for _, r := range l.Rungs {
+	for _, r := range l.Reached() {
 		b.WriteString(r.String() + "\n")
 		if r.Fix != "" {
 			b.WriteString("      " + r.FixLine() + "\n")
 		}
 	}
+	if rest := l.NotReached(); rest != "" {
+		b.WriteString(rest + "\n")
+	}
 	return b.String()
+}
+
+// Reached returns the rungs up to the one that failed, or all of them.
+func (l Ladder) Reached() []Rung {
+	return l.Rungs[:cmp.Or(slices.IndexFunc(l.Rungs, func(r Rung) bool { return r.State == RungFailed })+1, len(l.Rungs))]
+}
+
+// NotReached names the others in one line, as String shows them; "" when there are none.
+func (l Ladder) NotReached() string {
+	var names []string
+	for _, r := range l.Rungs[len(l.Reached()):] {
+		names = append(names, r.Name)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%-5s not reached: %s", RungSkipped, strings.Join(names, ", "))
 }
 
 // FixLine returns the Fix as String shows it.

@@ -202,3 +202,33 @@ func TestWhyOfRefusedRecords(t *testing.T) {
 		}
 	}
 }
+
+// Text of a ladder is harmless on a terminal, octets included that are no UTF-8: some
+// terminals obey 0x9b. What does print stays as it is.
+func TestLadderIsPrintable(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"a\x9b31mb", `a\x9b31mb`},
+		{"a\x1b[31m\n\u202eb", `a\x1b[31m\n\u202eb`},
+		{`say "ü"`, `say "ü"`},
+		{"say \"ü\"\x9b", `say "ü"\x9b`},
+	} {
+		l := (&scamp.CallError{Action: tt.text, Err: errors.New(tt.text)}).Ladder()
+		for _, r := range l.Rungs {
+			if r.Text != tt.want {
+				t.Errorf("rung %s of an error with %q: %q, want %q", r.Name, tt.text, r.Text, tt.want)
+			}
+		}
+	}
+}
+
+// People are told in one line what was not reached.
+func TestLadderNamesWhatWasNotReached(t *testing.T) {
+	l := scamp.Ladder{Rungs: []scamp.Rung{{Name: "name", State: scamp.RungOK}, {Name: "age"}, {Name: "rule", State: scamp.RungFailed, Fix: "x"}, {Name: "tcp"}, {Name: "tls"}}}
+	if got, want := l.String(), "ok    name\n-     age\nFAIL  rule\n      fix        x\n-     not reached: tcp, tls\n"; got != want {
+		t.Errorf("ladder\n%s\nwant\n%s", got, want)
+	}
+	l.Rungs = l.Rungs[:3]
+	if rest := l.NotReached(); rest != "" || len(l.Reached()) != 3 {
+		t.Errorf("nothing is left: %q, want nothing", rest)
+	}
+}

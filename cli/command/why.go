@@ -27,8 +27,8 @@ func (a *app) whyCommand() *cobra.Command {
 		Use:   "why ACTION",
 		Short: "Tell why an action can be called, or why not",
 		Long: `Why climbs the ladder that every call climbs, from the name of the action to a connection with an
-instance, and prints a line for each rung: ok, FAIL, or - for what was not reached. It stops at the
-rung that fails and says what would cure it. ACTION is [SECTOR:]CLASS.NAME[~VERSION].
+instance, and prints a line for each rung: ok or FAIL. It stops at the rung that fails, says what would cure it,
+and names the rungs that were not reached. ACTION is [SECTOR:]CLASS.NAME[~VERSION].
 
 Why does no harm: it connects once, compares the certificate, and sends no request. To see the reply
 too, call: scamp call ACTION -v. Of several instances it takes one as a call does; --ident takes that
@@ -122,7 +122,11 @@ func (a *app) why(ctx context.Context, o *whyOptions) error {
 // printLadder prints a line for each rung. Text from the network in them was made fit by
 // those who made the ladder.
 func (a *app) printLadder(l scamp.Ladder, exit int) error {
-	for _, r := range l.Rungs {
+	rungs := l.Rungs
+	if !a.json {
+		rungs = l.Reached()
+	}
+	for _, r := range rungs {
 		if a.json {
 			line := rungJSON{Rung: r.Name, State: stateWords[r.State], Text: r.Text, Fix: r.Fix, MS: float64(r.Took/time.Microsecond) / 1000}
 			if r.State == scamp.RungFailed {
@@ -145,6 +149,9 @@ func (a *app) printLadder(l scamp.Ladder, exit int) error {
 				return err
 			}
 		}
+	}
+	if rest := l.NotReached(); rest != "" && !a.json {
+		return a.printf("%s\n", a.paint(grey, rest))
 	}
 	return nil
 }
