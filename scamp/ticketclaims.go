@@ -25,11 +25,17 @@ type TicketClaims struct {
 	Short      bool    // it has no list of privileges at all: an authentication ticket
 }
 
-// Starts is when the ticket begins to hold.
-func (c *TicketClaims) Starts() time.Time { return time.Unix(c.Start, 0) }
+// Starts is when the ticket begins to hold, for people: what is later than year 9999,
+// the last that RFC 3339 can say, is its last second.
+func (c *TicketClaims) Starts() time.Time { return sayable(c.Start) }
 
-// Ends is when the ticket no longer holds.
-func (c *TicketClaims) Ends() time.Time { return time.Unix(c.end(), 0) }
+// Ends is when the ticket no longer holds; like Starts it is no later than year 9999.
+func (c *TicketClaims) Ends() time.Time { return sayable(c.end()) }
+
+func sayable(seconds int64) time.Time {
+	const last = 253402300799 // 9999-12-31T23:59:59Z
+	return time.Unix(min(seconds, last), 0)
+}
 
 // end is the first second at which the ticket no longer holds. What would be later
 // than any clock can say is as late as it can.

@@ -348,3 +348,20 @@ func FuzzTicket(f *testing.F) {
 		}
 	})
 }
+
+// The times of a ticket can be said by RFC 3339, whatever its length.
+func TestTicketTimesCanBeSaid(t *testing.T) {
+	for _, c := range []scamp.TicketClaims{
+		{Start: 1_700_000_000, Length: math.MaxInt64},
+		{Start: math.MaxInt64, Length: 1},
+		{Start: 253402300799, Length: 1},
+	} {
+		text := c.Ends().UTC().Format(time.RFC3339)
+		if _, err := time.Parse(time.RFC3339, text); err != nil || text != "9999-12-31T23:59:59Z" {
+			t.Errorf("%+v ends %s (%v), want the last second of year 9999", c, text, err)
+		}
+		if text := c.Starts().UTC().Format(time.RFC3339); len(text) != len("9999-12-31T23:59:59Z") {
+			t.Errorf("%+v starts %s, want a year of four digits", c, text)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ Services verify it with the public key that auth.ticket_verify_key names.
 A ticket is as good as a password for as long as it holds: these commands read it from a
 file or stdin, never from an argument, and no log ever shows it.`,
 		Example: `  scamp ticket keygen --key ticket.key --public ticket.pub
-  scamp ticket mint --key ticket.key --user 42 --client 100 --privilege 1,2 > t
+  scamp ticket mint --key ticket.key --user 42 --client 100 --privilege 1,2 --out t
   scamp ticket verify --public ticket.pub t
   scamp call Customer.Order.list --ticket-file t`,
 		Args: a.unknownCommand,
@@ -159,20 +160,20 @@ func (a *app) tellTicket(c *scamp.TicketClaims) error {
 }
 
 func (a *app) ticketMintCommand() *cobra.Command {
-	var key, start string
+	var key, start, out string
 	var claims scamp.TicketClaims
 	var length time.Duration
 	cmd := &cobra.Command{
 		Use:   "mint --key FILE --user N --client N",
 		Short: "Make a ticket",
-		Long: `Mint writes a ticket to stdout, signed by the private key in --key FILE. It holds from now,
-or --start TIME, for --for TIME.
+		Long: `Mint makes a ticket, signed by the private key in --key FILE. It goes to --out FILE, a new file that
+nobody else can read, or to stdout. It holds from now, or --start TIME, for --for TIME.
 
 Without --privilege it grants none; with --short it has no list of privileges at all, as
 tickets have that only say who somebody is.
 
-With --json: ticket, and what verify says of it.`,
-		Example: `  scamp ticket mint --key ticket.key --user 42 --client 100 --privilege 1,2 --for 8h > t`,
+With --json: ticket, or file with --out, and what verify says of it.`,
+		Example: `  scamp ticket mint --key ticket.key --user 42 --client 100 --privilege 1,2 --for 8h --out t`,
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, name := range []string{"key", "user", "client"} {
@@ -202,12 +203,27 @@ With --json: ticket, and what verify says of it.`,
 			if length > 24*time.Hour {
 				a.log.Warn("a ticket cannot be taken back before it ends: want --for at most 24h", "for", length)
 			}
+			if out != "" {
+				if err := writeNew(out, []byte(string(ticket)+"\n"), 0o600); err != nil {
+					return fmt.Errorf("scamp: ticket mint: %w", err)
+				}
+			} else if openToOthers(a.stdout) {
+				a.log.Warn("others can read the file that the ticket goes to: want --out FILE instead of > FILE")
+			}
 			if a.json {
+				shown, file := string(ticket), ""
+				if out != "" {
+					shown, file = "", absolute(out)
+				}
 				return a.printJSON(struct {
-					Ticket string `json:"ticket"`
+					Ticket string `json:"ticket,omitempty"`
+					File   string `json:"file,omitempty"`
 					ticketJSON
-				}{string(ticket), ticketJSON{claims.User, claims.Client, claims.Privileges,
+				}{shown, file, ticketJSON{claims.User, claims.Client, claims.Privileges,
 					claims.Starts().UTC().Format(timeForm), claims.Ends().UTC().Format(timeForm)}})
+			}
+			if out != "" {
+				return a.printf("made\t%s\n", clean(absolute(out)))
 			}
 			return a.printf("%s\n", string(ticket))
 		},
@@ -218,9 +234,20 @@ With --json: ticket, and what verify says of it.`,
 	f.Int64Var(&claims.Client, "client", 0, "id of the client `N`, the user's tenant")
 	f.Int64SliceVar(&claims.Privileges, "privilege", nil, "ids of privileges `N,...` that it grants")
 	f.BoolVar(&claims.Short, "short", false, "leave the list of privileges out: a ticket of authentication alone")
+	f.StringVar(&out, "out", "", "write the ticket to this `FILE`, which must be new")
 	f.StringVar(&start, "start", "", "it holds from this `TIME` on: RFC 3339 or UNIX seconds; default now")
 	f.DurationVar(&length, "for", time.Hour, "it holds for this `TIME`, for example 8h")
 	return cmd
+}
+
+// openToOthers reports whether a stream is a file that others than its owner can read.
+func openToOthers(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok || runtime.GOOS == "windows" { // where the bits mean nothing
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o044 != 0
 }
 
 func (a *app) ticketKeygenCommand() *cobra.Command {
