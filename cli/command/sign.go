@@ -90,7 +90,7 @@ removed).`,
 	flags.StringArrayVar(&o.service.actions, "action", nil, "an `ACTION` it offers, for example 'Hello.echo~1#noauth'; can be repeated")
 	flags.StringVar(&o.service.sector, "sector", o.service.sector, "sector of the actions that name none")
 	flags.StringSliceVar(&o.service.envelopes, "envelope", o.service.envelopes, "envelopes of the actions that name none, a `LIST`")
-	flags.IntVar(&o.service.weight, "weight", o.service.weight, "share of the calls it wants, 0 to 100; 0 is a withdrawal")
+	flags.IntVar(&o.service.weight, "weight", o.service.weight, "0 to 100: more than 0 offers the actions, 0 withdraws")
 	flags.DurationVar(&o.service.interval, "interval", o.service.interval, "`TIME` between its announcements")
 	flags.Int64Var(&o.service.timestamp, "timestamp", 0, "timestamp, `MS` since 1970; default: now")
 	flags.IntVar(&o.count, "count", 1, "make `N` instances")
