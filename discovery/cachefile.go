@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -331,7 +332,11 @@ func (w *CacheWriter) note(err error, records, octets int) {
 	if err != nil {
 		w.d.counters.add(countWriteFailed, 1)
 		if !failed {
-			w.report.say(slog.LevelError, countWriteFailed, "cache file not written: the old one stays", "path", w.path, "error", err)
+			text := "cache file not written: there is none"
+			if _, err := os.Lstat(w.path); err == nil {
+				text = "cache file not written: the old one stays"
+			}
+			w.report.say(slog.LevelError, countWriteFailed, text, "path", w.path, "error", err)
 		}
 	}
 	w.mu.Lock()

@@ -19,7 +19,7 @@ discovery.cache_path names (default ` + scamp.DefaultCachePath + `), where progr
 read them. It is the only writer of that file; readers see the old file or the new one.
 
 It runs until SIGINT, SIGTERM or --timeout; then it writes what changed last, gives its lock
-back and says what it did. The file stays. One daemon a host is enough, and a bus without
+back and says what it did. The file stays. The exit code is 1 when that last write fails. One daemon a host is enough, and a bus without
 discovery.cache_path needs none: it listens itself.
 
 Rules are read again whenever their file changes. At SIGHUP the configuration is read again

@@ -46,7 +46,13 @@ func (a *app) cache(ctx context.Context, cfg *scamp.Config) error {
 	}
 	s := d.writer.State()
 	a.log.Info("stopped", "cache", s.Path, "records", s.Records, "writes", s.Writes)
-	return a.event(cacheStopped{"stopped", s.Records, s.Writes})
+	if err := a.event(cacheStopped{"stopped", s.Records, s.Writes}); err != nil {
+		return err
+	}
+	if s.Err != nil {
+		return fmt.Errorf("scamp: cache file %s lacks what was heard last: %w", s.Path, s.Err)
+	}
+	return nil
 }
 
 // newCacheDaemon makes a daemon that is ready to run: it has the file for itself.
@@ -109,6 +115,7 @@ func (d *cacheDaemon) run(ctx context.Context, hup <-chan os.Signal) error {
 	d.carrier.Close()
 	work.Wait()
 	d.dir.Close()
+	d.tellLastWrite()
 	return err
 }
 

@@ -82,14 +82,27 @@ func (d *cacheDaemon) tellWrites(ctx context.Context) {
 			return
 		case <-d.wrote:
 		}
-		s := d.writer.State()
-		if s.Err != nil {
-			d.a.event(cacheUnwritten{"unwritten", s.Path, s.Err.Error()}) // the writer logs it
-			continue
-		}
-		d.a.event(cacheWritten{"written", s.Path, s.Records, s.Octets, s.Writes})
-		d.a.log.Info("written", "cache", s.Path, "records", s.Records)
+		d.tellWrite()
 	}
+}
+
+// tellLastWrite tells what the writer did after tellWrites had ended.
+func (d *cacheDaemon) tellLastWrite() {
+	select {
+	case <-d.wrote:
+		d.tellWrite()
+	default: // all is told
+	}
+}
+
+func (d *cacheDaemon) tellWrite() {
+	s := d.writer.State()
+	if s.Err != nil {
+		d.a.event(cacheUnwritten{"unwritten", s.Path, s.Err.Error()}) // the writer logs it
+		return
+	}
+	d.a.event(cacheWritten{"written", s.Path, s.Records, s.Octets, s.Writes})
+	d.a.log.Info("written", "cache", s.Path, "records", s.Records)
 }
 
 // refusalTime is between two summaries of what was refused.
