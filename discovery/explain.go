@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -123,21 +124,34 @@ func (z *Authorized) LineFor(c *Certificate, rights ...string) (text string, lin
 	if rule != nil {
 		tokens = append(tokens, rule.Tokens...)
 	}
-	for _, right := range rights {
-		if t, _, _ := parseToken(right); rule == nil || !rule.Covers(t) {
-			tokens = append(tokens, right)
+	tokens = append(tokens, rule.Lacks(rights...)...)
+	return strings.TrimSpace(name + " " + strings.Join(tokens, ", ")), line
+}
+
+// Lacks returns those of rights that neither r nor another one of them gives, in their
+// order. A nil rule gives nothing.
+func (r *Rule) Lacks(rights ...string) []string {
+	var lacking []string
+	for i, right := range rights {
+		t := ParseToken(right)
+		given := r != nil && r.Covers(t)
+		for k := 0; k < len(rights) && !given; k++ {
+			other := ParseToken(rights[k])
+			given = k != i && other.Covers(t) && (k < i || !t.Covers(other)) // of equal ones the first
+		}
+		if !given {
+			lacking = append(lacking, right)
 		}
 	}
-	return strings.TrimSpace(name + " " + strings.Join(tokens, ", ")), line
+	return lacking
 }
 
 // Covers reports whether the rule gives all that t would give.
 func (r *Rule) Covers(t Token) bool {
-	for i := range r.parts {
-		have := &r.parts[i]
-		if t.All && have.All && equalFoldASCII(t.Sector, have.Sector) || !t.All && have.Matches(t.Sector, t.Prefix) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.parts, func(have Token) bool { return have.Covers(t) })
+}
+
+// Covers reports whether t gives all that other would give.
+func (t *Token) Covers(other Token) bool {
+	return other.All && t.All && equalFoldASCII(other.Sector, t.Sector) || !other.All && t.Matches(other.Sector, other.Prefix)
 }

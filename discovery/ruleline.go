@@ -150,6 +150,12 @@ func certificateName(word string) (string, bool) {
 
 func hexDigit(b byte) bool { return '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'f' }
 
+// ParseToken takes a token of a rule apart.
+func ParseToken(text string) Token {
+	t, _, _ := parseToken(text)
+	return t
+}
+
 // parseToken takes a token apart, and says what is doubtful about it.
 func parseToken(text string) (t Token, doubt string, kind LineKind) {
 	sector, prefix, ok := strings.Cut(text, ":")

@@ -133,6 +133,10 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 	if err := s.pair.Certificate.CheckKey(b.limits.Discovery); err != nil {
 		return nil, fmt.Errorf("scamp: service %s: %w", clean(name), err)
 	}
+	if end := s.pair.Certificate.NotAfter(); !end.After(time.Now()) {
+		b.log.slog.Warn("the certificate of a service has expired: no SCAMP program looks at the dates, so it works on; scamp provision --help says how to make a new pair",
+			"service", clean(name), "expired", end.UTC().Format(time.DateOnly))
+	}
 	s.ident = discovery.NewIdent(name)
 	s.events = newEventSource(&b.limits, b.log, s.opts.Notified)
 	s.intake = &intake{dispatcher: b.serving, made: time.Now(), find: s.find}

@@ -191,6 +191,8 @@ func TestRightsAndOffers(t *testing.T) {
 		{"unused", long + " Sample, Gone\n" + other.cert.SHA256Text() + " Page\n", bus(sample.announce(t, "a:1", echo, sent)),
 			[]string{"info rule-unused rules:2", "info token-unused rules:1"}, []string{`"Gone" matches nothing that "a" announces`}},
 		{"withdrawn", long + " Gone\n", bus(withdrawn(t)), nil, nil},
+		{"SHA-1 alone and broad", sample.cert.Fingerprint + " main:ALL\n", bus(sample.announce(t, "a:1", echo, sent)), []string{"warning rule-too-broad rules:1", "info rule-sha1-only rules:1"},
+			[]string{long + " main:Sample"}},
 		{"SHA-1 alone", sample.cert.Fingerprint + " Sample\n", bus(sample.announce(t, "a:1", echo, sent)), []string{"info rule-sha1-only rules:1"},
 			[]string{`the line "` + long + ` Sample"`}},
 		{"alias without a right", "# none\n", bus(sample.announce(t, "a:1", withAlias, sent)),

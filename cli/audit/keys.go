@@ -22,6 +22,12 @@ func (j *judge) readPairs() {
 			j.add("pair-incomplete", at, "service %s: %s", quote(p.Service), p.lacks())
 			continue
 		}
+		if p.From.File == "" && missing(p.Key) && missing(p.Cert) {
+			for id, f := range map[string]File{"cert-unreadable": p.Cert, "key-unreadable": p.Key} {
+				j.add(id, Place{File: f.Path}, "service %s has no key pair: %v", quote(p.Service), f.Err).Fix = "scamp provision " + p.Service + " SECTOR:CLASS"
+			}
+			continue
+		}
 		cert := j.readCertificate(p.Cert, Place{File: p.Cert.Path})
 		var key *rsa.PrivateKey
 		if !p.Foreign || !errors.Is(p.Key.Err, fs.ErrPermission) {

@@ -118,15 +118,30 @@ func (j *judge) short(rule *discovery.Rule, h *holder, strangers int, at Place) 
 		f := j.add("rule-ignored", at, "the rule names %s by SHA-1, which bus.require_sha256 ignores", who(rule, h))
 		f.Fingerprint = fingerprint(h)
 		if h != nil {
-			f.Fix = fmt.Sprintf("add the line %q", h.cert.SHA256Text()+" "+strings.Join(rule.Tokens, ", "))
+			f.Fix = fmt.Sprintf("add the line %q", j.longLine(rule, h))
 		}
 	case j.policy():
 		f := j.add("rule-sha1-only", at, "the rule names %s by SHA-1 alone", who(rule, h))
 		f.Fingerprint = fingerprint(h)
 		if h != nil {
-			f.Fix = fmt.Sprintf("add below it the line %q", h.cert.SHA256Text()+" "+strings.Join(rule.Tokens, ", "))
+			f.Fix = fmt.Sprintf("add below it the line %q", j.longLine(rule, h))
 		}
 	}
+}
+
+// longLine returns the line by SHA-256 that says what a rule by SHA-1 says, without what
+// is too broad in it where it is known what the service offers.
+func (j *judge) longLine(rule *discovery.Rule, h *holder) string {
+	var tokens []string
+	for i, text := range rule.Tokens {
+		t := rule.Token(i)
+		if classes := h.classes(t.Sector); t.All && j.policy() && len(classes) > 0 {
+			tokens = append(tokens, classes...)
+			continue
+		}
+		tokens = append(tokens, text)
+	}
+	return h.cert.SHA256Text() + " " + strings.Join(tokens, ", ")
 }
 
 // use tells of rules and tokens that nobody uses. It needs to know what is announced.

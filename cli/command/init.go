@@ -233,7 +233,7 @@ func (a *app) tellInit(layout busLayout, paths []madePath) error {
 			return err
 		}
 	}
-	a.say("next: scamp --config %s provision NAME main", layout.config)
+	a.say("next: scamp --config %s provision NAME main:NAME", layout.config)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,16 +23,19 @@ func (a *app) provisionCommand() *cobra.Command {
 		Short: "Make the key of a service and the rule that allows it",
 		Long: `Provision makes an RSA key and a certificate for the service NAME, services/NAME.key and
 services/NAME.crt beside the configuration, and adds a line to authorized_services that lets
-this certificate offer actions. SECTOR stands for all actions of a sector; SECTOR:CLASS
-allows one class or action alone.
+this certificate offer actions. SECTOR:CLASS allows one class or action; SECTOR alone
+stands for all actions of a sector, which is more than most services need.
 
 A key that exists is kept, and so is a rule: only what is missing of it is added. A key whose
 certificate is missing gets a new one, so provision can be run again when it was ended. The
 rules file is replaced as a whole, so that readers see the old one or the new one.
 
+For a new pair in the place of one that is there, move both files away, run provision again,
+restart the service, and then take the line of the old certificate out of authorized_services.
+
 With --json: name, key, cert, fingerprint, sha256, authorized_services, rule, made (the key
 is new), cert_made, rule_added.`,
-		Example: `  scamp --config bus/soa.conf provision hello main
+		Example: `  scamp --config bus/soa.conf provision hello main:hello
   scamp --config bus/soa.conf provision orders main:Customer.Order web`,
 		Args: args(cobra.MinimumNArgs(2)),
 		RunE: func(_ *cobra.Command, words []string) error {
@@ -64,6 +68,8 @@ type provisioned struct {
 	RuleAdded   bool   `json:"rule_added"`
 	line        int
 	config      string
+	wider       []widerToken // already allowed
+	expired     time.Time    // when the certificate did; zero while it has not
 }
 
 // provision makes what is missing of a service: its key pair and its rule.
@@ -72,7 +78,7 @@ func provision(cfg *scamp.Config, name string, sectors []string, bits int) (*pro
 	if err != nil {
 		return nil, err
 	}
-	if !serviceName.MatchString(name) || !filepath.IsLocal(name) || filepath.Clean(name) != name {
+	if !serviceName.MatchString(name) {
 		return nil, usagef("service name %q: want letters, digits, '_', '-' and '.'", name)
 	}
 	if cfg.File == "" && cfg.ConfigDir == "" {
@@ -100,13 +106,18 @@ func provision(cfg *scamp.Config, name string, sectors []string, bits int) (*pro
 	if err != nil {
 		return nil, fmt.Errorf("scamp: provision %s: rules %s: %w", name, rules, err)
 	}
-	return &provisioned{
+	p := &provisioned{
 		Name: name, Key: absolute(place.Key), Cert: absolute(place.Cert), Fingerprint: cert.Fingerprint, SHA256: cert.SHA256Text(),
 		Authorized: absolute(rules), Rule: rule.text, Made: made.key, CertMade: made.cert, RuleAdded: rule.added, line: rule.line, config: cfg.File,
-	}, nil
+		wider: rule.wider,
+	}
+	if end := cert.NotAfter(); !end.After(time.Now()) {
+		p.expired = end
+	}
+	return p, nil
 }
 
-var serviceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}$`)
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$`)
 
 // ruleTokens makes the tokens of a rule from SECTOR and SECTOR:CLASS.
 func ruleTokens(sectors []string) ([]string, error) {
@@ -187,6 +198,13 @@ func writeInDir(path string, text []byte, mode fs.FileMode) error {
 }
 
 func (a *app) tellProvision(p *provisioned) error {
+	if !p.expired.IsZero() {
+		a.say("warning: %s expired on %s. No SCAMP program looks at the dates, so it works on. For a new pair move %s and %s away and run provision again; then take line %d out of %s",
+			clean(p.Cert), p.expired.UTC().Format(time.DateOnly), clean(p.Cert), clean(filepath.Base(p.Key)), p.line, clean(p.Authorized))
+	}
+	for _, w := range p.wider {
+		a.say("%s is already allowed by %s; to narrow it, edit %s:%d", clean(w.want), clean(w.have), clean(p.Authorized), p.line)
+	}
 	if a.json {
 		return a.printJSON(p)
 	}
@@ -203,7 +221,11 @@ func (a *app) tellProvision(p *provisioned) error {
 		if p.config != "" {
 			config = " --config " + p.config
 		}
-		a.say("next: scamp%s serve %s", config, p.Name)
+		class := ""
+		if !discovery.MaySend(p.Name, true) { // the class is the name, if that can be one
+			class = " --class CLASS"
+		}
+		a.say("next: scamp%s serve %s%s", config, p.Name, class)
 	}
 	return err
 }

@@ -92,7 +92,7 @@ $GTSOA, else the first that exists of /etc/scamp/scamp.conf, /etc/SCAMP/soa.conf
 /etc/GTSOA/soa.conf and /etc/GTSOA/scamp.conf.`,
 		Example: `  scamp demo                                  # see a whole bus at work
   scamp init --dir bus                        # make one of your own
-  scamp --config bus/soa.conf provision hello main
+  scamp --config bus/soa.conf provision hello main:hello
   scamp --config bus/soa.conf cache &
   scamp --config bus/soa.conf serve hello &
   scamp --config bus/soa.conf call hello.echo --data '"world"'`,

@@ -17,7 +17,11 @@ type ensuredRule struct {
 	text  string
 	line  int // counted from 1
 	added bool
+	wider []widerToken // what was asked for and is allowed by more than that
 }
+
+// A widerToken is a token that was asked for, and the one that allows it and more.
+type widerToken struct{ want, have string }
 
 // ensureRule makes sure that the rules at path let cert offer what tokens name. A line
 // that is there is widened, since a second one for the same certificate would replace
@@ -63,7 +67,8 @@ func widen(text []byte, cert *discovery.Certificate, tokens []string, name strin
 	}
 	rules.RequireSHA256 = bySHA256
 	lines := strings.SplitAfter(string(text), "\n")
-	rule, found := ruleOf(rules, cert, bySHA256)
+	rule, found := rules.RuleFor(cert)
+	missing := rule.Lacks(tokens...)
 	if !found {
 		if n := len(lines) - 1; lines[n] != "" {
 			lines[n] += "\n"
@@ -73,20 +78,19 @@ func widen(text []byte, cert *discovery.Certificate, tokens []string, name strin
 		if bySHA256 {
 			word = cert.SHA256Text()
 		}
-		made := ensuredRule{text: word + " " + strings.Join(tokens, ", "), line: len(lines) + 1, added: true}
+		made := ensuredRule{text: word + " " + strings.Join(missing, ", "), line: len(lines) + 1, added: true}
 		lines = append(lines, "# "+name+"\n", made.text+"\n")
 		return []byte(strings.Join(lines, "")), made, nil
 	}
 	old := lines[rule.Line-1]
 	content, comment, commented := strings.Cut(strings.TrimRight(old, "\r\n"), "#")
 	content = strings.TrimSpace(content)
-	missing := missingTokens(rule.Tokens, tokens)
 	if len(missing) == 0 {
-		return text, ensuredRule{text: content, line: rule.Line}, nil
+		return text, ensuredRule{text: content, line: rule.Line, wider: wider(&rule, tokens)}, nil
 	}
 	// The first word stays as it is written there.
 	word, _, _ := strings.Cut(strings.ReplaceAll(content, "\t", " "), " ")
-	made := ensuredRule{text: word + " " + strings.Join(append(rule.Tokens[:len(rule.Tokens):len(rule.Tokens)], missing...), ", "), line: rule.Line, added: true}
+	made := ensuredRule{text: word + " " + strings.Join(append(rule.Tokens[:len(rule.Tokens):len(rule.Tokens)], missing...), ", "), line: rule.Line, added: true, wider: wider(&rule, tokens)}
 	line := made.text
 	if commented {
 		line += " #" + comment
@@ -95,47 +99,20 @@ func widen(text []byte, cert *discovery.Certificate, tokens []string, name strin
 	return []byte(strings.Join(lines, "")), made, nil
 }
 
-// ruleOf returns the line that counts for cert: one by SHA-256 decides alone.
-func ruleOf(rules *discovery.Authorized, cert *discovery.Certificate, bySHA256 bool) (discovery.Rule, bool) {
-	for _, word := range []string{cert.SHA256Text(), cert.Fingerprint} {
-		for _, rule := range rules.Rules() {
-			if rule.Certificate == word {
-				return rule, true
+// wider returns what a rule has for those of tokens that it gives by a wider one.
+func wider(rule *discovery.Rule, tokens []string) (pairs []widerToken) {
+	for _, want := range tokens {
+		t := discovery.ParseToken(want)
+		for i, text := range rule.Tokens {
+			if have := rule.Token(i); have.Covers(t) {
+				if !t.Covers(have) {
+					pairs = append(pairs, widerToken{want, text})
+				}
+				break
 			}
 		}
-		if bySHA256 {
-			break
-		}
 	}
-	return discovery.Rule{}, false
-}
-
-// missingTokens returns those of want that have does not hold. Sector and class are
-// compared without regard to case, ALL is not (PROTOCOL 9.2).
-func missingTokens(have, want []string) []string {
-	held := make(map[string]bool)
-	for _, token := range have {
-		held[tokenKey(token)] = true
-	}
-	var missing []string
-	for _, token := range want {
-		if key := tokenKey(token); !held[key] {
-			held[key] = true
-			missing = append(missing, token)
-		}
-	}
-	return missing
-}
-
-func tokenKey(token string) string {
-	sector, class, ok := strings.Cut(token, ":")
-	if !ok {
-		sector, class = "main", token
-	}
-	if ok && class == "ALL" {
-		return strings.ToLower(sector) + ":ALL"
-	}
-	return strings.ToLower(sector + ":" + class)
+	return pairs
 }
 
 // replaceFile writes a file whole: readers see the old one or the new one. Mode and
