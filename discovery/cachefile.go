@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -122,18 +121,22 @@ func (w *CacheWriter) State() CacheWriterState {
 // Run ends. Run begins with it; a daemon may call it before, to say that it is ready
 // only when it is. It is for the goroutine of Run. The error says why the file may not
 // be written where it is to be: a directory that others can write must be sticky, and
-// the file ours (THREATS C8); or why it cannot be; or that there is a writer already.
-func (w *CacheWriter) Claim() error {
+// the file ours (THREATS C8); or why it cannot be; or that there is a writer already,
+// for longer than the two seconds or less that a command needs to change the file.
+func (w *CacheWriter) Claim() error { return w.claim(context.Background()) }
+
+func (w *CacheWriter) claim(ctx context.Context) error {
 	if w.lock != nil {
 		return nil
 	}
 	err := checkPlace(w.path)
 	if err == nil {
-		err = tryPlace(w.path)
+		w.lock, err = lockWriters(ctx, w.path)
 	}
 	if err == nil {
-		dir, name := filepath.Split(w.path)
-		w.lock, err = lockFile(filepath.Join(dir, "."+name+".lock"))
+		if err = tryPlace(w.path); err != nil {
+			w.release()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("discovery: cache file %s: %w", w.path, err)
@@ -157,7 +160,7 @@ func (w *CacheWriter) Claim() error {
 // When ctx ends, what changed since the last write is written, unless nothing was
 // written yet; the lock is given back then, and the file stays.
 func (w *CacheWriter) Run(ctx context.Context) error {
-	if err := w.Claim(); err != nil {
+	if err := w.claim(ctx); err != nil {
 		return err
 	}
 	defer w.release()

@@ -13,14 +13,15 @@ import (
 	"time"
 )
 
-// tryPlace says why no file can be made beside path, or returns nil.
+// tryPlace says why no file can be made beside path, or returns nil. Whoever calls it
+// holds the lock, or a daemon that starts would take the file for a stray.
 func tryPlace(path string) error {
 	dir, name := filepath.Split(path)
 	f, err := os.CreateTemp(cmp.Or(dir, "."), "."+name+".*.tmp")
 	if err != nil {
 		return fmt.Errorf("cannot write in %s: %w", filepath.Dir(path), err)
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return errors.Join(f.Close(), ignoreMissing(os.Remove(f.Name())))
 }
 
 // ours tells whether the file is the one we wrote.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -50,10 +49,6 @@ type CacheUpdate struct {
 	Records int            // in the file now
 	Bad     []*RecordError // records that nobody can read; they stay as they are
 }
-
-// lockTime is how long an update waits for another one of the same file. A daemon holds
-// the lock as long as it lives.
-const lockTime = 2 * time.Second
 
 // UpdateCacheFile puts signed announcements into the cache file at path, which is made
 // if it is missing: each takes the place of the record of its instance, by fingerprint
@@ -115,15 +110,15 @@ func (u *cacheUpdate) run(ctx context.Context, announcements []*Announcement) (C
 	if err := checkPlace(u.path); err != nil {
 		return CacheUpdate{}, err
 	}
-	if err := tryPlace(u.path); err != nil {
-		return CacheUpdate{}, err
-	}
 	if !u.opts.IgnoreLock {
-		lock, err := u.lock(ctx)
+		lock, err := lockWriters(ctx, u.path)
 		if err != nil {
 			return CacheUpdate{}, err
 		}
 		defer lock.Unlock()
+	}
+	if err := tryPlace(u.path); err != nil {
+		return CacheUpdate{}, err
 	}
 	if err := u.read(); err != nil {
 		return CacheUpdate{}, err
@@ -160,21 +155,6 @@ func (u *cacheUpdate) check(announcements []*Announcement) error {
 }
 
 func keyOf(a *Announcement) recordKey { return recordKey{a.Certificate.Fingerprint, a.Ident} }
-
-// lock takes the lock of the writers of the file.
-func (u *cacheUpdate) lock(ctx context.Context) (*fileLock, error) {
-	end := time.Now().Add(lockTime)
-	dir, name := filepath.Split(u.path)
-	for {
-		lock, err := lockFile(filepath.Join(dir, "."+name+".lock"))
-		if err == nil || time.Now().After(end) {
-			return lock, err
-		}
-		if !pause(ctx, 20*time.Millisecond, nil) {
-			return nil, context.Cause(ctx)
-		}
-	}
-}
 
 // read takes the file apart.
 func (u *cacheUpdate) read() error {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -269,6 +270,62 @@ func TestUpdateCacheFileAndOtherWriters(t *testing.T) {
 	if got := len(strings.Fields(filed(t, path))); got != writers {
 		t.Errorf("%d updates at once left %d records, want all", writers, got)
 	}
+}
+
+// An update waits for no lock that nobody can give back.
+func TestUpdateCacheFileWaitsForTheLockAlone(t *testing.T) {
+	dir := t.TempDir()
+	lock := filepath.Join(dir, ".discovery.lock")
+	if err := os.Mkdir(lock, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a := signedAs(t, "sample", "a:1", 1, 2e9)
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_, err := update(filepath.Join(dir, "discovery"), nil, a)
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), lock) || took > 0 {
+			t.Errorf("a directory in the place of the lock: error %v after %v, want one at once", err, took)
+		}
+	})
+}
+
+// A daemon that starts waits for an update to end, and takes nothing of it for a stray.
+func TestUpdateCacheFileWhileDaemonStarts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery")
+	ended, end := context.WithCancel(t.Context())
+	end()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDirectory(t, nil)
+		first, second := discovery.NewCacheWriter(path, d, nil), discovery.NewCacheWriter(path, d, nil)
+		if err := first.Claim(); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(1900*time.Millisecond, func() { first.Run(ended) })
+		if err := second.Claim(); err != nil {
+			t.Errorf("the lock was held for 1.9 s: %v, want it waited for", err)
+		}
+		second.Run(ended)
+	})
+	d := newDirectory(t, nil)
+	var work sync.WaitGroup
+	for i := range 3 {
+		a := signedAs(t, "sample", fmt.Sprintf("w:%d", i), 1, 2e9)
+		work.Go(func() {
+			for range 20 {
+				if _, err := update(path, nil, a); err != nil {
+					t.Errorf("update while daemons start: %v", err)
+				}
+			}
+		})
+	}
+	work.Go(func() {
+		for range 40 {
+			if err := discovery.NewCacheWriter(path, d, nil).Run(ended); !errors.Is(err, context.Canceled) {
+				t.Errorf("start while updates run: %v, want %v", err, context.Canceled)
+			}
+		}
+	})
+	work.Wait()
 }
 
 // A file that stays as it is gets a sign of life, or readers would take it for stale.

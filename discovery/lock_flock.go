@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -21,13 +22,13 @@ func lockFile(path string) (*fileLock, error) {
 		}
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("cannot write in %s: %w", filepath.Dir(path), err)
 		}
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case errors.Is(err, syscall.EWOULDBLOCK):
 			f.Close()
-			return nil, errors.New("another cache daemon writes it (it holds " + path + "): want one for each file")
+			return nil, lockedError(path)
 		case err != nil:
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
