@@ -210,9 +210,18 @@ func (u *cacheUpdate) put(a *Announcement) (CacheChange, error) {
 	if len(places) == 1 && bytes.Equal(old.text, text) && !a.Withdrawn() {
 		return RecordUnchanged, nil
 	}
-	// A record that nobody believes ranks nothing.
 	newer := a.Timestamp > old.ann.Timestamp || a.Timestamp == old.ann.Timestamp && (a.Withdrawn() || bytes.Equal(a.JSON(), old.ann.JSON()))
-	if !newer && old.ann.Verify() == nil {
+	soon := u.now().Add(u.limits.FutureSkew).UnixMicro()
+	future, was := a.Timestamp > soon, old.ann.Timestamp > soon
+	if future != was { // whatever the numbers (PROTOCOL 7.9 rule 2)
+		newer = was
+	}
+	switch {
+	case newer || old.ann.Verify() != nil: // a record that nobody believes ranks nothing
+	case future && !was:
+		return 0, fmt.Errorf("timestamp %d of instance %s is in the future, and the record that is there has one that is not: want one that is not",
+			a.Timestamp/1000, quoted(a.Ident))
+	default:
 		return 0, fmt.Errorf("the record of instance %s has timestamp %d, and readers that know it would not take one of %d: want a larger one",
 			quoted(a.Ident), old.ann.Timestamp/1000, a.Timestamp/1000)
 	}

@@ -272,6 +272,39 @@ func TestUpdateCacheFileAndOtherWriters(t *testing.T) {
 	}
 }
 
+// A timestamp in the future ranks below every other one, whatever the numbers, as it does
+// for readers (PROTOCOL 7.9 rule 2).
+func TestUpdateCacheFileFuture(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery")
+	now := time.Unix(1.9e9, 0)
+	opts := &discovery.CacheUpdateOptions{Now: func() time.Time { return now }}
+	for _, step := range []struct {
+		name    string
+		seconds int64
+		weight  int
+		want    string // change, or what the error says
+		file    string
+	}{
+		{"a future one into no file", 2.2e9, 1, "added", "b:1@2200000000"},
+		{"a lower future one", 2.1e9, 1, "want a larger one", "b:1@2200000000"},
+		{"a higher future one", 2.3e9, 1, "replaced", "b:1@2300000000"},
+		{"a sane one over it", 1.8e9, 1, "replaced", "b:1@1800000000"},
+		{"a future one over the sane one", 2.2e9, 1, "is in the future", "b:1@1800000000"},
+		{"a future withdrawal", 2.2e9, 0, "is in the future", "b:1@1800000000"},
+		{"a little ahead, which is sane", 1.9e9 + 299, 1, "replaced", "b:1@1900000299"},
+		{"older again", 1.9e9, 1, "want a larger one", "b:1@1900000299"},
+	} {
+		a := signedAs(t, "sample", "b:1", step.weight, step.seconds)
+		done, err := update(path, opts, a)
+		if got := fmt.Sprint(done.Changes, err); !strings.Contains(got, step.want) {
+			t.Errorf("%s: %s, want %s", step.name, got, step.want)
+		}
+		if got := filed(t, path); got != step.file {
+			t.Errorf("%s: the file holds %s, want %s", step.name, got, step.file)
+		}
+	}
+}
+
 // An update waits for no lock that nobody can give back.
 func TestUpdateCacheFileWaitsForTheLockAlone(t *testing.T) {
 	dir := t.TempDir()
