@@ -56,7 +56,7 @@ func (s AuthorizedState) String() string {
 	case s.Rules == nil:
 		return fmt.Sprintf("rules %s are not read yet; nothing is allowed", s.Path)
 	}
-	return fmt.Sprintf("%d rules of %s, read %s", len(s.Rules.Rules()), s.Path, s.Loaded.Format(time.RFC3339))
+	return fmt.Sprintf("rules %s are in force, %d in all, read %s", s.Path, len(s.Rules.Rules()), s.Loaded.Format(time.RFC3339))
 }
 
 // NewAuthorizedReader returns a reader that puts the rules in the file into d.
