@@ -14,9 +14,18 @@
 // no flood keeps an Observer from hearing those it knows (THREATS D20):
 //
 //	datagram ─ octets held? ───────────────────────────────► refreshed
-//	             │ refused a minute ago, or no look left? ─► dropped
+//	             │ cannot be one by its form, refused a
+//	             │ minute ago, or no look left? ───────────► dropped
 //	             └ text, certificate's octets ┬ named by a rule ─ line, checks ┬► store
 //	                                          └ any other ─────── line, checks ┘
+//
+// What is new costs a look, and then a signature check. Junk gives most of its look
+// back, and each certificate that a rule names has a share of the checks, so that forged
+// announcements of one, which is public, do not use up those of another. What remains:
+// more than four times VerifyRate well-formed announcements a second, or more than
+// VerifyRate forged ones of one certificate, let only a part of what is new be seen
+// (of that certificate), and a change or a goodbye is late by a few repetitions. What
+// repeats what is held costs neither.
 //
 // An announcement is JSON, a certificate and a signature with empty lines
 // between them (PROTOCOL 7.1). Only the JSON is signed, and whoever has a key

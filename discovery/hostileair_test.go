@@ -31,6 +31,7 @@ type honest struct {
 	service
 	packet    []byte        // what it repeats
 	next      time.Duration // when, from the start
+	since     time.Duration // when it began to say so
 	addresses []string      // all it ever said
 	alive     bool
 	offers    bool // it is not withdrawn
@@ -50,7 +51,12 @@ type hostileAir struct {
 	start    time.Time
 }
 
-const hostileStep = 100 * time.Millisecond
+const (
+	hostileStep = 100 * time.Millisecond
+	// mostLate is how late news may be: a flood lasts as long, so that some of it has to
+	// come through. Each service speaks once in 5 s, and a goodbye as well.
+	mostLate = 20 * time.Second
+)
 
 func newHostileAir(t *testing.T, seed uint64) *hostileAir {
 	h := &hostileAir{
@@ -79,12 +85,20 @@ func newHostileAir(t *testing.T, seed uint64) *hostileAir {
 // say changes what s says.
 func (s *honest) say(at time.Duration, offers bool) {
 	s.found = s.found && offers
-	s.offers, s.next = offers, at
+	s.offers, s.next, s.since = offers, at, at
 	s.weight = map[bool]int{true: 0, false: -1}[offers]
 	s.at = s.at.Add(time.Second)
 	s.address = fmt.Sprintf("beepish+tls://10.0.0.5:%d", 30_000+len(s.addresses))
 	s.addresses = append(s.addresses, strings.TrimPrefix(s.address, "beepish+tls://"))
 	s.packet = s.datagram()
+}
+
+// want returns the address at which s is to be found as long as it lives, "" for none.
+func (s *honest) want() string {
+	if !s.offers {
+		return ""
+	}
+	return s.addresses[len(s.addresses)-1]
 }
 
 // run lets the air be calm, then full, a few times.
@@ -146,6 +160,9 @@ func (h *hostileAir) compare() {
 			h.t.Fatalf("seed %d, %v: %s is not found any more: want every honest service that is alive", h.seed, time.Since(h.start), s.ident)
 		}
 		s.found = s.alive && s.offers && found[s.ident] != ""
+		if late := time.Since(h.start) - s.since; s.alive && found[s.ident] != s.want() && late > mostLate {
+			h.t.Fatalf("seed %d, %v: %s is found at %q after %v: want %q", h.seed, time.Since(h.start), s.ident, found[s.ident], late, s.want())
+		}
 	}
 }
 
@@ -157,8 +174,8 @@ func (h *hostileAir) settled() {
 	}
 	for _, s := range h.services {
 		want := ""
-		if s.alive && s.offers {
-			want = s.addresses[len(s.addresses)-1]
+		if s.alive {
+			want = s.want()
 		}
 		if found[s.ident] != want {
 			h.t.Fatalf("seed %d, %v: %s is found at %q: want %q", h.seed, time.Since(h.start), s.ident, found[s.ident], want)

@@ -9,15 +9,30 @@ const (
 	looksPerCheck = 4        // of VerifyRate
 	longLooks     = 1        // of VerifyRateUnknown
 	usualText     = 24 << 10 // octets; half as long again as the longest one recorded in production
+
+	// A look at less than wholeLook octets of text gives back what it did not cost, down
+	// to leastLook: junk is no text at all, or a short one.
+	wholeLook = 1 << 10
+	leastLook = 0.125
+
+	// shares is how many certificates would have to be flooded at once before another
+	// that a rule names finds no signature check: each may take so many parts of the
+	// rate at any time, and more only while half of all is there.
+	shares = 16
 )
 
 // lanes are the budgets of new datagrams: to be read, to be read beyond usualText,
-// and signature checks of certificates that a rule names, and of all others.
+// and signature checks of certificates that a rule names, and of all others. Whoever
+// forges announcements names a certificate as he likes, and certificates are public: so
+// each has a share of the checks of those that a rule names.
 type lanes struct {
 	looks   tokens
 	long    tokens
 	known   tokens
 	unknown tokens
+
+	own     map[[32]byte]*tokens // shares in known, by certificate
+	mostOwn int                  // of these; when there are as many, all begin anew
 }
 
 func newLanes(l Limits) lanes {
@@ -26,7 +41,26 @@ func newLanes(l Limits) lanes {
 		long:    newTokens(longLooks * l.VerifyRateUnknown),
 		known:   newTokens(l.VerifyRate),
 		unknown: newTokens(l.VerifyRateUnknown),
+		own:     make(map[[32]byte]*tokens),
+		mostOwn: l.MaxKnown,
 	}
+}
+
+// takeKnown takes a signature check for a certificate that a rule names.
+func (c *lanes) takeKnown(certificate [32]byte) bool {
+	share := c.own[certificate]
+	if share == nil {
+		if len(c.own) >= c.mostOwn {
+			clear(c.own)
+		}
+		t := newTokens(max(int(c.known.rate)/shares, 1))
+		share = &t
+		c.own[certificate] = share
+	}
+	if !share.take() && !c.known.plenty() {
+		return false
+	}
+	return c.known.take()
 }
 
 // tokens is a token bucket: rate tokens a second, twice that at most at once.
@@ -43,14 +77,27 @@ func newTokens(rate int) tokens {
 
 // take takes one token, if there is one.
 func (t *tokens) take() bool {
-	now := time.Now()
-	t.have = min(2*t.rate, t.have+t.rate*now.Sub(t.last).Seconds())
-	t.last = now
+	t.grow()
 	if t.have < 1 {
 		return false
 	}
 	t.have--
 	return true
+}
+
+// give gives back a part of a token that was taken.
+func (t *tokens) give(part float64) { t.have = min(2*t.rate, t.have+part) }
+
+// plenty tells whether more than half of what there may be is there.
+func (t *tokens) plenty() bool {
+	t.grow()
+	return t.have > t.rate
+}
+
+func (t *tokens) grow() {
+	now := time.Now()
+	t.have = min(2*t.rate, t.have+t.rate*now.Sub(t.last).Seconds())
+	t.last = now
 }
 
 // A refused remembers datagrams that were refused for what they are, so that

@@ -24,7 +24,7 @@ type Limits struct {
 	MaxIdents         int // idents of one known certificate, by datagram; 256 (announce_over_budget)
 	MaxKnown          int // known certificates held, by datagram; 4,096 (announce_over_budget)
 	MaxUnknown        int // records of unknown certificates held, by datagram; 1,024 (announce_over_budget)
-	VerifyRate        int // signature checks per second for known certificates, by datagram, burst twice that; 400 (verify_limited). New datagrams read: four times as many (observer_overrun)
+	VerifyRate        int // signature checks per second for known certificates, by datagram, burst twice that, half of which no single certificate takes; 400 (verify_limited). New datagrams read: four times as many (observer_overrun)
 	VerifyRateUnknown int // the same for unknown certificates; 50 (verify_limited). New datagrams with more than 24 KiB of text read: as many (observer_overrun)
 	NegativeCache     int // refused datagrams remembered; 8,192 (verify_cached)
 

@@ -75,8 +75,8 @@ func TestLookBudgets(t *testing.T) {
 			}
 			return d.Stats().Counters[countOverrun] - before
 		}
-		long := func(i int) []byte { return append([]byte("[\n\n"), make([]byte, usualText+i)...) }
-		short := func(i int) []byte { return append([]byte("[\n"), make([]byte, 1+i)...) }
+		short := func(i int) []byte { return append([]byte("[\n\n"+pemBegin), byte(i), byte(i>>8)) }
+		long := func(i int) []byte { return append(short(i), make([]byte, usualText)...) }
 		time.Sleep(time.Second)
 		if n, want := dropped(20, long), uint64(20-2*longLooks*3); n != want {
 			t.Errorf("%d of 20 long texts are dropped unread: want %d", n, want)
@@ -84,10 +84,11 @@ func TestLookBudgets(t *testing.T) {
 		if d.health.lost != time.Second {
 			t.Errorf("the last loss was at %v: want 1s", d.health.lost)
 		}
-		if n, want := dropped(200, short), uint64(200+20-2*looksPerCheck*10); n != want {
-			t.Errorf("%d of 200 short texts are dropped unread after 20 long ones: want %d", n, want)
+		left := 2*looksPerCheck*10 - 20
+		if n, want := dropped(1000, short), uint64(1000-((float64(left)-1)/leastLook+1)); n != want {
+			t.Errorf("%d of 1000 short texts are dropped unread after 20 long ones: want %d", n, want)
 		}
-		if dropped(1, func(int) []byte { return short(199) }); d.Stats().Counters[countVerifyCached] != 0 {
+		if dropped(1, func(int) []byte { return short(999) }); d.Stats().Counters[countVerifyCached] != 0 {
 			t.Error("a datagram that was dropped unread is remembered as refused")
 		}
 	})

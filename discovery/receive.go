@@ -55,6 +55,9 @@ func (d *Directory) look(dg Datagram) (*candidate, error) {
 	if err := d.limits.checkForm(dg.Data); err != nil {
 		return nil, err // costs less than to remember it
 	}
+	if err := d.limits.checkPossible(dg.Data); err != nil {
+		return nil, err
+	}
 	from := origin{iface: dg.Iface, parts: partsOf(dg, d.limits)}
 	from.sums.add(sha256.Sum256(dg.Data))
 	if repeats, err := d.glance(from); repeats || err != nil {
@@ -110,7 +113,7 @@ func (d *Directory) read(data []byte, from origin) (*candidate, error) {
 		return nil, nil // the same text, compressed in another way
 	}
 	c.verified = d.verifiedLocked(from)
-	c.known = d.rules.names(id)
+	c.known, c.certificate = d.rules.names(id), id.sha256
 	return c, nil
 }
 
@@ -129,7 +132,15 @@ func (d *Directory) text(data []byte) ([]byte, error) {
 		}
 		text, _, err = z.text(d.limits, data)
 	}
+	d.endLook(max(len(text), len(z.out)))
 	return bytes.Clone(text), err // the buffer is the inflater's, or the carrier's
+}
+
+// endLook gives back what a look of so many octets of text did not cost.
+func (d *Directory) endLook(octets int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.checks.looks.give(1 - max(leastLook, min(float64(octets)/wholeLook, 1)))
 }
 
 func (d *Directory) takeLongLook() bool {
@@ -150,13 +161,15 @@ type candidate struct {
 	sections Sections
 	size     int    // octets of text that the sections share
 	der      []byte // of its certificate; nobody has looked into it
-	known    bool   // a rule names the certificate
 	verified bool   // these octets were verified before
+
+	certificate [32]byte // SHA-256 of der
+	known       bool     // a rule names the certificate
 }
 
 // check checks a candidate and holds it.
 func (d *Directory) check(c *candidate) error {
-	if !c.verified && !d.takeCheck(c.known) {
+	if !c.verified && !d.takeCheck(c) {
 		return errNoCheckLeft // it may be good
 	}
 	a, err := c.open(d.limits)
@@ -204,13 +217,13 @@ func (d *Directory) verifiedLocked(from origin) bool {
 // takeCheck takes one signature check from the budget of a lane. Certificates that
 // a rule names have their own, so that no flood of others starves them (THREATS
 // D20).
-func (d *Directory) takeCheck(known bool) bool {
+func (d *Directory) takeCheck(c *candidate) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !known {
+	if !c.known {
 		return d.checks.unknown.take()
 	}
-	ok := d.checks.known.take()
+	ok := d.checks.takeKnown(c.certificate)
 	if !ok {
 		d.loseDatagramLocked()
 	}

@@ -22,6 +22,7 @@ var (
 	errTooLong  = &Error{Counter: countTooBig, Text: "datagram: longer than the limit: want at most MaxDatagram octets"}
 	errInflated = &Error{Counter: countTooBig, Text: "announcement: longer than the limit: want at most MaxAnnounce octets of text"}
 	errRecord   = &Error{Counter: countCacheTooBig, Text: "cache record: longer than the limit: want at most MaxCacheRecord octets"}
+	errShort    = &Error{Counter: countMalformed, Text: "datagram: zlib stream shorter than a signature: want an announcement", Quiet: true}
 	errTrailing = &Error{Counter: countMalformed, Text: "datagram: octets after the zlib stream: want none"}
 	errSections = &Error{Counter: countMalformed, Text: "announcement: fewer than three sections: want JSON, certificate and signature with an empty line between"}
 )
@@ -54,6 +55,7 @@ func (z *inflater) text(l Limits, datagram []byte) (text []byte, inflated bool, 
 		return nil, false, err
 	}
 	datagram = unprefixed(datagram)
+	z.out = z.out[:0]
 	switch {
 	case compressed(datagram):
 		text, err = z.inflate(datagram, l.MaxAnnounce)
@@ -77,6 +79,25 @@ func (l Limits) checkForm(datagram []byte) error {
 	return nil
 }
 
+// checkPossible refuses what passed checkForm and still cannot be an announcement:
+// a text without a certificate, and a stream too short for a signature, which nothing
+// compresses. It costs less than a look.
+func (l Limits) checkPossible(datagram []byte) error {
+	datagram = unprefixed(datagram)
+	if compressed(datagram) {
+		if len(datagram) < l.MinRSABits/8 {
+			return errShort
+		}
+		return nil
+	}
+	if !bytes.Contains(datagram, certificateBegin) {
+		return errSections
+	}
+	return nil
+}
+
+var certificateBegin = []byte("\n\n" + pemBegin)
+
 // unprefixed takes off the octet that newer Perl services may send first.
 func unprefixed(datagram []byte) []byte {
 	if len(datagram) > 0 && (datagram[0] == 'R' || datagram[0] == 'D') {
@@ -99,7 +120,7 @@ func (z *inflater) inflate(stream []byte, limit int) ([]byte, error) {
 		err = z.zlib.(zlib.Resetter).Reset(&z.src, nil)
 	}
 	if err == nil {
-		z.out, err = readUpTo(z.out[:0], z.zlib, limit)
+		z.out, err = readUpTo(z.out, z.zlib, limit)
 	}
 	switch {
 	case err == errInflated:
