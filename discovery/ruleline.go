@@ -105,10 +105,11 @@ func (z *Authorized) parseLine(number int, line string) (Rule, bool) {
 		z.warn(LineSkipped, number, "line skipped: %s: want a fingerprint of 20 hex pairs with colons, or sha256: and 64 hex digits", quoted(first))
 		return Rule{}, false
 	}
-	if !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+	if outlandish(line) {
+		// It takes the place of an earlier line, which may have given more.
 		z.skipped = append(z.skipped, rule)
-		z.warn(LineSkipped, number, "line skipped: want text in UTF-8 without control characters")
-		return Rule{}, false
+		z.warn(LineSkipped, number, "line gives no right: want text in UTF-8 without control characters")
+		return rule, true
 	}
 	if !strings.HasPrefix(rule.Certificate, sha256Prefix) && rule.Certificate != first {
 		z.warn(LineLowerCase, number, "fingerprint in lower case: want upper case, other implementations ignore the line")
@@ -125,6 +126,11 @@ func (z *Authorized) parseLine(number int, line string) (Rule, bool) {
 		rule.parts = append(rule.parts, t)
 	}
 	return rule, true
+}
+
+// outlandish tells whether a line holds what no line may.
+func outlandish(line string) bool {
+	return !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
 // blanks may stand around the parts of a line. CR is one, for files that were

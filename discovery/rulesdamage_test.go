@@ -185,3 +185,15 @@ func TestRulesSwapUnderLoad(t *testing.T) {
 		return true
 	})
 }
+
+// TestDamagedLastLineBringsNoOtherBack: the last line of a certificate counts also when
+// it is damaged behind the fingerprint, else an earlier one would give what it took.
+func TestDamagedLastLineBringsNoOtherBack(t *testing.T) {
+	a := fp("AA")
+	for _, last := range []string{"main:Foo, main:B\x01r", "main:B\xffr", "\x00", "main:Foo\x7f", "main:Foo\r\x1b"} {
+		text := a + " main:ALL\n" + a + " " + last + "\n"
+		if d := mustRules(t, text).Decide(fingerprintOnly(a), "main", "Secret.read"); d.Allowed {
+			t.Errorf("rules %q: %v: want it denied", text, d)
+		}
+	}
+}

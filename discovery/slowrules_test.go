@@ -21,7 +21,8 @@ type slowLine struct {
 
 var (
 	commentForm = regexp.MustCompile(`#.*$`)
-	lineForm    = regexp.MustCompile(`^((?:[0-9A-Fa-f]{2}:){19}[0-9A-Fa-f]{2})(?:[ \t]+([^\x00-\x08\x0a-\x1f\x7f]*))?$`)
+	lineForm    = regexp.MustCompile(`(?s)^((?:[0-9A-Fa-f]{2}:){19}[0-9A-Fa-f]{2})(?:[ \t\r]+(.*))?$`)
+	foreignForm = regexp.MustCompile(`[\x00-\x08\x0a-\x1f\x7f]`)
 	letterForm  = regexp.MustCompile(`[A-Za-z]`)
 )
 
@@ -47,8 +48,11 @@ func (s *slowRules) read(file string) map[string]*regexp.Regexp {
 func readSlowly(line string) slowLine {
 	line = strings.Trim(commentForm.ReplaceAllString(line, ""), " \t\r")
 	m := lineForm.FindStringSubmatch(line)
-	if m == nil || strings.ToValidUTF8(line, "") != line {
+	if m == nil {
 		return slowLine{}
+	}
+	if foreignForm.MatchString(line) || strings.ToValidUTF8(line, "") != line {
+		m[2] = "" // no right, and that is what counts for the fingerprint
 	}
 	alternatives := []string{`\z.`} // nothing matches this
 	for _, token := range strings.Split(m[2], ",") {
