@@ -241,7 +241,9 @@ func TestLanes(t *testing.T) {
 func TestRefusedIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDirectory(t, &discovery.DirectoryOptions{Limits: discovery.Limits{NegativeCache: 4}})
-		bad := func(i int) discovery.Datagram { return discovery.Datagram{Data: fmt.Appendf(nil, "[%d]\n\n-----BEGIN CERTIFICATE-----\n", i)} }
+		bad := func(i int) discovery.Datagram {
+			return discovery.Datagram{Data: fmt.Appendf(nil, "[%d]\n\n-----BEGIN CERTIFICATE-----\n", i)}
+		}
 		for i := range 5 {
 			d.Receive(bad(i))
 		}
