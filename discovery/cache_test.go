@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -492,6 +493,46 @@ func TestCacheReaderStale(t *testing.T) {
 	want := []discovery.CacheCondition{discovery.CacheStale, discovery.CacheFresh, discovery.CacheStale, discovery.CacheFresh}
 	if fmt.Sprint(c.states) != fmt.Sprint(want) {
 		t.Errorf("OnState heard %v: want %v", c.states, want)
+	}
+}
+
+// TestCacheReaderFutureDate: a file with a date that is far in the future is fresh as long
+// as its writer gives signs of life, not for years.
+func TestCacheReaderFutureDate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "discovery")
+	for _, tt := range []struct {
+		ahead, stale time.Duration // stale after that long
+	}{
+		{0, 120 * time.Second}, {5 * time.Minute, 420 * time.Second},
+		{5*time.Minute + time.Second, 120 * time.Second}, {365 * 24 * time.Hour, 120 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDirectory(t, &discovery.DirectoryOptions{Now: time.Now})
+			date := time.Now().Add(tt.ahead)
+			if err := errors.Join(discovery.ReplaceFile(path, cacheText(service{ident: "a"})), os.Chtimes(path, date, date)); err != nil {
+				t.Fatal(err)
+			}
+			r := discovery.NewCacheReader(path, d, &discovery.CacheReaderOptions{PollOnly: true})
+			run(t, r.Run)
+			for touched := range 2 {
+				for _, look := range []struct {
+					wait time.Duration
+					want discovery.CacheCondition
+				}{{tt.stale - time.Second, discovery.CacheFresh}, {2 * time.Second, discovery.CacheStale}} {
+					time.Sleep(look.wait)
+					synctest.Wait()
+					if s := r.State(); s.Condition != look.want || len(d.All()) != 1 {
+						t.Errorf("%v ahead, sign of life %d: %v, age %v, %d records: want it %v", tt.ahead, touched+1, s, s.Age, len(d.All()), look.want)
+					}
+				}
+				date = time.Now().Add(tt.ahead + time.Millisecond)
+				if err := os.Chtimes(path, date, date); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(999 * time.Millisecond) // the reader polls
+				synctest.Wait()
+			}
+		})
 	}
 }
 

@@ -217,7 +217,7 @@ func (w *CacheWriter) collectAll(ctx context.Context) bool {
 			return ctx.Err() == nil
 		}
 		step := min(rest, maxAge/2)
-		if age := w.age(); age <= maxAge && age+step > maxAge-lookTime {
+		if age := w.age(); age <= maxAge && age+step > maxAge-lookTime || age < -w.d.limits.FutureSkew {
 			w.keepAlive()
 		}
 		if !pause(ctx, step, nil) {

@@ -111,9 +111,10 @@ type CacheReader struct {
 	from   fileID          // that file
 	doubts doubtful        // the text read last, if it may be cut off
 
-	mu    sync.Mutex // protects state and id
+	mu    sync.Mutex // protects state, id and came
 	state CacheState
-	id    fileID // of the file looked at last
+	id    fileID    // of the file looked at last
+	came  time.Time // when, with its monotonic reading, if its date was far in the future
 }
 
 // NewCacheReader returns a reader that puts what is in the file into d.
@@ -141,7 +142,7 @@ func (r *CacheReader) State() CacheState {
 	defer r.mu.Unlock()
 	s := r.state
 	if r.id != (fileID{}) {
-		s.Age = max(now.Sub(r.id.modified()), 0)
+		s.Age = r.ageLocked(now)
 		if s.Condition == CacheFresh && s.Age > s.MaxAge {
 			s.Condition = CacheStale
 		}
@@ -311,8 +312,32 @@ func isPrefix(records, all []*Announcement) bool {
 	})
 }
 
+// lookLocked notes which file is there now. One with a date that no clock is wrong by
+// would be fresh for years: what counts is when it came.
+func (r *CacheReader) lookLocked(id fileID) {
+	if id == r.id {
+		return
+	}
+	r.id, r.came = id, time.Time{}
+	if id.modified().Sub(r.d.now()) > r.d.limits.FutureSkew {
+		r.came = time.Now()
+	}
+}
+
+// ageLocked returns how long ago the file had a sign of life.
+func (r *CacheReader) ageLocked(now time.Time) time.Duration {
+	if !r.came.IsZero() {
+		return time.Since(r.came)
+	}
+	return max(now.Sub(r.id.modified()), 0)
+}
+
+// stale looks at the age of the file that is there now.
 func (r *CacheReader) stale(id fileID) bool {
-	return r.d.now().Sub(id.modified()) > r.d.limits.CacheMaxAge
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lookLocked(id)
+	return r.ageLocked(r.d.now()) > r.d.limits.CacheMaxAge
 }
 
 // judge notes how the file is and returns err as it should be reported.
@@ -332,7 +357,7 @@ func (r *CacheReader) judge(id fileID, err error) error {
 	r.mu.Lock()
 	before := r.state.Condition
 	changed := condition != before || fmt.Sprint(err) != fmt.Sprint(r.state.Err)
-	r.id = id
+	r.lookLocked(id)
 	if changed {
 		r.state.Condition, r.state.Since, r.state.Err = condition, r.d.now(), err
 	}
