@@ -62,15 +62,19 @@ func (t *eventTable) set(name eventName, value json.RawMessage) (changed bool, e
 	if e == nil {
 		more += len(name.code) + len(name.key)
 	}
-	if value != nil && (old == nil && t.live() >= t.limits.MaxEventEntries || t.octets+more > t.limits.MaxEventOctets) {
-		return false, errEventsFull
+	if value != nil {
+		t.forget(e, func() bool { return t.octets+more > t.limits.MaxEventOctets })
+		if old == nil && t.live() >= t.limits.MaxEventEntries || t.octets+more > t.limits.MaxEventOctets {
+			return false, errEventsFull
+		}
 	}
 	t.octets += more
-	if e == nil {
+	switch {
+	case e == nil:
 		e = &eventEntry{eventName: name}
 		e.at = t.order.PushBack(e)
 		t.entries[name] = e
-	} else if old == nil {
+	case old == nil:
 		t.deleted--
 	}
 	t.change++
@@ -78,25 +82,30 @@ func (t *eventTable) set(name eventName, value json.RawMessage) (changed bool, e
 	t.order.MoveToBack(e.at)
 	if value == nil {
 		t.deleted++
-		t.forget()
+		t.forget(nil, func() bool { return t.deleted > t.limits.MaxEventEntries })
 	}
 	return true, nil
 }
 
-// forget bounds the deletions that are remembered for those who were not told yet: the
-// oldest go, and who has missed one must begin anew.
-func (t *eventTable) forget() {
-	for at := t.order.Front(); at != nil && t.deleted > t.limits.MaxEventEntries; {
+// forget bounds the deletions that are remembered for those who were not told yet: while
+// they are too many the oldest go, all but keep, and who has missed one must begin anew.
+func (t *eventTable) forget(keep *eventEntry, tooMany func() bool) {
+	for at := t.order.Front(); at != nil && t.deleted > 0 && tooMany(); {
 		e := at.Value.(*eventEntry)
 		at = at.Next()
-		if e.value == nil {
-			t.order.Remove(e.at)
-			delete(t.entries, e.eventName)
-			t.octets -= len(e.code) + len(e.key)
-			t.deleted--
-			t.lost = e.change
+		if e.value == nil && e != keep {
+			t.lost = max(t.lost, e.change)
+			t.remove(e)
 		}
 	}
+}
+
+// remove takes out an entry without a value.
+func (t *eventTable) remove(e *eventEntry) {
+	t.order.Remove(e.at)
+	delete(t.entries, e.eventName)
+	t.octets -= len(e.code) + len(e.key)
+	t.deleted--
 }
 
 // since calls f with each entry that changed after a change, oldest first, until f

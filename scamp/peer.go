@@ -32,10 +32,11 @@ type peer struct {
 	share  *share // of its address
 	window int    // announced
 
-	dialect *dialect    // nil on the accepting side
-	met     bool        // a reply has come; owned by the reader's goroutine
-	signals *signals    // of the pool, for those who wait; nil on the accepting side
-	closed  atomic.Bool // takes no new calls: it has ended or is retired; set under mu
+	dialect *dialect             // nil on the accepting side
+	feed    atomic.Pointer[feed] // of the subscription that has the connection for itself
+	met     bool                 // a reply has come; owned by the reader's goroutine
+	signals *signals             // of the pool, for those who wait; nil on the accepting side
+	closed  atomic.Bool          // takes no new calls: it has ended or is retired; set under mu
 
 	load    atomic.Int32 // calls that wait for their reply to end
 	headers atomic.Int64 // octets of the headers of requests in queue
@@ -137,7 +138,7 @@ func (p *peer) listLocked() (calls []*Stream, requests []*serving) {
 func (p *peer) busy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.calls != nil || p.active > 0 || len(p.queue) > 0
+	return p.calls != nil || p.active > 0 || len(p.queue) > 0 || p.feed.Load() != nil
 }
 
 // joinLocked enters a call, once, before its first octet is made. It fails when the
@@ -203,6 +204,10 @@ func (p *peer) leaveLocked(s *Stream) bool {
 // runs it; nothing here waits.
 func (p *peer) accept(m *mux.Inbound) {
 	h := &m.Header
+	if f := p.feed.Load(); f != nil {
+		f.take(m)
+		return
+	}
 	switch {
 	case p.server == nil && (h.Type == packet.TypeReply || h.Type == packet.TypeNone):
 		p.replied(m)

@@ -94,6 +94,14 @@ func (c *Conn) look() {
 	}
 }
 
+// PeerPings says that the peer is known to answer a PING, other than by PING or ext of
+// its own (PROTOCOL 4.7).
+func (c *Conn) PeerPings() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pings = true
+}
+
 // pinged has a PING answered when the reader has read what is at hand.
 func (c *Conn) pinged(no uint64) {
 	c.mu.Lock()
