@@ -72,6 +72,9 @@ func (l Limits) ParseAuthorized(r io.Reader, file string) (*Authorized, error) {
 			z.rules = append(z.rules, rule)
 		}
 	}
+	if text[len(text)-1] != '\n' && len(z.rules) > 0 && z.rules[len(z.rules)-1].Line == number {
+		z.warn(LineUnended, number, "the last line has no line feed: want one, or nobody can tell whether the line was cut off")
+	}
 	z.index()
 	return z, nil
 }

@@ -63,12 +63,14 @@ const (
 	LineLowerCase                 // its fingerprint is in lower case, which others do not read
 	TokenNoRight                  // a token gives no right
 	TokenClassALL                 // a token stands for a class named ALL, not for a whole sector
+	LineUnended                   // the last line has no line feed: it may be a part of one
 )
 
 // String returns the kind in a few words.
 func (k LineKind) String() string {
 	names := [...]string{LineSkipped: "line skipped", LineReplaces: "line replaces another", LineLowerCase: "fingerprint in lower case",
-		TokenNoRight: "token gives no right", TokenClassALL: "token names a class ALL"}
+		TokenNoRight: "token gives no right", TokenClassALL: "token names a class ALL",
+		LineUnended: "last line without line feed"}
 	if int(k) < len(names) {
 		return names[k]
 	}

@@ -32,7 +32,9 @@ type AuthorizedReader struct {
 	opts   AuthorizedReaderOptions
 	report *reporter
 
-	file watchedFile // owned by the goroutine of Load or Run
+	// Owned by the goroutine of Load or Run.
+	file watchedFile
+	text []byte // of the rules in force
 
 	mu    sync.Mutex // protects state
 	state AuthorizedState
@@ -105,8 +107,9 @@ func (r *AuthorizedReader) load() error {
 		return nil
 	}
 	var rules *Authorized
+	var text []byte
 	if err == nil {
-		rules, id, err = r.parse()
+		rules, text, id, err = r.parse()
 	}
 	if err == errUnsettled {
 		return err
@@ -114,7 +117,7 @@ func (r *AuthorizedReader) load() error {
 	if err != nil {
 		return r.keep(err)
 	}
-	r.file.last = id
+	r.file.last, r.text = id, text
 	r.warn(rules.Warnings)
 	if !r.opts.Callers {
 		r.d.SetAuthorized(rules)
@@ -145,17 +148,29 @@ func (r *AuthorizedReader) warn(warnings []LineWarning) {
 	}
 }
 
-func (r *AuthorizedReader) parse() (*Authorized, fileID, error) {
+func (r *AuthorizedReader) parse() (*Authorized, []byte, fileID, error) {
 	text, id, err := r.file.read()
 	if err != nil {
-		return nil, id, err
+		return nil, nil, id, err
+	}
+	if cutOffRules(text, r.text) {
+		return nil, nil, id, refuse(countAuthz, "rules %s: cut off in line %d: want a whole file, with a line feed at its end",
+			quoted(r.file.path), 1+bytes.Count(text, []byte("\n")))
 	}
 	rules, err := r.d.limits.ParseAuthorized(bytes.NewReader(text), r.file.path)
 	if err != nil {
-		return nil, id, err
+		return nil, nil, id, err
 	}
 	rules.RequireSHA256, rules.Callers = r.opts.RequireSHA256, r.opts.Callers
-	return rules, id, nil
+	return rules, text, id, nil
+}
+
+// cutOffRules tells whether text is what a full disk or a writer that died leaves of the
+// text before: its beginning, and no whole line at the end. A token that is cut may give
+// more than it did.
+func cutOffRules(text, before []byte) bool {
+	return len(text) > 0 && bytes.HasPrefix(before, text) && text[len(text)-1] != '\n' &&
+		len(text) < len(bytes.TrimSuffix(before, []byte("\n"))) // else an editor took the last line feed away
 }
 
 // keep notes why the last good rules stay in force, once for each reason.

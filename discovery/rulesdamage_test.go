@@ -1,11 +1,16 @@
 package discovery_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -194,6 +199,58 @@ func TestDamagedLastLineBringsNoOtherBack(t *testing.T) {
 		text := a + " main:ALL\n" + a + " " + last + "\n"
 		if d := mustRules(t, text).Decide(fingerprintOnly(a), "main", "Secret.read"); d.Allowed {
 			t.Errorf("rules %q: %v: want it denied", text, d)
+		}
+	}
+}
+
+// TestCutRulesGiveNoMore: a file that was cut anywhere, in place, gives no right that the
+// whole file does not give. A token cut at a dot would give more than it did.
+func TestCutRulesGiveNoMore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "authorized_services")
+	a, b := fp("AA"), fp("BB")
+	text := "# rules\n" + a + " main:Customer.Order.create, web:Page\n" + b + " main:Customer.Order.create\n"
+	whole := mustRules(t, text)
+	for n := range len(text) {
+		d := newDirectory(t, nil)
+		r := discovery.NewAuthorizedReader(path, d, nil)
+		age := time.Now().Add(-time.Minute)
+		write := func(text string, at time.Time) error {
+			if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chtimes(path, at, at)); err != nil {
+				t.Fatal(err)
+			}
+			return r.Load()
+		}
+		if err := write(text, age); err != nil {
+			t.Fatal(err)
+		}
+		err := write(text[:n], age.Add(time.Second))
+		for _, fingerprint := range []string{a, b} {
+			for _, action := range []string{"Customer.delete", "Customer.Order.list", "Cust.x", "Customer.Order.create"} {
+				got, want := d.Authorized().Decide(fingerprintOnly(fingerprint), "main", action), whole.Decide(fingerprintOnly(fingerprint), "main", action)
+				if got.Allowed && !want.Allowed {
+					t.Errorf("rules cut to %q: Load: %v: %v: want it denied", text[:n], err, got)
+				}
+			}
+		}
+		if inLine := n > 0 && text[n-1] != '\n' && n < len(text)-1; (err != nil) != (inLine || n == 0) {
+			t.Errorf("rules cut to %q: Load: %v: want an error: %v", text[:n], err, inLine || n == 0)
+		}
+		if err := write(text+"#\n", age.Add(2*time.Second)); err != nil || r.State().Err != nil {
+			t.Errorf("whole again: Load: %v, state %v", err, r.State())
+		}
+	}
+}
+
+// TestUnendedRulesAreDoubtful: at the first reading nobody can tell whether a last line
+// without line feed is whole, so it counts and is told.
+func TestUnendedRulesAreDoubtful(t *testing.T) {
+	for text, want := range map[string]bool{
+		fp("AA") + " main:Sample\n": false, fp("AA") + " main:Sample": true, fp("AA") + " main:Sample\n# end": false,
+	} {
+		warnings := mustRules(t, text).Warnings
+		got := slices.ContainsFunc(warnings, func(w discovery.LineWarning) bool { return w.Kind == discovery.LineUnended })
+		if got != want {
+			t.Errorf("rules %q: warnings %v: want one about the last line: %v", text, warnings, want)
 		}
 	}
 }

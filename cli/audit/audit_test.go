@@ -143,9 +143,10 @@ func TestLines(t *testing.T) {
 			[]string{"make one line of them: " + sample.cert.SHA256Text() + " Sample\n"}},
 		{"tokens", sample.cert.SHA256Text() + " Sample.*, ALL, web:all, Sample._create\n", []string{"error token-no-right rules:1",
 			"warning token-alias rules:1", "warning token-class-all rules:1", "warning token-class-all rules:1"}, []string{`"Sample.*"`, "want main:ALL"}},
+		{"no line feed", sample.cert.SHA256Text() + " Sample", []string{"warning rules-unended rules:1"}, []string{"want one"}},
 		{"too broad", sample.cert.SHA256Text() + " main:ALL\n", []string{"warning rule-too-broad rules:1"}, nil},
 		{"no octet", "", []string{"error rules-unreadable rules"}, []string{"no octet in it"}},
-		{"control characters", sample.cert.SHA256Text() + " S\x1b[31m\n", []string{"error rule-malformed rules:1"}, nil},
+		{"control characters", sample.cert.SHA256Text() + " S\x1b[31m\n", []string{"error rule-malformed rules:1", "info rule-empty rules:1"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := found(t, audit.Input{Rules: rules(tt.rules)}, tt.want...)

@@ -20,6 +20,7 @@ func (j *judge) lines(file *File, rules *discovery.Authorized) {
 		discovery.LineLowerCase: "fingerprint-case",
 		discovery.TokenNoRight:  "token-no-right",
 		discovery.TokenClassALL: "token-class-all",
+		discovery.LineUnended:   "rules-unended",
 	}
 	text := strings.Split(string(file.Text), "\n")
 	for _, w := range rules.Warnings {
