@@ -50,8 +50,10 @@ func newSeed() seed { return seed{maphash.MakeSeed()} }
 
 func (s seed) shardOf(key []byte) int { return int(maphash.Bytes(s.Seed, key) % shardCount) }
 
+// shardOfInstance takes both parts of what tells instances apart: whoever has many
+// certificates may give all of them one ident.
 func (s seed) shardOfInstance(in Instance) int {
-	return int(maphash.String(s.Seed, in.Ident) % shardCount)
+	return int(maphash.Comparable(s.Seed, in) % shardCount)
 }
 
 func newIndex(s seed) *index {
