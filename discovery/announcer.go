@@ -20,10 +20,11 @@ type AnnouncerOptions struct {
 	Key         crypto.Signer // of the certificate
 
 	Interval time.Duration // as announced; zero means 5 s
-	// Sendings is how often each packet is sent in an interval; zero means 2. Receivers
-	// remove whoever is silent for 2.1 intervals: two packets that are lost in a row
-	// where one is sent, and four where it is two. With 5 % loss that is one false
-	// removal of a service in half an hour, or in five days.
+	// Sendings is how often each packet is sent in an interval; zero means 3. Receivers
+	// remove whoever is silent for 2.1 intervals, that is when 2, 4 or 6 packets in a
+	// row are lost where 1, 2 or 3 are sent in 5 s. With 5 % loss one service is removed
+	// falsely by one receiver every 35 minutes, every 4.9 days or every 3.6 years: a
+	// receiver that knows 1,000 services loses one every 2 s, 7 minutes or 31 hours.
 	Sendings int
 	// Jitter is the part of a pause by which packets come early at random, so that
 	// services which start together do not send together for long: the first
@@ -102,7 +103,7 @@ func NewAnnouncer(c Carrier, opts AnnouncerOptions) (*Announcer, error) {
 		return nil, err
 	}
 	opts.Interval = cmp.Or(opts.Interval, 5*time.Second)
-	opts.Sendings = cmp.Or(opts.Sendings, 2)
+	opts.Sendings = cmp.Or(opts.Sendings, 3)
 	opts.Jitter = max(cmp.Or(opts.Jitter, 0.05), 0)
 	if opts.Now == nil {
 		opts.Now = time.Now
