@@ -56,6 +56,9 @@ func (s CacheState) String() string {
 	switch s.Condition {
 	case CacheStale:
 		text += fmt.Sprintf(": written %v ago, want at most %v (is the cache daemon running?)", s.Age.Round(time.Second), s.MaxAge)
+		if s.Loaded.IsZero() {
+			text += "; what it holds does not count"
+		}
 	case CacheMissing, CacheUnreadable:
 		text += fmt.Sprintf(": %v", s.Err)
 	}
@@ -312,6 +315,13 @@ func (r *CacheReader) tell(before CacheCondition) {
 	case before == CacheUnread && s.Condition == CacheMissing:
 		// A daemon that just starts takes a moment to write it.
 		r.report.say(slog.LevelInfo, countCacheUnusable, "no cache file yet: want the cache daemon to write it", "path", s.Path)
+	case s.Condition == CacheStale && s.Loaded.IsZero():
+		r.report.say(slog.LevelWarn, countCacheUnusable, "cache file is stale, so it is not used: start scamp cache", "path", s.Path, "age", s.Age)
+	case s.Condition == CacheStale:
+		r.report.say(slog.LevelWarn, countCacheUnusable, "cache file is stale: what was read before still counts", "path", s.Path, "age", s.Age)
+	case s.Condition != CacheFresh && s.Loaded.IsZero():
+		r.report.say(slog.LevelWarn, countCacheUnusable, "cache file cannot be used, and never was read",
+			"path", s.Path, "condition", s.Condition.String(), "error", s.Err)
 	case s.Condition != CacheFresh:
 		r.report.say(slog.LevelWarn, countCacheUnusable, "cache file cannot be used: what was read before still counts",
 			"path", s.Path, "condition", s.Condition.String(), "age", s.Age, "error", s.Err)

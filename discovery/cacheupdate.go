@@ -32,15 +32,16 @@ const (
 	RecordAdded     CacheChange = iota // it is a new record
 	RecordReplaced                     // it took the place of an older one of its instance
 	RecordUnchanged                    // the same octets were there already
-	RecordRemoved                      // it is a withdrawal, so its instance is not in the file
+	RecordRemoved                      // it is a withdrawal, so its instance was taken out of the file
+	RecordAbsent                       // it is a withdrawal, and its instance was not in the file
 )
 
 // String returns the word for c.
 func (c CacheChange) String() string {
-	if c < RecordAdded || c > RecordRemoved {
+	if c < RecordAdded || c > RecordAbsent {
 		return fmt.Sprintf("CacheChange(%d)", int(c))
 	}
-	return [...]string{"added", "replaced", "unchanged", "removed"}[c]
+	return [...]string{"added", "replaced", "unchanged", "removed", "not there"}[c]
 }
 
 // A CacheUpdate says what UpdateCacheFile did.
@@ -201,7 +202,7 @@ func (u *cacheUpdate) put(a *Announcement) (CacheChange, error) {
 	places := u.places[key]
 	switch {
 	case len(places) == 0 && a.Withdrawn():
-		return RecordRemoved, nil
+		return RecordAbsent, nil
 	case len(places) == 0:
 		u.records = append(u.records, filedRecord{text: text, key: key, ann: a})
 		return RecordAdded, nil

@@ -64,7 +64,7 @@ func TestUpdateCacheFileUpserts(t *testing.T) {
 			"[added added]", "a:1@2000000000 b:1@2000000000 c:1@2000000000"},
 		{"newer", []*discovery.Announcement{signedAs(t, "sample", "b:1", 1, 2e9+1)}, "[replaced]", "a:1@2000000000 b:1@2000000001 c:1@2000000000"},
 		{"a withdrawal", []*discovery.Announcement{signedAs(t, "sample", "a:1", 0, 2e9)}, "[removed]", "b:1@2000000001 c:1@2000000000"},
-		{"of nobody", []*discovery.Announcement{signedAs(t, "sample", "x:1", 0, 2e9)}, "[removed]", "b:1@2000000001 c:1@2000000000"},
+		{"of nobody", []*discovery.Announcement{signedAs(t, "sample", "x:1", 0, 2e9)}, "[not there]", "b:1@2000000001 c:1@2000000000"},
 		{"nothing", nil, "[]", "b:1@2000000001 c:1@2000000000"},
 		{"same ident, other key", []*discovery.Announcement{signedAs(t, "other", "b:1", 1, 1e9)}, "[added]", ""},
 	} {

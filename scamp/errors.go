@@ -168,7 +168,7 @@ func (e *PinError) Error() string {
 	if e.Got == e.Want {
 		return fmt.Sprintf("%v: %s shows another certificate with the same SHA-1 fingerprint %s; nothing was sent", ErrPin, e.Address, e.Got)
 	}
-	return fmt.Sprintf("%v: %s shows %s, the announcement holds %s; nothing was sent", ErrPin, e.Address, got, e.Want)
+	return fmt.Sprintf("%v: %s shows %s, want %s; nothing was sent", ErrPin, e.Address, got, e.Want)
 }
 
 // Is makes errors.Is(err, ErrPin) true.

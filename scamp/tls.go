@@ -86,10 +86,10 @@ func (id Identity) verify(addr string, shown []byte) error {
 		same = bytes.Equal(shown, id.Certificate.DER)
 	case pinSHA256:
 		sum := sha256.Sum256(shown)
-		no.Want, no.Got = id.SHA256, fmt.Sprintf("sha256:%x", sum)
+		no.Want, no.Got = fmt.Sprintf("sha256:%x", want.sum), fmt.Sprintf("sha256:%x", sum)
 		same = sum == want.sum
 	case pinSHA1:
-		no.Want = id.Fingerprint
+		no.Want = strings.ReplaceAll(fmt.Sprintf("% X", want.sum[:sha1.Size]), " ", ":")
 		sum := sha1.Sum(shown)
 		same = bytes.Equal(sum[:], want.sum[:sha1.Size])
 	}

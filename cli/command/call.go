@@ -139,7 +139,9 @@ func (o *callOptions) request(a *app) (*scamp.Request, error) {
 		if err != nil {
 			return nil, fmt.Errorf("scamp: ticket: %w", err)
 		}
-		req.Ticket = scamp.Ticket(bytes.TrimSpace(text))
+		if req.Ticket = scamp.Ticket(bytes.TrimSpace(text)); req.Ticket == "" {
+			return nil, &usageError{"scamp call", fmt.Errorf("--ticket-file %s: no ticket in it", clean(o.ticketFile))}
+		}
 	}
 	for _, h := range o.headers {
 		name, value, ok := strings.Cut(h, "=")
@@ -228,6 +230,9 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 	} else if err == nil {
 		err = a.copyBody(reply, way)
 	}
+	if bus, ok := caller.(*scamp.Bus); ok && err != nil {
+		err = wholeIdent(bus, o.ident, err)
+	}
 	err = a.unconfigured(interrupted(ctx, err))
 	if !a.json {
 		return ranError(err)
@@ -240,6 +245,25 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 		return &quietError{err} // it is in the object
 	}
 	return nil
+}
+
+// wholeIdent says of a call to what is no ident, and may be the name of a service, which
+// idents there are.
+func wholeIdent(bus *scamp.Bus, ident string, err error) error {
+	if ident == "" || strings.ContainsAny(ident, ":#") || !errors.Is(err, scamp.ErrNotFound) && !errors.Is(err, scamp.ErrStale) {
+		return err
+	}
+	const most = 5
+	var there []string
+	for _, e := range bus.Directory().List(discovery.Query{Service: ident}) {
+		if there = append(there, clean(e.Peer.Ident)); len(there) == most {
+			break
+		}
+	}
+	if len(there) == 0 {
+		return hint(err, "--ident %s: want a whole ident, as scamp list services shows them", clean(ident))
+	}
+	return hint(err, "--ident %s: want a whole ident, for example %s", clean(ident), strings.Join(there, " or "))
 }
 
 // ranError says of the error of a call also whether the request may have been acted

@@ -72,6 +72,9 @@ func identityOf(text string) (scamp.Identity, error) {
 
 // dial connects straight to an address.
 func (a *app) dial(ctx context.Context, cfg *scamp.Config, o *connectOptions, way *wayTaken) (scamp.Caller, func(), error) {
+	if o.anyone || o.cert != "" || o.fingerprint != "" {
+		a.noConfig = false // nothing is missing from it
+	}
 	way.mu.Lock()
 	way.address = o.address
 	way.mu.Unlock()
@@ -89,6 +92,11 @@ func (a *app) dial(ctx context.Context, cfg *scamp.Config, o *connectOptions, wa
 	client, err := bus.Dial(ctx, o.address, id)
 	if err != nil {
 		bus.Close()
+		for flag, given := range map[string]bool{"--fingerprint": o.fingerprint != "", "--cert": o.cert != ""} {
+			if given && errors.Is(err, scamp.ErrPin) {
+				err = hint(err, "%s names another certificate than the one that is shown there", flag)
+			}
+		}
 		return nil, nil, err
 	}
 	return client, func() { client.Close(); bus.Close() }, nil

@@ -133,6 +133,7 @@ func (a *app) unconfigured(err error) error {
 	if !a.noConfig || !errors.As(err, &call) || errors.As(err, &remote) || !errors.Is(err, scamp.ErrNotFound) && !errors.Is(err, scamp.ErrDenied) {
 		return err
 	}
+	a.blamed = true
 	return &codedError{ExitFailure, err}
 }
 
@@ -146,6 +147,9 @@ func (a *app) report(err error) int {
 	if errors.As(err, &quiet) || errors.Is(err, errStdout) && errors.Is(err, syscall.EPIPE) {
 		return code // told already, or read enough of
 	}
+	if a.blamed {
+		a.say("scamp: %s", noConfigText)
+	}
 	for _, text := range errorLines(err) {
 		if !strings.HasPrefix(text, "scamp: ") && !strings.HasPrefix(text, "discovery: ") {
 			text = "scamp: " + text
@@ -156,7 +160,7 @@ func (a *app) report(err error) int {
 	for e := err; errors.As(e, &h); e = h.err {
 		a.say("%s", h.hint)
 	}
-	if a.noConfig && code != ExitUsage && code != ExitAnswered && code != ExitFindings {
+	if a.noConfig && !a.blamed && code != ExitUsage && code != ExitAnswered && code != ExitFindings {
 		a.say(noConfigText)
 	}
 	var usage *usageError

@@ -274,12 +274,27 @@ func writeNew(path string, text []byte, mode fs.FileMode) (err error) {
 	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err = os.Link(f.Name(), path); err == nil || errors.Is(err, fs.ErrExist) {
-		return err
+	if err = os.Link(f.Name(), path); err == nil {
+		return nil
 	}
 	// A file system without links: whoever makes the file in this moment loses.
-	if _, err := os.Lstat(path); err == nil {
-		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	if info, err := os.Lstat(path); err == nil {
+		return &existsError{path, info.IsDir()}
 	}
 	return os.Rename(f.Name(), path)
 }
+
+// An existsError says that a new file was to be made where something is.
+type existsError struct {
+	path string
+	dir  bool
+}
+
+func (e *existsError) Error() string {
+	if e.dir {
+		return fmt.Sprintf("%s is a directory: want a new file", clean(e.path))
+	}
+	return fmt.Sprintf("%s exists and is not touched: name another file", clean(e.path))
+}
+
+func (e *existsError) Is(target error) bool { return target == fs.ErrExist }

@@ -41,6 +41,7 @@ type app struct {
 	warnings *slog.Logger // the same, but it tells of odd configuration lines also where the command logs less
 	command  string       // its path; empty until it is known
 	noConfig bool         // it wanted a configuration, and there was none
+	blamed   bool         // and that is the cause of the error
 }
 
 // Main runs the command with the arguments and streams of this process and returns
@@ -220,12 +221,18 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 			}
 			words = append(words, word)
 		}
-		want := "scamp " + cmd.Use
+		want := usageOf(cmd)
 		if len(args) < len(words) {
 			return &usageError{cmd.CommandPath(), fmt.Errorf("%s is missing: want %s", strings.TrimSuffix(words[len(args)], "..."), want)}
 		}
 		return &usageError{cmd.CommandPath(), fmt.Errorf("argument %q is too much: want %s", clean(args[len(words)]), want)}
 	}
+}
+
+// usageOf is how a command is typed: its path, and what it takes.
+func usageOf(cmd *cobra.Command) string {
+	_, takes, _ := strings.Cut(cmd.Use, " ")
+	return strings.TrimSpace(cmd.CommandPath() + " " + takes)
 }
 
 // limit bounds ctx by --timeout.

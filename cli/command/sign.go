@@ -65,7 +65,7 @@ The key is RSA, in PKCS #1 or PKCS #8 PEM, without a pass phrase. The old spelli
 scamp -announcepath=SPEC -keypath=KEY -certpath=CERT.
 
 With --json: ident, fingerprint, record and, with --cache, change (added, replaced, unchanged,
-removed).`,
+removed or not there).`,
 		Example: `  scamp sign --service hello --address 10.0.0.5:30100 --action 'Hello.echo#noauth' \
       --key hello.key --cert hello.crt --cache discovery
   scamp sign --spec hello.json --key hello.key --cert hello.crt >> discovery
@@ -354,7 +354,7 @@ func (a *app) fileSigned(ctx context.Context, o *signOptions, announcements []*d
 		return nil
 	}
 	var words []string
-	for c := discovery.RecordAdded; c <= discovery.RecordRemoved; c++ {
+	for c := discovery.RecordAdded; c <= discovery.RecordAbsent; c++ {
 		if n := counts[c]; n > 0 {
 			words = append(words, strconv.Itoa(n)+" "+c.String())
 		}

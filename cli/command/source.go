@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"sync"
 	"time"
 
@@ -94,6 +95,18 @@ func (s *source) fill(ctx context.Context, a *app, cfg *scamp.Config, c *catalog
 		return a.readCacheFile(scamp.DefaultCachePath, cfg, c)
 	}
 	return a.hear(ctx, cfg, c, s.flagged)
+}
+
+// cacheThere says why what --cache names is no cache file that can be followed.
+func cacheThere(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("want a regular file")}
+	}
+	if err != nil {
+		return hint(fmt.Errorf("scamp: cache file: %w", err), "--cache takes a file")
+	}
+	return nil
 }
 
 func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {

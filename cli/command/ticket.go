@@ -136,14 +136,19 @@ type ticketJSON struct {
 	Ends       string  `json:"ends"`
 }
 
+// ticketObject is what a ticket says: with a list of privileges unless it has none.
+func ticketObject(c *scamp.TicketClaims) ticketJSON {
+	privileges := c.Privileges
+	if privileges == nil && !c.Short {
+		privileges = []int64{}
+	}
+	return ticketJSON{c.User, c.Client, privileges, c.Starts().UTC().Format(timeForm), c.Ends().UTC().Format(timeForm)}
+}
+
 func (a *app) tellTicket(c *scamp.TicketClaims) error {
 	starts, ends := c.Starts().UTC().Format(timeForm), c.Ends().UTC().Format(timeForm)
 	if a.json {
-		privileges := c.Privileges
-		if privileges == nil && !c.Short {
-			privileges = []int64{}
-		}
-		return a.printJSON(ticketJSON{c.User, c.Client, privileges, starts, ends})
+		return a.printJSON(ticketObject(c))
 	}
 	list := "no list: it says who it is, not what it may"
 	if !c.Short {
@@ -178,7 +183,7 @@ With --json: ticket, or file with --out, and what verify says of it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, name := range []string{"key", "user", "client"} {
 				if !cmd.Flags().Changed(name) {
-					return usagef("--%s is missing: want scamp %s", name, cmd.Use)
+					return usagef("--%s is missing: want %s", name, usageOf(cmd))
 				}
 			}
 			if length < time.Second || length%time.Second != 0 {
@@ -219,8 +224,7 @@ With --json: ticket, or file with --out, and what verify says of it.`,
 					Ticket string `json:"ticket,omitempty"`
 					File   string `json:"file,omitempty"`
 					ticketJSON
-				}{shown, file, ticketJSON{claims.User, claims.Client, claims.Privileges,
-					claims.Starts().UTC().Format(timeForm), claims.Ends().UTC().Format(timeForm)}})
+				}{shown, file, ticketObject(&claims)})
 			}
 			if out != "" {
 				return a.printf("made\t%s\n", clean(absolute(out)))

@@ -64,7 +64,7 @@ known who lives: event (blind, sees), time, why.`,
 			return a.completeFromCache(callable)
 		},
 		RunE: func(cmd *cobra.Command, words []string) error {
-			if err := o.check(words); err != nil {
+			if err := o.check(words, a.json); err != nil {
 				return &usageError{"scamp watch", err}
 			}
 			ctx, cancel := a.limit(cmd.Context())
@@ -83,7 +83,7 @@ known who lives: event (blind, sees), time, why.`,
 	return cmd
 }
 
-func (o *watchOptions) check(words []string) error {
+func (o *watchOptions) check(words []string, json bool) error {
 	if len(words) > 0 {
 		q, err := discovery.ParseAction(words[0])
 		if err != nil {
@@ -99,6 +99,8 @@ func (o *watchOptions) check(words []string) error {
 		return fmt.Errorf("--settle %v: want a duration of 0 or more, for example 5s", o.settle)
 	case o.write && o.expected != "":
 		return errors.New("--write-expected and --expected: want one of them")
+	case o.write && json:
+		return errors.New("--write-expected and --json: want one of them: an inventory is lines of text")
 	}
 	return nil
 }
@@ -131,6 +133,9 @@ func (a *app) watch(ctx context.Context, o *watchOptions) error {
 		other := *cfg
 		other.CachePath = o.cache
 		cfg = &other
+		if err := cacheThere(o.cache); err != nil {
+			return err
+		}
 	}
 	if w.bus, err = scamp.Open(cfg, &scamp.Options{Log: a.log}); err != nil {
 		return err
@@ -143,12 +148,18 @@ func (a *app) watch(ctx context.Context, o *watchOptions) error {
 		if err := w.warmUp(ctx); err != nil {
 			return err
 		}
+		if why := w.bus.Directory().Explain(discovery.Query{}).Stale; why != "" {
+			return hint(exitf(ExitStale, "scamp: it is not known who lives: %s", clean(why)), "no inventory was written; start scamp cache with this configuration")
+		}
 		return a.printf("%s", inventory(instances(w.bus.Directory().All())))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var work sync.WaitGroup
 	var compared error
+	if o.query.Action != "" {
+		work.Go(func() { w.doubtAction(ctx) }) // ends with ctx, or soon
+	}
 	if w.guard != nil {
 		work.Go(func() { // ends with ctx
 			if compared = w.compare(ctx); compared != nil {
@@ -190,6 +201,16 @@ func (w *watch) warmUp(ctx context.Context) error {
 			return err
 		}
 		return exitf(ExitTimeout, "scamp: --timeout %v is over before everybody could be heard, want at least %v", w.a.timeout, warmUp)
+	}
+}
+
+// doubtAction says that nobody offers the action that is watched, once that can be known.
+func (w *watch) doubtAction(ctx context.Context) {
+	if w.warmUp(ctx) != nil || ctx.Err() != nil {
+		return
+	}
+	if dir := w.bus.Directory(); len(dir.Find(w.o.query)) == 0 {
+		w.a.say("%s matches nothing now: %s", clean(w.o.query.Action), clean(dir.Explain(w.o.query).String()))
 	}
 }
 

@@ -98,6 +98,9 @@ func (a *app) why(ctx context.Context, o *whyOptions) error {
 		other := *cfg
 		other.CachePath = o.cache
 		cfg = &other
+		if err := cacheThere(o.cache); err != nil {
+			return err
+		}
 	}
 	bus, err := scamp.Open(cfg, opts)
 	if err != nil {
@@ -109,7 +112,7 @@ func (a *app) why(ctx context.Context, o *whyOptions) error {
 		req.Route = &scamp.RouteOptions{Ident: o.ident}
 	}
 	ladder := bus.Why(ctx, req)
-	err = a.unconfigured(interrupted(ctx, ladder.Err))
+	err = a.unconfigured(interrupted(ctx, wholeIdent(bus, o.ident, ladder.Err)))
 	if perr := a.printLadder(ladder, ExitCode(err)); perr != nil {
 		return perr
 	}
