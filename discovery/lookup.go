@@ -27,8 +27,12 @@ func (d *Directory) Find(q Query) []Route { return d.index.Load().find(q).live }
 func (d *Directory) Suspects(q Query) []Route { return d.index.Load().find(q).suspect }
 
 // Wait returns what Find returns as soon as that is not empty. It ends with an
-// error when ctx does or when the directory is closed.
+// error when ctx does or when the directory is closed, and at once when q names no
+// action: nothing would ever answer it.
 func (d *Directory) Wait(ctx context.Context, q Query) ([]Route, error) {
+	if q.Action == "" {
+		return nil, errors.New("discovery: wait: no action in the query: want one, or Watch for all services")
+	}
 	for {
 		x := d.index.Load()
 		if routes := x.find(q).live; len(routes) > 0 {
