@@ -29,7 +29,7 @@ format: ## every file is as gofmt writes it
 lint:
 	$(GO) vet -tags resource,failpoint ./...
 	$(GO) run $(STATICCHECK) -tags resource ./...
-	$(GO) run $(STATICCHECK) -tags failpoint ./discovery
+	$(GO) run $(STATICCHECK) -tags resource,failpoint ./discovery
 
 # Memory, allocations and latency mean nothing under the race detector. Tests that
 # measure them carry the build tag resource (or !race) and run here, one package at
