@@ -167,6 +167,8 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 	w.removeStrays()
 	began := w.collectFirst
 	if w.adopt() {
+		w.report.say(slog.LevelInfo, "cache_collecting", "the cache file of before stays as it is until everybody had time to announce himself",
+			"path", w.path, "for", w.patience)
 		began = w.collectAll
 	}
 	if !began(ctx) {
