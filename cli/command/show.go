@@ -163,7 +163,7 @@ func (a *app) show(e *discovery.Entry) error {
 		line("not called", "%s", d.Reason)
 	}
 	said := time.UnixMicro(e.Announcement.Timestamp)
-	line("announced", "%s (%s), every %v", d.Timestamp, ago(time.Since(said)), e.Announcement.Interval)
+	line("announced", "%s (%s, when it was last signed), repeated every %v", d.Timestamp, ago(time.Since(said)), e.Announcement.Interval)
 	if !e.Source.Datagram {
 		line("known", "by %s", d.Source) // when it was read says nothing of the instance
 	} else {
