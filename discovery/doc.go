@@ -23,9 +23,9 @@
 // back, and each certificate that a rule names has a share of the checks, so that forged
 // announcements of one, which is public, do not use up those of another. What remains:
 // more than four times VerifyRate well-formed announcements a second, or more than
-// VerifyRate forged ones of one certificate, let only a part of what is new be seen
-// (of that certificate), and a change or a goodbye is late by a few repetitions. What
-// repeats what is held costs neither.
+// VerifyRate forged ones of one certificate, let only a part of what is new be seen (of
+// that certificate): a change or a goodbye may be late by many repetitions, as long as
+// that goes on. What repeats what is held costs neither.
 //
 // An announcement is JSON, a certificate and a signature with empty lines
 // between them (PROTOCOL 7.1). Only the JSON is signed, and whoever has a key

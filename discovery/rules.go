@@ -33,7 +33,11 @@ type AuthorizedReader struct {
 	report *reporter
 
 	// Owned by the goroutine of Load or Run.
-	file watchedFile
+	file   watchedFile
+	broken struct { // what could not be used: it is not read again until it changes
+		id  fileID
+		err error
+	}
 	text []byte // of the rules in force
 
 	mu    sync.Mutex // protects state
@@ -100,11 +104,13 @@ func (r *AuthorizedReader) Run(ctx context.Context) error {
 
 func (r *AuthorizedReader) load() error {
 	id, err := r.file.stat()
-	if err == nil && id == r.file.last {
-		r.mu.Lock()
-		r.state.Err = nil // it was away and is back
-		r.mu.Unlock()
+	switch {
+	case err != nil:
+	case id == r.file.last: // it was away and is back, or never went
+		r.good(nil)
 		return nil
+	case r.broken.err != nil && id == r.broken.id:
+		return r.keep(r.broken.err) // and it is as bad as it was
 	}
 	var rules *Authorized
 	var text []byte
@@ -115,20 +121,33 @@ func (r *AuthorizedReader) load() error {
 		return err
 	}
 	if err != nil {
+		r.broken.id, r.broken.err = id, err
 		return r.keep(err)
 	}
-	r.file.last, r.text = id, text
+	r.file.last, r.text, r.broken.err = id, text, nil
 	r.warn(rules.Warnings)
 	if !r.opts.Callers {
 		r.d.SetAuthorized(rules)
 	}
-	r.mu.Lock()
-	r.state.Rules, r.state.Loaded, r.state.Err = rules, r.d.now(), nil
-	r.mu.Unlock()
+	r.good(rules)
 	if r.opts.OnLoad != nil {
 		r.opts.OnLoad(rules)
 	}
 	return nil
+}
+
+// good notes that the file can be used, with rules if they are new.
+func (r *AuthorizedReader) good(rules *Authorized) {
+	r.mu.Lock()
+	was := r.state.Err
+	r.state.Err = nil
+	if rules != nil {
+		r.state.Rules, r.state.Loaded = rules, r.d.now()
+	}
+	r.mu.Unlock()
+	if was != nil {
+		r.report.say(slog.LevelInfo, countAuthz+" over", "rules are read again", "path", r.file.path)
+	}
 }
 
 // maxWarnings is how many doubtful lines are logged of one reading of the file.

@@ -13,13 +13,15 @@ import (
 // silentIntervals is how many intervals without a datagram are silence.
 const silentIntervals = 3
 
+// maxSilence is how long a silence may be at most before it is told.
+const maxSilence = time.Hour
+
 // A silence knows whether a carrier hears what it should. Each datagram that we
 // send comes back to us, so what we sent and did not hear was dropped on this very
 // host; where we send nothing, silence may also mean that there is nobody.
 type silence struct {
-	limit time.Duration // of silence
-
 	mu     sync.Mutex       // protects all below
+	limit  time.Duration    // of silence; longer after each one that ended by itself
 	since  time.Time        // when somebody began to listen, or an interface was left; zero when nobody listens
 	last   time.Time        // when anything was heard
 	ours   map[Iface]*voice // where we send
@@ -121,6 +123,11 @@ func (s *silence) look() (c silenceChange) {
 	all := c.quiet >= s.limit && !waiting // else that will say it better
 	c.all, c.allOver = all && !s.told, s.told && c.quiet < s.limit
 	s.told = all || s.told && !c.allOver
+	if c.allOver {
+		// Services may announce themselves less often than we do: say so once, not again
+		// and again.
+		s.limit = min(2*s.limit, maxSilence)
+	}
 	return c
 }
 

@@ -57,6 +57,12 @@ func TestSilence(t *testing.T) {
 				m.silence.heard(wire)
 			}
 		}, "44s no announcement is heard|1m32s announcements are heard again", ""},
+		{"services that announce less often", []Iface{wire}, func(m *Multicast, at time.Duration) {
+			m.silence.listen()
+			if at%(20*time.Second) == 0 {
+				m.silence.heard(wire)
+			}
+		}, "18s no announcement is heard|20s announcements are heard again", ""},
 		{"the interface goes", []Iface{wire}, func(m *Multicast, at time.Duration) {
 			m.silence.listen()
 			m.silence.heard(loop)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -67,11 +68,13 @@ type Bus struct {
 	access  access
 	retries retries
 
-	mu        sync.Mutex // protects what follows
-	carriers  []discovery.Carrier
-	multicast *discovery.Multicast // the one of carriers, if they are ours
-	carryErr  error                // why there is no multicast
-	listening time.Time            // since when observers run; zero when they do not
+	mu         sync.Mutex             // protects what follows
+	announcing []*discovery.Announcer // of services that run
+	announced  map[string]uint64      // counters of those that ran
+	carriers   []discovery.Carrier
+	multicast  *discovery.Multicast // the one of carriers, if they are ours
+	carryErr   error                // why there is no multicast
+	listening  time.Time            // since when observers run; zero when they do not
 	// Who may call services of this bus, by the file that says so.
 	callerFiles map[string]*callerRules
 }
@@ -144,6 +147,14 @@ func (b *Bus) Stats() map[string]uint64 {
 	}
 	b.mu.Lock()
 	m := b.multicast
+	for name, n := range b.announced {
+		all[name] += n
+	}
+	for _, a := range b.announcing {
+		for name, n := range a.Stats().Counters {
+			all[name] += n
+		}
+	}
 	b.mu.Unlock()
 	if m != nil {
 		for name, n := range m.Stats().Counters {
@@ -210,6 +221,26 @@ func (b *Bus) carry() ([]discovery.Carrier, error) {
 	return b.carriers, nil
 }
 
+// announces counts for the announcers of a service until done is called.
+func (b *Bus) announces(announcers []*discovery.Announcer) (done func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.announcing = append(b.announcing, announcers...)
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.announcing = slices.DeleteFunc(b.announcing, func(a *discovery.Announcer) bool { return slices.Contains(announcers, a) })
+		if b.announced == nil {
+			b.announced = make(map[string]uint64)
+		}
+		for _, a := range announcers {
+			for name, n := range a.Stats().Counters {
+				b.announced[name] += n
+			}
+		}
+	}
+}
+
 // listen observes announcements from now on.
 func (b *Bus) listen() {
 	carriers, err := b.carry()
@@ -220,9 +251,39 @@ func (b *Bus) listen() {
 	}
 	b.listening = time.Now()
 	if err != nil {
-		b.log.slog.Warn("not listening for announcements", "error", err)
+		b.work.Go(func() { b.listenLater(err) }) // ends with Close, or when it listens
 		return
 	}
+	b.observe(carriers)
+}
+
+// listenLater tries to listen again and again: what a socket needs may be there later.
+func (b *Bus) listenLater(err error) {
+	b.log.slog.Warn("not listening for announcements: tried again now and then", "error", err)
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		if !sleep(b.ctx, pause) {
+			return
+		}
+		b.mu.Lock()
+		b.carryErr = nil
+		b.mu.Unlock()
+		carriers, err := b.carry()
+		if err != nil {
+			continue
+		}
+		b.log.slog.Info("listening for announcements now")
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.ctx.Err() == nil {
+			b.listening = time.Now()
+			b.observe(carriers)
+		}
+		return
+	}
+}
+
+// observe runs an observer of each carrier.
+func (b *Bus) observe(carriers []discovery.Carrier) {
 	for _, c := range carriers {
 		o := discovery.NewObserver(c, b.dir, &discovery.ObserverOptions{Log: b.log.slog})
 		b.work.Go(func() { o.Run(b.ctx) }) // ends with Close

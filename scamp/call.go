@@ -118,7 +118,7 @@ func (b *Bus) route(ctx context.Context, req *Request, q discovery.Query, what *
 	}
 	if len(routes) == 0 && what.number == 1 {
 		what.begin()
-		routes = req.filter(b.settle(ctx, q, req.Route))
+		routes = b.settle(ctx, q, req)
 	}
 	switch {
 	case len(routes) == 0 && len(b.dir.Find(q)) > 0:

@@ -55,6 +55,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	s.mu.Lock()
 	s.announcing = announcers
 	s.mu.Unlock()
+	defer s.bus.announces(announcers)()
 	for _, a := range announcers {
 		running.Go(func() { a.Run(announcing) }) // ends with announcing
 	}

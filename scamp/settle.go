@@ -18,10 +18,9 @@ const hastyTime = 50 * time.Millisecond
 
 // settle waits for somebody to ask while he may just not have been heard yet, or for as
 // long as the request says.
-func (b *Bus) settle(ctx context.Context, q discovery.Query, how *RouteOptions) []discovery.Route {
-	left, hasty := b.unsettled(), false
+func (b *Bus) settle(ctx context.Context, q discovery.Query, req *Request) []discovery.Route {
+	left, how := b.unsettled(), req.Route
 	if how != nil {
-		hasty = how.Hasty
 		if how.Wait != 0 {
 			left = how.Wait
 		}
@@ -31,11 +30,25 @@ func (b *Bus) settle(ctx context.Context, q discovery.Query, how *RouteOptions) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	if hasty {
-		return b.hurry(ctx, q)
+	switch {
+	case how != nil && how.Hasty:
+		return req.filter(b.hurry(ctx, q))
+	case how != nil && how.Filter != nil:
+		return b.patient(ctx, q, req)
 	}
 	routes, _ := b.dir.Wait(ctx, q)
 	return routes
+}
+
+// patient waits until somebody is there whom the caller wants: those whom he does not
+// want may have been there all the time.
+func (b *Bus) patient(ctx context.Context, q discovery.Query, req *Request) []discovery.Route {
+	for range b.dir.Watch(ctx, q) {
+		if routes := req.filter(b.dir.Find(q)); len(routes) > 0 {
+			return routes
+		}
+	}
+	return nil
 }
 
 // hurry waits like Directory.Wait, but no longer than until something is heard that may
