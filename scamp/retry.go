@@ -121,6 +121,7 @@ func (b *Bus) persist(ctx context.Context, req *Request, q discovery.Query) (*Re
 func (c *campaign) series(ctx context.Context) (*Reply, error) {
 	a, err := c.next(ctx)
 	if err != nil {
+		c.req.closeBody()
 		return nil, err
 	}
 	for {
@@ -321,6 +322,7 @@ func (h *heat) end(winner int) {
 func (c *campaign) race(ctx context.Context) (*Reply, error) {
 	first, err := c.next(ctx)
 	if err != nil {
+		c.req.closeBody()
 		return nil, err
 	}
 	h := &heat{c: c, outcomes: make(chan outcome, c.opts.Attempts)} // so that none of them waits for us

@@ -299,3 +299,22 @@ func TestHedgeRests(t *testing.T) {
 		})
 	}
 }
+
+// A body is closed also when nobody could be found to send it to.
+func TestRetryClosesTheBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := scamptest.New(t).Bus(nil)
+		body := new(closedBody)
+		_, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.nobody", Body: body, Idempotent: true})
+		if !errors.Is(err, scamp.ErrNotFound) || !body.closed {
+			t.Errorf("error %v, body closed %v: want ErrNotFound and a closed body", err, body.closed)
+		}
+	})
+}
+
+type closedBody struct {
+	strings.Reader
+	closed bool
+}
+
+func (b *closedBody) Close() error { b.closed = true; return nil }
