@@ -172,6 +172,45 @@ func TestProbeTakesMarkAway(t *testing.T) {
 	})
 }
 
+// Calls that wait for a dial count as pending: an instance that takes connections and
+// says nothing, as one that was stopped does, gets a call now and then, not all of them.
+func TestCallsAvoidAHungDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		all := serveNamed(n, 3)
+		hung := all[0].Addr()
+		bus := n.Bus(&scamp.Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == hung {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return n.Dial(ctx, network, addr)
+		}})
+		const calls = 400
+		failed := make(chan int, calls) // one for each call
+		for range calls {
+			go func() { // ends with the call
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				o := <-inBackground(ctx, bus, &scamp.Request{Action: "Sample.where"})
+				if o.err != nil {
+					failed <- 1
+					return
+				}
+				failed <- 0
+			}()
+			time.Sleep(20 * time.Millisecond) // 8 s in all: less than DialTimeout, after which it is marked
+		}
+		sum := 0
+		for range calls {
+			sum += <-failed
+		}
+		if sum > 10 {
+			t.Errorf("%d of %d calls waited for an instance of 3 that hangs: want about one in each 2 s", sum, calls)
+		}
+	})
+}
+
 // An instance that nobody wants is not probed for ever.
 func TestProbesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

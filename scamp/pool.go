@@ -57,6 +57,7 @@ type entry struct {
 	key     target
 	dialect *dialect      // of the target; set at once
 	left    chan struct{} // closed when the call that it is alone for has left; nil if it is shared
+	waiting atomic.Int32  // calls that wait for the dial
 	ready   chan struct{} // closed when what follows is set
 	peer    *peer
 	state   tls.ConnectionState
@@ -127,10 +128,12 @@ func (pl *pool) await(ctx context.Context, e *entry) error {
 	select {
 	case <-e.ready:
 	default:
+		e.waiting.Add(1)
 		select {
 		case <-e.ready:
 		case <-ctx.Done():
 		}
+		e.waiting.Add(-1)
 		if ctx.Err() != nil { // also if both have come
 			pl.abandon(e)
 			return ctxError(ctx)
@@ -235,14 +238,20 @@ func (pl *pool) forget(p *peer) {
 	}
 }
 
-// pending is how many calls wait on the connection to a target.
+// pending is how many calls wait on the connection to a target, or for it: an instance
+// that does not finish the handshake is no idle one.
 func (pl *pool) pending(key target) int {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
-	if e := pl.entries[key]; e != nil && e.peer != nil {
-		return int(e.peer.load.Load())
+	e := pl.entries[key]
+	if e == nil {
+		return 0
 	}
-	return 0
+	n := int(e.waiting.Load())
+	if e.peer != nil {
+		n += int(e.peer.load.Load())
+	}
+	return n
 }
 
 // signals are channels for one value at a time, kept for the next who wait.
