@@ -10,10 +10,10 @@ import (
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
 
-func TestFakeServicesAreFound(t *testing.T) {
+func TestAnnouncementsAreFound(t *testing.T) {
 	net := scamptest.New(t)
 	bus := net.Bus(nil)
-	fakes := net.Fake(20, func(i int, a *discovery.Announcement) {
+	fakes := net.Announcements(20, func(i int, a *discovery.Announcement) {
 		if i%2 == 1 {
 			a.Sector = "web"
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/scampbus/scamp-go/discovery"
 )
 
-// Fake returns announcements of count services that nobody runs, for tests of what reads
+// Announcements returns those of count services that nobody runs, for tests of what reads
 // and chooses them: number i, from 0, offers Fake<i>.run in main at an address of its own.
 // All have one key, which is allowed every action of the sectors main, web and background. Change, if it
 // is not nil, is given each one before it is signed; calls of it are concurrent.
@@ -21,7 +21,7 @@ import (
 //
 // and discovery.UpdateCacheFile puts them into a cache file. Signing takes a core one or
 // two milliseconds each.
-func (n *Network) Fake(count int, change func(i int, a *discovery.Announcement)) []*discovery.Announcement {
+func (n *Network) Announcements(count int, change func(i int, a *discovery.Announcement)) []*discovery.Announcement {
 	n.t.Helper()
 	pair := n.KeyPair()
 	n.Allow(pair, "main:ALL", "web:ALL", "background:ALL")
@@ -51,7 +51,7 @@ func (n *Network) Fake(count int, change func(i int, a *discovery.Announcement))
 	workers.Wait()
 	for i, err := range errs {
 		if err != nil {
-			n.t.Fatalf("scamptest: fake service %d: %v", i, err)
+			n.t.Fatalf("scamptest: announcement %d: %v", i, err)
 		}
 	}
 	return all
