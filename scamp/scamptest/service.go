@@ -1,0 +1,76 @@
+package scamptest
+
+import (
+	"context"
+	"slices"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// A Service is a service that runs on a network.
+type Service struct {
+	*scamp.Service
+	Bus     *scamp.Bus
+	KeyPair *scamp.KeyPair
+
+	stop context.CancelFunc
+	done chan struct{}
+	err  error
+}
+
+// Serve runs a service of that name and returns when it announces itself. Its key is
+// its own, and a rule lets it offer everything in every sector it uses. It stops when
+// the test ends, or with Stop.
+func (n *Network) Serve(name string, register func(*scamp.Service)) *Service {
+	n.t.Helper()
+	return n.ServeWith(name, &scamp.ServiceOptions{}, register)
+}
+
+// ServeWith is Serve with options. A KeyPair in them that no rule names stays without
+// one: see Allow.
+func (n *Network) ServeWith(name string, opts *scamp.ServiceOptions, register func(*scamp.Service)) *Service {
+	n.t.Helper()
+	o := *opts
+	if o.KeyPair == nil {
+		o.KeyPair = n.KeyPair()
+		n.Allow(o.KeyPair, "main:ALL", "web:ALL", "background:ALL")
+	}
+	if o.Listen == nil {
+		o.Listen = []string{"127.0.0.1:0"}
+	}
+	if o.Grace == 0 {
+		o.Grace = -1
+	}
+	b := n.Bus(nil)
+	svc, err := b.NewService(name, &o)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	register(svc)
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Service{Service: svc, Bus: b, KeyPair: o.KeyPair, stop: cancel, done: make(chan struct{})}
+	go func() { s.err = svc.Serve(ctx); close(s.done) }() // ended by Stop, which waits
+	n.t.Cleanup(func() { s.Stop() })
+	select {
+	case <-svc.Ready():
+	case <-s.done:
+		n.t.Fatal(s.err)
+	}
+	if !Eventually(func() bool { return hears(b, svc.Ident()) }) {
+		n.t.Fatalf("scamptest: service %s does not hear its own announcement", name)
+	}
+	return s
+}
+
+// hears says whether a bus holds an instance.
+func hears(b *scamp.Bus, ident string) bool {
+	return slices.ContainsFunc(b.Directory().All(), func(e discovery.Entry) bool { return e.Peer.Ident == ident })
+}
+
+// Stop drains the service and returns what Serve returned.
+func (s *Service) Stop() error {
+	s.stop()
+	<-s.done
+	return s.err
+}
