@@ -10,11 +10,12 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 demo: ## a whole bus on loopback, each step explained
 	$(GO) run ./cli/scamp.go demo
 
-# Tests that let a process die at a named place need builds that know these places.
+# Tests that let a process or a connection die at a named place need builds that know
+# these places.
 test: ## vet, and all tests under the race detector
 	$(GO) vet ./...
 	$(GO) test -race -shuffle=on ./...
-	$(GO) test -race -tags failpoint -run '^TestFailpoint' -parallel 6 ./discovery
+	$(GO) test -race -tags failpoint -run '^TestFailpoint' -parallel 6 ./discovery ./scamp
 
 check: test more ## what CI runs
 
@@ -29,7 +30,7 @@ format: ## every file is as gofmt writes it
 lint:
 	$(GO) vet -tags resource,failpoint ./...
 	$(GO) run $(STATICCHECK) -tags resource ./...
-	$(GO) run $(STATICCHECK) -tags resource,failpoint ./discovery
+	$(GO) run $(STATICCHECK) -tags resource,failpoint ./discovery ./scamp ./scamp/internal/mux
 
 # Memory, allocations and latency mean nothing under the race detector. Tests that
 # measure them carry the build tag resource (or !race) and run here, one package at

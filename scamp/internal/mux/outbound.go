@@ -143,6 +143,7 @@ func (c *Conn) SendOutbound(o *Outbound, h *packet.Header) error {
 	}
 	told := c.ended != nil
 	c.mu.Unlock()
+	c.failpoint("betweenRegisterAndSend", nil)
 	switch {
 	case err != nil && !told:
 	case soon && err == nil && c.later():

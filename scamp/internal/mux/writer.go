@@ -127,7 +127,9 @@ func (c *Conn) pump(rounds int) {
 		if len(batch.b) > 0 {
 			c.link.cork()
 			_, err := c.rw.Write(batch.b)
+			c.failpoint("afterReplyBeforeFlush", batch.b)
 			waiting = c.link.flush()
+			c.failpoint("afterHeaderWrite", batch.b)
 			if err != nil {
 				c.unwritable(err)
 			}
