@@ -14,8 +14,9 @@ import (
 // A Ledger takes the notes of one process. It is made by New and safe for concurrent
 // use.
 type Ledger struct {
-	by  string
-	now func() time.Time
+	by     string
+	now    func() time.Time
+	forget bool
 
 	mu      sync.Mutex // protects what follows; also orders what is written
 	w       io.Writer
@@ -30,13 +31,16 @@ type Options struct {
 	// buffer keeps the notes of a process that is killed. Nil means none.
 	W   io.Writer
 	Now func() time.Time // nil means time.Now
+	// Forget keeps nothing in memory, so that a process that notes for hours does not
+	// grow: Records is empty, and Run does not count.
+	Forget bool
 }
 
 // New returns an empty ledger. By names who notes in every record.
 func New(by string, opts *Options) *Ledger {
 	l := &Ledger{by: by, now: time.Now, runs: make(map[string]int)}
 	if opts != nil {
-		l.w = opts.W
+		l.w, l.forget = opts.W, opts.Forget
 		if opts.Now != nil {
 			l.now = opts.Now
 		}
@@ -68,7 +72,9 @@ func (l *Ledger) End(id string, end End) {
 func (l *Ledger) Run(id string) (count int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.runs[id]++
+	if !l.forget {
+		l.runs[id]++
+	}
 	l.noteLocked(Record{Kind: KindRun, ID: id, Count: l.runs[id]})
 	return l.runs[id]
 }
@@ -96,7 +102,9 @@ func (l *Ledger) note(r Record) {
 // write is under the lock: nothing of a connection waits for it.
 func (l *Ledger) noteLocked(r Record) {
 	r.At, r.By = l.now(), l.by
-	l.records = append(l.records, r)
+	if !l.forget {
+		l.records = append(l.records, r)
+	}
 	if l.w == nil || l.err != nil {
 		return
 	}

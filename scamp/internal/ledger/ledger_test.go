@@ -152,3 +152,31 @@ func lines(t *testing.T, records []ledger.Record) string {
 	}
 	return b.String()
 }
+
+// A ledger that forgets writes the same and holds nothing.
+func TestForget(t *testing.T) {
+	c := &clock{began}
+	var written, kept bytes.Buffer
+	l := ledger.New("service", &ledger.Options{W: &written, Now: c.now, Forget: true})
+	k := ledger.New("service", &ledger.Options{W: &kept, Now: c.now})
+	for range 2 {
+		if n := l.Run("x"); n != 0 {
+			t.Errorf("Run of a ledger that forgets returns %d, want 0", n)
+		}
+		k.Run("x")
+	}
+	if n := len(l.Records()); n != 0 {
+		t.Errorf("a ledger that forgets holds %d records, want 0", n)
+	}
+	records, err := ledger.Read(&written)
+	want, wantErr := ledger.Read(&kept)
+	if err != nil || wantErr != nil || len(records) != 2 || len(want) != 2 {
+		t.Fatalf("%d records, %v, and %d, %v: want 2 of each", len(records), err, len(want), wantErr)
+	}
+	for i := range want {
+		want[i].Count = 0 // what it does not count
+		if !reflect.DeepEqual(records[i], want[i]) {
+			t.Errorf("record %d is %+v, want %+v", i, records[i], want[i])
+		}
+	}
+}

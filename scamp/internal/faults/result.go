@@ -1,0 +1,111 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The verdicts.
+const (
+	pass    = "pass"
+	fail    = "fail"
+	skipRow = "skip"
+)
+
+// A result is what came of one row: an object of the JSON output.
+type result struct {
+	Row       string  `json:"row"`
+	Fault     string  `json:"fault"`
+	Verdict   string  `json:"verdict"` // pass, fail or skip
+	Seed      uint64  `json:"seed"`
+	Plan      string  `json:"plan,omitempty"` // hash of what was to be called and done, and when
+	Seconds   float64 `json:"seconds"`
+	Issued    int     `json:"issued"`
+	OK        int     `json:"ok"`
+	Error     int     `json:"error"`
+	NotRun    int     `json:"not_run"`
+	Maybe     int     `json:"maybe"`
+	Cancelled int     `json:"cancelled"`
+	Runs      int     `json:"runs"`
+	Twice     int     `json:"twice"` // calls that ran more than once and were not idempotent
+	Lost      int     `json:"lost"`  // calls that never ended
+
+	Violations []string           `json:"violations"`        // of the rules of THREATS 3.2
+	Figures    map[string]float64 `json:"figures,omitempty"` // the row's own
+	Want       map[string]string  `json:"want,omitempty"`    // their bounds
+	Why        string             `json:"why,omitempty"`     // of a verdict other than pass
+	Ledgers    string             `json:"ledgers,omitempty"` // where they were kept
+}
+
+// maxViolations bounds those that are told.
+const maxViolations = 50
+
+// figure notes a figure that has no bound.
+func (s *stage) figure(name string, value float64) {
+	if s.result.Figures == nil {
+		s.result.Figures, s.result.Want = make(map[string]float64), make(map[string]string)
+	}
+	s.result.Figures[name] = round(value)
+}
+
+// atMost notes a figure that fails the row when it is above a bound, atLeast one that
+// fails it below.
+func (s *stage) atMost(name string, value, most float64) {
+	s.bounded(name, value, value <= most, fmt.Sprintf("<= %.6g", most))
+}
+
+func (s *stage) atLeast(name string, value, least float64) {
+	s.bounded(name, value, value >= least, fmt.Sprintf(">= %.6g", least))
+}
+
+func (s *stage) bounded(name string, value float64, ok bool, want string) {
+	s.figure(name, value)
+	s.result.Want[name] = want
+	if !ok {
+		s.failures = append(s.failures, fmt.Sprintf("%s is %.6g, want %s", name, value, want))
+	}
+}
+
+// round cuts a figure to what its reader can use.
+func round(v float64) float64 {
+	var short float64
+	fmt.Sscanf(fmt.Sprintf("%.5g", v), "%g", &short)
+	return short
+}
+
+// figures are the figures as text, sorted.
+func (r *result) figures() []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
+		text := fmt.Sprintf("%s %g", name, r.Figures[name])
+		if want := r.Want[name]; want != "" {
+			text += " (" + want + ")"
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+// text is the result for people.
+func (r *result) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-4s %-4s %5.1f s  %d issued = %d ok + %d error + %d not run + %d maybe; %d cancelled, %d runs, %d twice, %d lost  (%s)\n",
+		r.Row, strings.ToUpper(r.Verdict), r.Seconds, r.Issued, r.OK, r.Error, r.NotRun, r.Maybe, r.Cancelled, r.Runs, r.Twice, r.Lost, r.Fault)
+	if all := r.figures(); len(all) > 0 {
+		fmt.Fprintf(&b, "     %s\n", strings.Join(all, ", "))
+	}
+	if r.Why != "" {
+		fmt.Fprintf(&b, "     %s\n", strings.ReplaceAll(r.Why, "\n", "\n     "))
+	}
+	for _, v := range r.Violations {
+		fmt.Fprintf(&b, "     %s\n", v)
+	}
+	if r.Ledgers != "" {
+		fmt.Fprintf(&b, "     ledgers and logs: %s\n", r.Ledgers)
+	}
+	return b.String()
+}
