@@ -5,7 +5,7 @@ GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test check more format lint resource endurance fuzz build bench bench-quick bench-discovery
+.PHONY: demo test check more format lint resource endurance faults faults-quick soak fuzz build bench bench-quick bench-discovery
 
 demo: ## a whole bus on loopback, each step explained
 	$(GO) run ./cli/scamp.go demo
@@ -19,7 +19,7 @@ test: ## vet, and all tests under the race detector
 
 check: test more ## what CI runs
 
-more: format lint build demo resource fuzz ## what check does beyond test
+more: format lint build demo resource faults-quick fuzz ## what check does beyond test
 
 format: ## every file is as gofmt writes it
 	@out=$$(gofmt -l .) || exit 1; \
@@ -41,6 +41,21 @@ resource: ## all tests again without the race detector, and those that measure
 
 endurance: ## ten million echoes over connections that are cut at random: a quarter of an hour
 	SCAMP_ENDURANCE_ECHOES=10000000 $(GO) test -run '^TestEnduranceEchoes$$' -count=1 -timeout 3h -v ./scamp
+
+# docs/faults.md says what each row does, and how to repeat one: -rows F6 -seed N.
+FAULTS ?= -json out/faults.json -md out/faults.md
+
+faults: ## every row of faults, on a bus of processes under load: 45 minutes
+	@mkdir -p out
+	$(GO) run ./scamp/internal/faults $(FAULTS)
+
+faults-quick: ## the rows that CI runs, cut short: three minutes
+	@mkdir -p out
+	$(GO) run ./scamp/internal/faults -quick $(FAULTS)
+
+soak: ## ten minutes of load with a fault each five seconds, in compressed time
+	@mkdir -p out
+	$(GO) run ./scamp/internal/faults -rows soak $(FAULTS)
 
 # Without a bound on minimizing, the first slow input that is new takes all the time. Go
 # before 1.27 now and then ends a run whose time is over with "context deadline exceeded",

@@ -16,38 +16,41 @@
 // (stage.rand). So two runs of one seed make the same calls and do the same faults at the
 // same times; the result has a hash of that plan. How real processes run is not in it.
 //
-// How to add a row:
+// How to add a row: an entry in the slice of its file (rows_KIND.go: one var of type []row,
+// named in func rows), with a function that opens the stage, loads it, and judges:
 //
-//  1. Write a function func(ctx, *stage) error and an entry in the slice of your file
-//     (rows_KIND.go: one var of type []row), and name that slice in rows (rows.go).
-//  2. The function opens the stage, loads it, and judges:
+//		func runExample(ctx context.Context, s *stage) error {
+//			if err := s.open(ctx, layout{proxied: true}); err != nil { // processes are up and know each other
+//				return err
+//			}
+//			var acts []act // what is done, and when after the load began
+//			victims := s.rand("victims")
+//			for at := range every(s.seconds, 3*time.Second) {
+//				i := victims.IntN(3)
+//				acts = append(acts, act{at, fmt.Sprintf("kill %s", serviceName(i)), func(ctx context.Context) error {
+//					return errors.Join(s.services[i].kill(), s.startService(ctx, i))
+//				}})
+//			}
+//			if err := s.load(ctx, acts); err != nil { // returns when every call has ended
+//				return err
+//			}
+//			s.atLeast("kills", float64(len(acts)), 3) // a figure with a bound: beyond it the row fails
+//			return nil
+//		}
 //
-//     func runExample(ctx context.Context, s *stage) error {
-//     if err := s.open(ctx, layout{proxied: true}); err != nil { // processes are up and know each other
-//     return err
-//     }
-//     var acts []act // what is done, and when after the load began
-//     for at := range every(s.seconds, 3*time.Second) {
-//     svc := s.rand("victims").IntN(3)
-//     acts = append(acts, act{at, fmt.Sprintf("kill svc%d", svc+1), func(ctx context.Context) error { return s.services[svc].kill() }})
-//     }
-//     if err := s.load(ctx, acts); err != nil { // returns when every call has ended
-//     return err
-//     }
-//     s.atMost("p99_ms", s.calls().small().quantile(0.99), 50) // a figure with a bound: beyond it the row fails
-//     return nil
-//     }
-//
-//     Only the plan is random: draw what an act does before the load, not in it.
-//  3. After the function the frame drains all processes (rule 8), ends them, joins the
-//     ledgers and applies rules 1 to 9 with row.minOK. An error of the function fails the
-//     row; skip("why") skips it.
-//  4. s.services[i], s.clients[i] and s.cache are children: signal, kill, stop, restart,
-//     ask (an order to the role: "stats", "holds", and those of the role). Whatever more a
-//     child must do is another order of its role, or a role of its own (roles).
-//  5. s.base is the figures of F1 of the same run, empty if F1 did not run: rows that
-//     THREATS compares with a quiet bus look there, else they load twice themselves.
-//  6. s.quick says that the row is cut; s.seconds is how long to load.
+//	  - Only the plan is random: what an act does is drawn before the load, not in it.
+//	  - Afterwards the frame drains all processes (rule 8), ends them, joins the ledgers and
+//	    applies rules 1 to 9 with row.minOK. An error fails the row; skip("why") skips it.
+//	  - s.services[i], s.clients[i] and s.cache are children: signal, kill, stop, stats, ask
+//	    (an order to the role), directory (what its directory told of instances). startService,
+//	    startClient and startCache start one anew. What more a child must do is another order
+//	    of its role, or a role of its own (roles).
+//	  - s.calls() is all calls that were made, with how they ended and how long they took; it
+//	    may be asked during the load too. s.within is a bound on a time, which the race
+//	    detector suspends.
+//	  - s.base is the figures of F1 of the same run, nil if F1 did not run: rows that THREATS
+//	    compares with a quiet bus look there, or load twice (loadMix).
+//	  - Tests play a row with -scale and -rate: TestNone shows how.
 //
 // Nothing stays behind: children die with the stage, everything is in one temporary
 // directory, multicast goes over loopback on a port of the run's own.

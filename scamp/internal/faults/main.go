@@ -30,6 +30,7 @@ type setting struct {
 	md    string
 	keep  bool
 	scale float64
+	rate  float64
 	list  bool
 }
 
@@ -57,6 +58,7 @@ func command(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&o.md, "md", "", "`FILE` for a report in Markdown")
 	flags.BoolVar(&o.keep, "keep", false, "keep ledgers and logs of rows that pass, too")
 	flags.Float64Var(&o.scale, "scale", 1, "factor for the time each row loads")
+	flags.Float64Var(&o.rate, "rate", 1, "factor for the calls a second, for machines that are slow")
 	flags.BoolVar(&o.list, "list", false, "list the rows and exit")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -64,8 +66,8 @@ func command(args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
-	if flags.NArg() > 0 || !(o.scale > 0 && o.scale <= 100) {
-		fmt.Fprintf(stderr, "faults: arguments %q, scale %v: want flags alone, and a scale above 0 and up to 100\n", flags.Args(), o.scale)
+	if flags.NArg() > 0 || !factor(o.scale) || !factor(o.rate) {
+		fmt.Fprintf(stderr, "faults: arguments %q, scale %v, rate %v: want flags alone, and factors above 0 and up to 100\n", flags.Args(), o.scale, o.rate)
 		return 2
 	}
 	chosen, err := choose(o.rows, o.quick)
@@ -90,3 +92,5 @@ func command(args []string, stdout, stderr io.Writer) int {
 	}
 	return 0
 }
+
+func factor(f float64) bool { return f > 0 && f <= 100 }

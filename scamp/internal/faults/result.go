@@ -62,6 +62,15 @@ func (s *stage) atLeast(name string, value, least float64) {
 	s.bounded(name, value, value >= least, fmt.Sprintf(">= %.6g", least))
 }
 
+// within is atMost for a time in milliseconds. Under the race detector it has no bound.
+func (s *stage) within(name string, took, most float64) {
+	if raced {
+		s.figure(name, took)
+		return
+	}
+	s.atMost(name, took, most)
+}
+
 func (s *stage) bounded(name string, value float64, ok bool, want string) {
 	s.figure(name, value)
 	s.result.Want[name] = want

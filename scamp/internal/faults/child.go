@@ -1,0 +1,348 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/scampbus/scamp-go/scamp/internal/ledger"
+)
+
+// A child is a process of this same program in one of its roles. It dies with us.
+type child struct {
+	name   string // svc1; and of the files it leaves
+	role   string
+	ledger string // path
+	log    string // path of its stderr
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	done   chan struct{}
+	err    error // of Wait; set before done is closed
+
+	asking sync.Mutex // one order at a time
+
+	mu      sync.Mutex // protects what follows
+	told    []event    // that nobody awaited yet
+	news    chan struct{}
+	changes []change // of its directory
+	ready   ready
+}
+
+// An event is a line on a child's standard output.
+type event struct {
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data,omitempty"`
+}
+
+// An order is a line on its standard input.
+type order struct {
+	Do   string          `json:"do"`
+	Args json.RawMessage `json:"args,omitempty"`
+}
+
+// A change is what a child's directory told of an instance.
+type change struct {
+	At    time.Time
+	Kind  string // added, updated or removed
+	Why   string
+	Ident string
+}
+
+// ready is what a child says when it has begun.
+type ready struct {
+	Ident       string // of a service
+	Address     string // where it listens
+	Fingerprint string
+}
+
+const (
+	maxTold  = 10000            // events that nobody awaits, and changes
+	eventMax = 1 << 20          // octets of a line
+	readyIn  = 30 * time.Second // a child has begun by then, under the race detector too
+)
+
+// A launch says what a child is started with beside its name.
+type launch struct {
+	role string
+	spec any      // in JSON, for the role
+	env  []string // beside ours
+	wrap []string // a command before it, such as "ip netns exec NAME"
+}
+
+// start starts a child in the directory of the stage. begin waits for it.
+func (s *stage) start(name string, l launch) (*child, error) {
+	spec, err := json.Marshal(l.spec)
+	if err != nil {
+		return nil, fmt.Errorf("faults: spec of %s: %w", name, err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("faults: %w", err)
+	}
+	s.mu.Lock()
+	s.started[name]++
+	if n := s.started[name]; n > 1 {
+		name = fmt.Sprintf("%s.%d", name, n)
+	}
+	s.mu.Unlock()
+	c := &child{
+		name: name, role: l.role, done: make(chan struct{}), news: make(chan struct{}),
+		ledger: filepath.Join(s.dir, name+".ledger"), log: filepath.Join(s.dir, name+".log"),
+	}
+	args := append(slices.Clone(l.wrap), program, childWord, l.role, name, c.ledger)
+	c.cmd = exec.Command(args[0], args[1:]...)
+	c.cmd.Env = append(os.Environ(), l.env...)
+	// A Ctrl-C that is meant for us does not reach it.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	log, err := os.Create(c.log)
+	if err != nil {
+		return nil, fmt.Errorf("faults: %w", err)
+	}
+	defer log.Close()
+	c.cmd.Stderr = log
+	out, err := c.cmd.StdoutPipe()
+	if err == nil {
+		c.in, err = c.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = c.cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("faults: start %s: %w", name, err)
+	}
+	s.mu.Lock()
+	s.children = append(s.children, c)
+	s.mu.Unlock()
+	go func() { // ends with the child
+		defer close(c.done)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, eventMax)
+		for lines.Scan() {
+			var e event
+			if json.Unmarshal(lines.Bytes(), &e) == nil {
+				c.hear(e)
+			}
+		}
+		io.Copy(io.Discard, out) // after a line that is too long
+		c.err = c.cmd.Wait()
+	}()
+	if _, err := c.in.Write(append(spec, '\n')); err != nil {
+		return nil, c.wrong("took no spec", err)
+	}
+	return c, nil
+}
+
+// begin starts a child and waits until it is ready.
+func (s *stage) begin(ctx context.Context, name string, l launch) (*child, error) {
+	c, err := s.start(name, l)
+	if err != nil {
+		return nil, err
+	}
+	e, err := c.await(ctx, "ready", readyIn)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(e.Data, &c.ready); err != nil {
+		return nil, c.wrong("is ready", err)
+	}
+	return c, nil
+}
+
+// hear takes an event.
+func (c *child) hear(e event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.Event == "directory" {
+		var ch change
+		if json.Unmarshal(e.Data, &ch) == nil && len(c.changes) < maxTold {
+			c.changes = append(c.changes, ch)
+		}
+		return
+	}
+	if len(c.told) < maxTold {
+		c.told = append(c.told, e)
+	}
+	close(c.news)
+	c.news = make(chan struct{})
+}
+
+// directory returns what the child's directory told so far.
+func (c *child) directory() []change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.changes)
+}
+
+// removals counts the instances that left the child's directory after a time.
+func (c *child) removals(after time.Time) (n int) {
+	for _, ch := range c.directory() {
+		if ch.Kind == "removed" && ch.At.After(after) {
+			n++
+		}
+	}
+	return n
+}
+
+// await waits for the next event of a name, and takes it.
+func (c *child) await(ctx context.Context, name string, within time.Duration) (event, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		c.mu.Lock()
+		if i := slices.IndexFunc(c.told, func(e event) bool { return e.Event == name || e.Event == "failed "+name }); i >= 0 {
+			e := c.told[i]
+			c.told = slices.Delete(c.told, i, i+1)
+			c.mu.Unlock()
+			if e.Event != name {
+				return event{}, c.wrong(e.Event, errors.New(string(e.Data)))
+			}
+			return e, nil
+		}
+		news := c.news
+		c.mu.Unlock()
+		select {
+		case <-news:
+		case <-c.done:
+			return event{}, c.wrong("ended before it was "+name, c.err)
+		case <-ctx.Done():
+			return event{}, c.wrong("is not "+name, context.Cause(ctx))
+		}
+	}
+}
+
+// ask gives an order and waits for the answer, the event of the same name, whose data
+// goes to answer unless that is nil.
+func (c *child) ask(ctx context.Context, do string, args, answer any, within time.Duration) error {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	if err := c.order(do, args); err != nil {
+		return err
+	}
+	e, err := c.await(ctx, do, within)
+	if err != nil || answer == nil {
+		return err
+	}
+	if err := json.Unmarshal(e.Data, answer); err != nil {
+		return c.wrong("answers to "+do, err)
+	}
+	return nil
+}
+
+// order gives an order and does not wait.
+func (c *child) order(do string, args any) error {
+	data, err := json.Marshal(args)
+	if err != nil {
+		return c.wrong("order "+do, err)
+	}
+	line, err := json.Marshal(order{do, data})
+	if err == nil {
+		_, err = c.in.Write(append(line, '\n'))
+	}
+	if err != nil {
+		return c.wrong("takes no order "+do, err)
+	}
+	return nil
+}
+
+// stats returns the counters of the child's bus.
+func (c *child) stats(ctx context.Context) (map[string]uint64, error) {
+	var m map[string]uint64
+	err := c.ask(ctx, "stats", nil, &m, 10*time.Second)
+	return m, err
+}
+
+func (c *child) pid() int { return c.cmd.Process.Pid }
+
+// gone says whether the process has ended.
+func (c *child) gone() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *child) signal(sig syscall.Signal) error {
+	if err := c.cmd.Process.Signal(sig); err != nil {
+		return c.wrong("takes no "+sig.String(), err)
+	}
+	return nil
+}
+
+// kill ends the child at once and waits for that. One that is gone is no error.
+func (c *child) kill() error {
+	if err := c.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return c.wrong("cannot be killed", err)
+	}
+	<-c.done
+	return nil
+}
+
+// stop asks the child to end and waits until it has, with exit code 0. One that is gone
+// is no error.
+func (c *child) stop(ctx context.Context, within time.Duration) error {
+	if c.gone() {
+		return nil
+	}
+	if err := c.signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		if c.err != nil {
+			return c.wrong("ended", c.err)
+		}
+		return nil
+	case <-timer.C:
+		return errors.Join(c.wrong("does not end", fmt.Errorf("%v after SIGTERM", within)), c.kill())
+	case <-ctx.Done():
+		return errors.Join(context.Cause(ctx), c.kill())
+	}
+}
+
+// wrong wraps an error of a child, with what it said last.
+func (c *child) wrong(what string, err error) error {
+	return fmt.Errorf("faults: %s %s: %w%s", c.name, what, err, c.lastWords())
+}
+
+// lastWords is the end of its stderr.
+func (c *child) lastWords() string {
+	const most = 2000
+	b, err := os.ReadFile(c.log)
+	if err != nil || len(b) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\n%s says: %s", c.name, b[max(0, len(b)-most):])
+}
+
+// records reads the child's ledger.
+func (c *child) records() ([]ledger.Record, error) {
+	f, err := os.Open(c.ledger)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // it notes nothing
+	}
+	if err != nil {
+		return nil, fmt.Errorf("faults: %w", err)
+	}
+	defer f.Close()
+	records, err := ledger.Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("faults: %s: %w", c.ledger, err)
+	}
+	return records, nil
+}

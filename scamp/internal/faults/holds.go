@@ -1,0 +1,81 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"time"
+)
+
+// holds is what the process holds, for rule 8. Workers of a service that rest are not
+// counted: they are kept for the next burst, at most mux.MaxHandlers of them.
+func holds() map[string]int64 {
+	h := map[string]int64{"goroutines": int64(runtime.NumGoroutine() - resting())}
+	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
+		h["descriptors"] = int64(len(fds))
+	}
+	return h
+}
+
+// resting counts the workers of a service that wait for a request.
+func resting() (n int) {
+	stacks := make([]runtime.StackRecord, runtime.NumGoroutine()+64)
+	k, ok := runtime.GoroutineProfile(stacks)
+	if !ok {
+		return 0 // so many began meanwhile: nobody rests
+	}
+	for i := range k {
+		frames := runtime.CallersFrames(stacks[i].Stack())
+		for {
+			f, more := frames.Next()
+			if !strings.HasPrefix(f.Function, "runtime.") {
+				if strings.HasSuffix(f.Function, "scamp.(*dispatcher).work") {
+					n++
+				}
+				break
+			}
+			if !more {
+				break
+			}
+		}
+	}
+	return n
+}
+
+// settled waits until what the process holds has not changed for a while, a second at
+// most: what was opened may still be starting.
+func settled() {
+	last, since := holds(), time.Now()
+	for end := since.Add(time.Second); time.Now().Before(end); {
+		<-time.After(10 * time.Millisecond)
+		now := holds()
+		if now["goroutines"] != last["goroutines"] || now["descriptors"] != last["descriptors"] {
+			last, since = now, time.Now()
+		} else if time.Since(since) > 100*time.Millisecond {
+			return
+		}
+	}
+}
+
+// drained waits until the process holds no more than it did, or a time is over, and
+// returns what it holds then.
+func drained(start map[string]int64, within time.Duration) map[string]int64 {
+	deadline := time.Now().Add(within)
+	for {
+		now, more := holds(), false
+		for name, n := range now {
+			more = more || n > start[name]
+		}
+		if !more {
+			return now
+		}
+		if time.Now().After(deadline) {
+			pprof.Lookup("goroutine").WriteTo(os.Stderr, 1) // who is left
+			return now
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}

@@ -1,0 +1,444 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/internal/ledger"
+)
+
+// A stage is where one row plays: its processes, its files, its load and its faults.
+type stage struct {
+	*suite
+	row     row
+	seed    uint64
+	quick   bool
+	seconds time.Duration // of load
+	base    map[string]float64
+	dir     string // everything of this row is in here
+	result  *result
+
+	layout   layout
+	services []*child // the latest of each
+	clients  []*child
+	cache    *child // nil if there is none
+	proxies  []*proxy
+	began    time.Time // of the load
+
+	// Set by the row.
+	failures []string
+
+	mu       sync.Mutex // protects what follows
+	children []*child   // all that were ever started
+	started  map[string]int
+	planned  []string // lines of the plan
+	joined   []ledger.Record
+}
+
+// A layout says what processes a stage has. Zero means those of the load L.
+type layout struct {
+	services int    // zero means 3
+	clients  int    // zero means 4, negative none
+	noCache  bool   // no cache manager: the clients hear announcements themselves
+	proxied  bool   // clients reach services through s.proxies[i], as announced
+	mix      mix    // zero means L
+	config   string // further lines of the configuration of all processes
+
+	service    serviceSpec // of each service, beside what the stage sets: Config, Service and Advertise
+	client     clientSpec
+	serviceEnv []string // of each service child
+	clientEnv  []string
+	cacheEnv   []string
+}
+
+// rand returns the source of random choices of a name in this row.
+func (s *stage) rand(name string) *rand.Rand { return stream(s.seed, s.row.id+"/"+name) }
+
+// play runs the row and what comes after it.
+func (s *stage) play(ctx context.Context) error {
+	s.started = make(map[string]int)
+	if err := os.MkdirAll(filepath.Join(s.dir, "services"), 0o755); err != nil {
+		return fmt.Errorf("faults: %w", err)
+	}
+	defer s.end()
+	if err := s.row.run(ctx, s); err != nil {
+		return err
+	}
+	return s.drain(ctx)
+}
+
+// open starts the processes and returns when all clients know all services.
+func (s *stage) open(ctx context.Context, l layout) error {
+	l.services, l.clients = cmp.Or(l.services, 3), max(0, cmp.Or(l.clients, 4))
+	if l.mix.Rate == 0 {
+		l.mix = baseMix()
+	}
+	s.layout = l
+	if err := s.configure(); err != nil {
+		return err
+	}
+	if !l.noCache {
+		if err := s.startCache(ctx); err != nil {
+			return err
+		}
+	}
+	s.services = make([]*child, l.services)
+	for i := range s.services {
+		if l.proxied {
+			p, err := newProxy(s.seed, fmt.Sprintf("%s/proxy%d", s.row.id, i+1))
+			if err != nil {
+				return err
+			}
+			s.proxies = append(s.proxies, p)
+		}
+	}
+	if err := each(l.services, func(i int) error { return s.startService(ctx, i) }); err != nil {
+		return err
+	}
+	s.clients = make([]*child, l.clients)
+	if err := each(l.clients, func(i int) error { return s.startClient(ctx, i) }); err != nil {
+		return err
+	}
+	return s.known(ctx, l.services)
+}
+
+// known waits until every client knows so many instances.
+func (s *stage) known(ctx context.Context, n int) error {
+	return each(len(s.clients), func(i int) error { return s.clients[i].ask(ctx, "know", n, nil, readyIn) })
+}
+
+// each runs f for 0 to n-1 at once and joins the errors.
+func each(n int, f func(i int) error) error {
+	errs := make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { errs[i] = f(i) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// configPath, rulesPath and cachePath are files of the stage.
+func (s *stage) configPath() string { return filepath.Join(s.dir, "soa.conf") }
+func (s *stage) rulesPath() string  { return filepath.Join(s.dir, "authorized_services") }
+func (s *stage) cachePath() string  { return filepath.Join(s.dir, "cache", "discovery") }
+
+// serviceName is the name of service i, and of its key pair.
+func serviceName(i int) string { return fmt.Sprintf("svc%d", i+1) }
+
+// configure writes configuration, rules and key pairs.
+func (s *stage) configure() error {
+	var b strings.Builder
+	// Not that of a real bus of this machine, nor of another stage.
+	fmt.Fprintf(&b, "bus.address = 127.0.0.1\ndiscovery.port = %d\n", 20000+rand.IntN(40000))
+	fmt.Fprintf(&b, "bus.authorized_services = %s\nservice.shutdown_grace = 0.3\n", s.rulesPath())
+	if !s.layout.noCache {
+		fmt.Fprintf(&b, "discovery.cache_path = %s\n", s.cachePath())
+	}
+	b.WriteString(s.layout.config)
+	var rules strings.Builder
+	for i := range s.layout.services {
+		pair, err := s.pair(i)
+		if err != nil {
+			return err
+		}
+		if err := s.writePair(serviceName(i), pair); err != nil {
+			return err
+		}
+		fmt.Fprintf(&rules, "%s main:Load\n", pair.Certificate.Fingerprint)
+	}
+	if err := os.MkdirAll(filepath.Dir(s.cachePath()), 0o755); err != nil {
+		return fmt.Errorf("faults: %w", err)
+	}
+	return errors.Join(os.WriteFile(s.rulesPath(), []byte(rules.String()), 0o644), os.WriteFile(s.configPath(), []byte(b.String()), 0o644))
+}
+
+// writePair writes the key pair of a service where its next start finds it.
+func (s *stage) writePair(name string, pair *scamp.KeyPair) error {
+	key, err := pair.KeyPEM()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.dir, "services", name)
+	return errors.Join(os.WriteFile(path+".key", key, 0o600), os.WriteFile(path+".crt", pair.CertificatePEM(), 0o644))
+}
+
+// startCache starts the cache manager, also again after its death.
+func (s *stage) startCache(ctx context.Context) (err error) {
+	s.cache, err = s.begin(ctx, "cache", launch{role: "cache", spec: cacheSpec{s.configPath()}, env: s.layout.cacheEnv})
+	return err
+}
+
+// startService starts service i, also again after its death, and points its proxy to it.
+func (s *stage) startService(ctx context.Context, i int) error {
+	spec := s.layout.service
+	spec.Config, spec.Service = s.configPath(), serviceName(i)
+	if len(s.proxies) > 0 {
+		spec.Advertise = s.proxies[i].address()
+	}
+	c, err := s.begin(ctx, serviceName(i), launch{role: "service", spec: spec, env: s.layout.serviceEnv})
+	if err != nil {
+		return err
+	}
+	if len(s.proxies) > 0 {
+		s.proxies[i].point(c.ready.Address)
+	}
+	s.services[i] = c
+	return nil
+}
+
+// startClient starts client i, also again after its death.
+func (s *stage) startClient(ctx context.Context, i int) (err error) {
+	spec := s.layout.client
+	spec.Config = s.configPath()
+	s.clients[i], err = s.begin(ctx, fmt.Sprintf("client%d", i+1), launch{role: "client", spec: spec, env: s.layout.clientEnv})
+	return err
+}
+
+// An act is one thing that a row does under load.
+type act struct {
+	at   time.Duration // after the load began
+	what string        // for the plan and for errors; the same for the same seed
+	do   func(ctx context.Context) error
+}
+
+// every yields the times of something that is done again and again in a load that lasts
+// so long: not before it has settled, and not when it ends.
+func every(lasts, interval time.Duration) func(yield func(time.Duration) bool) {
+	return func(yield func(time.Duration) bool) {
+		for at := interval; at < lasts-interval/2; at += interval {
+			if !yield(at) {
+				return
+			}
+		}
+	}
+}
+
+// plan adds a line to what the plan's hash is made of.
+func (s *stage) plan(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.planned = append(s.planned, fmt.Sprintf(format, args...))
+}
+
+// hash is that of the plan so far: the same for the same seed.
+func (s *stage) hash() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := fnv.New64a()
+	for _, line := range s.planned {
+		fmt.Fprintln(h, line)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// load makes the calls of the layout's mix from all clients for s.seconds, does the acts
+// at their times, one after the other, and returns when every call has ended.
+func (s *stage) load(ctx context.Context, acts []act) error {
+	return s.loadMix(ctx, "", s.layout.mix, acts)
+}
+
+// loadMix is load with another mix. A stage that loads more than once names each.
+func (s *stage) loadMix(ctx context.Context, name string, m mix, acts []act) error {
+	slices.SortStableFunc(acts, func(a, b act) int { return cmp.Compare(a.at, b.at) })
+	m.Rate *= s.rate
+	loads := make([]load, len(s.clients))
+	begin := time.Now().Add(300 * time.Millisecond)
+	for i := range loads {
+		loads[i] = load{Mix: m, Name: fmt.Sprintf("%s/%sclient%d", s.row.id, name, i+1), Seed: s.seed, Clients: len(s.clients), Begin: begin, Seconds: s.seconds}
+		for p := range loads[i].plan {
+			s.plan("%v", p)
+		}
+	}
+	for _, a := range acts {
+		s.plan("%v %s", a.at, a.what)
+	}
+	s.began = begin
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var acting sync.WaitGroup
+	var failed error
+	acting.Go(func() { // ends with the acts, or with ctx
+		for _, a := range acts {
+			select {
+			case <-time.After(time.Until(begin.Add(a.at))):
+			case <-ctx.Done():
+				return
+			}
+			if err := a.do(ctx); err != nil {
+				failed = fmt.Errorf("%s at %v: %w", a.what, a.at, err)
+				cancel(failed) // the rest would only hide it
+				return
+			}
+		}
+	})
+	most := s.seconds + 3*m.Deadline + 30*time.Second // calls end a second after their deadline
+	var late time.Duration
+	var mu sync.Mutex
+	err := each(len(s.clients), func(i int) error {
+		var done loaded
+		err := s.clients[i].ask(ctx, "load", loads[i], &done, most)
+		if s.clients[i].gone() && s.expectGone(s.clients[i]) {
+			return nil
+		}
+		mu.Lock()
+		late = max(late, done.Late)
+		mu.Unlock()
+		return err
+	})
+	acting.Wait()
+	if failed != nil {
+		return failed
+	}
+	s.figure("behind_ms", ms(late))
+	return err
+}
+
+// expectGone says whether the row has killed the client on purpose: it has put another
+// one, or none, in its place.
+func (s *stage) expectGone(c *child) bool { return !slices.Contains(s.clients, c) }
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// drainIn is how long a process may take to hold no more than at its start, and to end.
+const drainIn = 30 * time.Second
+
+// drain lets the load's processes go in the order in which they need each other, and has
+// each note what it holds when the others have left it.
+func (s *stage) drain(ctx context.Context) error {
+	err := each(len(s.clients), func(i int) error { return s.clients[i].drain(ctx) })
+	for _, p := range s.proxies {
+		p.close()
+	}
+	err = errors.Join(err, each(len(s.services), func(i int) error { return s.services[i].drain(ctx) }))
+	var ending []*child
+	for _, c := range append(append(slices.Clone(s.clients), s.services...), s.cache) {
+		if c != nil && !c.gone() {
+			ending = append(ending, c)
+		}
+	}
+	return errors.Join(err, each(len(ending), func(i int) error { return ending[i].stop(ctx, drainIn) }))
+}
+
+// drain has a child note what it holds. One that is gone holds nothing.
+func (c *child) drain(ctx context.Context) error {
+	if c == nil || c.gone() {
+		return nil
+	}
+	return c.ask(ctx, "drain", nil, nil, drainIn)
+}
+
+// end ends whatever still runs.
+func (s *stage) end() {
+	for _, p := range s.proxies {
+		p.close()
+	}
+	s.mu.Lock()
+	all := slices.Clone(s.children)
+	s.mu.Unlock()
+	for _, c := range all {
+		c.in.Close()
+		c.kill()
+	}
+}
+
+// records joins the ledgers of all processes so far.
+func (s *stage) records() ([]ledger.Record, error) {
+	s.mu.Lock()
+	all := slices.Clone(s.children)
+	s.mu.Unlock()
+	var joined []ledger.Record
+	for _, c := range all {
+		records, err := c.records()
+		if err != nil {
+			return nil, err
+		}
+		joined = append(joined, records...)
+	}
+	return joined, nil
+}
+
+// judge fills the result in. err is why the row ended.
+func (s *stage) judge(ctx context.Context, err error) {
+	r := s.result
+	r.Plan = s.hash()
+	r.Violations = []string{}
+	if why, ok := isSkip(err); ok {
+		r.Verdict, r.Why = skipRow, why
+		return
+	}
+	records, rerr := s.records()
+	report := ledger.Check(records, s.row.minOK)
+	t := report.Totals
+	r.Issued, r.OK, r.Error, r.NotRun, r.Maybe, r.Cancelled, r.Runs = t.Issued, t.OK, t.Error, t.NotRun, t.Maybe, t.Cancelled, t.Runs
+	r.Twice, r.Lost = tally(records)
+	for i, v := range report.Violations {
+		if i == maxViolations {
+			r.Violations = append(r.Violations, fmt.Sprintf("and %d more", len(report.Violations)-i))
+			break
+		}
+		r.Violations = append(r.Violations, v.String())
+	}
+	why := slices.Clone(s.failures)
+	for _, err := range []error{err, rerr, context.Cause(ctx)} {
+		if err != nil {
+			why = append(why, err.Error())
+		}
+	}
+	r.Why = strings.Join(why, "\n")
+	r.Verdict = pass
+	if len(why) > 0 || len(r.Violations) > 0 {
+		r.Verdict = fail
+	}
+}
+
+// tally counts calls that ran more than once though they were not idempotent, and those
+// that never ended.
+func tally(records []ledger.Record) (twice, lost int) {
+	type seen struct {
+		issued, ended, idempotent bool
+		runs                      int
+	}
+	calls := make(map[string]*seen)
+	for _, r := range records {
+		if r.ID == "" {
+			continue
+		}
+		c := calls[r.ID]
+		if c == nil {
+			c = new(seen)
+			calls[r.ID] = c
+		}
+		switch r.Kind {
+		case ledger.KindIssue:
+			c.issued, c.idempotent = true, r.Idempotent
+		case ledger.KindEnd:
+			c.ended = true
+		case ledger.KindRun:
+			c.runs++
+		}
+	}
+	for _, c := range calls {
+		if c.runs > 1 && !c.idempotent {
+			twice++
+		}
+		if c.issued && !c.ended {
+			lost++
+		}
+	}
+	return twice, lost
+}
