@@ -309,6 +309,7 @@ func (h *heat) end(winner int) {
 	for ; h.running > 0; h.running-- {
 		out := <-h.outcomes
 		if out.reply != nil {
+			h.c.maybe = true // it ran, whatever the others say
 			out.reply.Body.Close()
 		}
 		if out.err != nil {

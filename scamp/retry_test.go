@@ -194,6 +194,46 @@ func TestHedgeCancelsTheOthers(t *testing.T) {
 	})
 }
 
+// When the attempt that decides says that it did not run, another one of the race may have
+// run, and even have a reply that came a moment later.
+func TestHedgeRanWhenTheReplyComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		register := func(h scamp.Handler, opts *scamp.ActionOptions) func(*scamp.Service) {
+			return func(s *scamp.Service) { s.Handle("Sample.do", h, opts) }
+		}
+		var runs atomic.Int32
+		all := []*scamptest.Service{
+			n.Serve("refusing", register(good, &scamp.ActionOptions{Privileges: []int64{7}})), // there is no ticket
+			n.Serve("good", register(func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+				runs.Add(1)
+				time.Sleep(150 * time.Millisecond)
+				return good(ctx, req, rep)
+			}, nil)),
+		}
+		bus := n.Bus(&scamp.Options{Balancer: inOrder(all), Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == all[0].Addr() {
+				time.Sleep(150 * time.Millisecond) // it refuses behind the first hedge
+			}
+			return n.Dial(ctx, network, addr)
+		}})
+		began := time.Now()
+		var held atomic.Bool
+		filter := func(discovery.Route) bool {
+			if time.Since(began) > 90*time.Millisecond && held.CompareAndSwap(false, true) {
+				time.Sleep(time.Second) // at the second hedge: refusal and reply come before either is looked at
+			}
+			return true
+		}
+		_, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.do", Idempotent: true,
+			Route: &scamp.RouteOptions{Filter: filter}, Retry: &scamp.RetryOptions{Hedge: 50 * time.Millisecond}})
+		ce, ok := errors.AsType[*scamp.CallError](err)
+		if !ok || !errors.Is(err, scamp.ErrDenied) || ce.Ran == scamp.RanNo || runs.Load() != 1 {
+			t.Errorf("a refusal, then a reply: error %v, %+v, ran %d times, want the refusal with Ran maybe, and one run", err, ce, runs.Load())
+		}
+	})
+}
+
 // When everybody fails, a bus sends at most a tenth again.
 func TestRetriesAreBudgeted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
