@@ -218,6 +218,9 @@ func (r *Request) check() error {
 	if r.ClientID < 0 {
 		return fmt.Errorf("scamp: call %s: client id %d: want 0 or more", clean(r.Action), r.ClientID)
 	}
+	if err := r.Retry.check(); err != nil {
+		return fmt.Errorf("scamp: call %s: %w", clean(r.Action), err)
+	}
 	return nil
 }
 

@@ -18,7 +18,7 @@ import (
 // request is Idempotent. The deadline of the call bounds all attempts together. Beyond
 // the first redispatch of what did not run, which the protocol asks for (PROTOCOL 11.6),
 // a bus sends again at most a tenth of what it sends: when everybody fails, more requests
-// would not help.
+// would not help. A request with a negative one of these is refused.
 type RetryOptions struct {
 	Attempts int           // in all; zero means 2, or 3 for an Idempotent request; 1 means that nothing is sent again
 	Pause    time.Duration // before the third attempt, twice as long before each one after, with jitter; zero means 50 ms
@@ -34,6 +34,23 @@ type RetryOptions struct {
 	// the others are cancelled. Trace.Retried has no cause then, and GetBody is called by
 	// several goroutines at once. Zero means never.
 	Hedge time.Duration
+}
+
+// check refuses what cannot be meant.
+func (o *RetryOptions) check() error {
+	switch {
+	case o == nil:
+		return nil
+	case o.Attempts < 0:
+		return fmt.Errorf("retry: Attempts %d: want 0 or more", o.Attempts)
+	case o.Pause < 0:
+		return fmt.Errorf("retry: Pause %v: want 0 or more", o.Pause)
+	case o.AttemptTimeout < 0:
+		return fmt.Errorf("retry: AttemptTimeout %v: want 0 or more", o.AttemptTimeout)
+	case o.Hedge < 0:
+		return fmt.Errorf("retry: Hedge %v: want 0 or more", o.Hedge)
+	}
+	return nil
 }
 
 // retries counts what a bus may send again: in tenths of requests.

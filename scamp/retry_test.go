@@ -158,6 +158,35 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// What cannot be meant is refused before anything is sent: a negative pause has no jitter.
+func TestRetryOptionsAreChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var log runLog
+		serveEach(n, &log, good)
+		bus := n.Bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }})
+		for _, tt := range []struct {
+			retry scamp.RetryOptions
+			want  string
+		}{
+			{scamp.RetryOptions{Attempts: -1}, "Attempts -1: want 0 or more"},
+			{scamp.RetryOptions{Attempts: 3, Pause: -time.Second}, "Pause -1s: want 0 or more"},
+			{scamp.RetryOptions{AttemptTimeout: -1}, "AttemptTimeout -1ns: want 0 or more"},
+			{scamp.RetryOptions{Hedge: -time.Hour}, "Hedge -1h0m0s: want 0 or more"},
+		} {
+			body := new(closedBody)
+			_, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.do", Idempotent: true, Body: body, Retry: &tt.retry})
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !body.closed {
+				t.Errorf("call with %+v: error %v, body closed %v, want %q and a closed body", tt.retry, err, body.closed, tt.want)
+			}
+			_, err = bus.With(scamp.Request{Retry: &tt.retry}).Call(t.Context(), &scamp.Request{Action: "Sample.do"})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("call with defaults of %+v: error %v, want %q", tt.retry, err, tt.want)
+			}
+		}
+	})
+}
+
 // The handlers of attempts that lost see their callers leave, and nothing stays behind.
 func TestHedgeCancelsTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
