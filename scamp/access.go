@@ -27,7 +27,7 @@ const (
 
 // A Principal is on whose behalf a request came (PROTOCOL 10.3).
 type Principal struct {
-	Effective *TicketClaims // what the request's Ticket says: these rights count
+	Effective *TicketClaims // what the request's Ticket says: these rights count; nil without a valid one
 	Real      *TicketClaims // who is really there: what IdentifyingToken says if it is valid, else Effective
 	Client    int64         // the real ticket's client, else the request's ClientID
 	Terminal  string        // the request's Terminal
@@ -36,25 +36,33 @@ type Principal struct {
 // Principal verifies the tickets of a handler's request. The error is a *RemoteError
 // that answers authn when returned, or ratelimit when the caller showed too many bad
 // tickets. It works whether the service requires tickets or not.
+//
+// A caller without a valid Ticket is an error for those who want one. The Principal is
+// good beside it, as far as it goes: its Effective is nil, Real is who identifies himself
+// by a token of his own, nil for nobody, and Client and Terminal are what the request says.
+// After ratelimit nobody knows who was there: that request is to be refused.
 func (r *Request) Principal() (Principal, error) {
 	p := Principal{Terminal: r.Terminal, Client: r.ClientID}
 	if r.guard == nil {
 		return p, errors.New("scamp: Principal: want the request of a handler")
 	}
-	claims, err := r.guard.claims(r.Ticket)
-	if err != nil {
+	var err error
+	if p.Effective, err = r.guard.claims(r.Ticket); remoteCode(err) == CodeRateLimit {
 		return p, err
 	}
-	p.Effective, p.Real = claims, claims
-	if r.IdentifyingToken != "" {
-		if is, err := r.guard.claims(r.IdentifyingToken); err == nil {
+	p.Real = p.Effective
+	if strings.TrimSpace(string(r.IdentifyingToken)) != "" {
+		switch is, bad := r.guard.look(r.IdentifyingToken); {
+		case bad == nil:
 			p.Real = is
+		case !isInvalid(bad): // it may be valid: then who is there is another than Effective says
+			return Principal{Terminal: r.Terminal, Client: r.ClientID}, refusedTicket(bad)
 		}
 	}
-	if p.Real.Client != 0 {
+	if p.Real != nil && p.Real.Client != 0 {
 		p.Client = p.Real.Client
 	}
-	return p, nil
+	return p, err
 }
 
 // A ticketGuard verifies the tickets of one connection.
@@ -63,16 +71,41 @@ type ticketGuard struct {
 	failures *ticketFailures
 }
 
+// look returns what a ticket says. The error is a *TicketError, or that the caller is to
+// come later.
+func (g *ticketGuard) look(t Ticket) (*TicketClaims, error) { return g.checker.check(t, g.failures) }
+
 // claims returns what a ticket says, or the error that refuses the request.
 func (g *ticketGuard) claims(t Ticket) (*TicketClaims, error) {
 	if strings.TrimSpace(string(t)) == "" {
-		return nil, &RemoteError{Code: CodeAuthn, Text: "no ticket, and this wants one"}
+		return nil, errNoTicket
 	}
-	c, err := g.checker.check(t, g.failures)
+	c, err := g.look(t)
+	return c, refusedTicket(err)
+}
+
+var errNoTicket = &RemoteError{Code: CodeAuthn, Text: "no ticket, and this wants one"}
+
+// refusedTicket is the error of look as a caller hears it.
+func refusedTicket(err error) error {
 	if te, ok := errors.AsType[*TicketError](err); ok {
-		return nil, &RemoteError{Code: CodeAuthn, Text: "ticket: " + te.Text}
+		return &RemoteError{Code: CodeAuthn, Text: "ticket: " + te.Text}
 	}
-	return c, err
+	return err
+}
+
+// isInvalid says whether a ticket was looked at and is none: not that nobody could tell.
+func isInvalid(err error) bool {
+	te, ok := errors.AsType[*TicketError](err)
+	return ok && te.Problem != TicketNoKey
+}
+
+// remoteCode is the code of a *RemoteError, empty for any other.
+func remoteCode(err error) string {
+	if re, ok := errors.AsType[*RemoteError](err); ok {
+		return re.code()
+	}
+	return ""
 }
 
 // admission returns the middleware that refuses requests to an action whose tickets do

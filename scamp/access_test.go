@@ -120,6 +120,14 @@ func TestPrincipal(t *testing.T) {
 				}
 				return rep.SetJSON(fmt.Sprintf("%d %d %d %s", p.Effective.User, p.Real.User, p.Client, p.Terminal))
 			}, nil)
+			s.Handle("Sample.free", func(_ context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+				p, err := req.Principal()
+				real := int64(-1)
+				if p.Real != nil {
+					real = p.Real.User
+				}
+				return rep.SetJSON(fmt.Sprintf("%v %d %d %s: %v", p.Effective != nil, real, p.Client, p.Terminal, err))
+			}, &scamp.ActionOptions{Flags: []string{"noauth"}})
 		})
 		bus := n.Bus(nil)
 		user := n.Ticket(scamp.TicketClaims{User: 1, Client: 10})
@@ -136,8 +144,15 @@ func TestPrincipal(t *testing.T) {
 			{scamp.Request{Ticket: user, IdentifyingToken: nobody, ClientID: 5}, `"1 3 5 "`},
 			{scamp.Request{}, "authn: no ticket, and this wants one"},
 			{scamp.Request{Ticket: "junk", IdentifyingToken: real}, "authn: ticket: no comma in it: want fields and a signature"},
+			{scamp.Request{Ticket: user, IdentifyingToken: " "}, `"1 1 10 "`},
+			{scamp.Request{Action: "Sample.free", ClientID: 5, Terminal: "t7"}, `"false -1 5 t7: authn: no ticket, and this wants one"`},
+			{scamp.Request{Action: "Sample.free", IdentifyingToken: real, ClientID: 5}, `"false 2 20 : authn: no ticket, and this wants one"`},
+			{scamp.Request{Action: "Sample.free", IdentifyingToken: "junk", ClientID: 5}, `"false -1 5 : authn: no ticket, and this wants one"`},
+			{scamp.Request{Action: "Sample.free", Ticket: user, IdentifyingToken: real}, `"true 2 20 : \u003cnil\u003e"`},
 		} {
-			tt.req.Action = "Sample.who"
+			if tt.req.Action == "" {
+				tt.req.Action = "Sample.who"
+			}
 			got := ""
 			reply, err := bus.Call(t.Context(), &tt.req)
 			if err == nil {
@@ -148,6 +163,55 @@ func TestPrincipal(t *testing.T) {
 			}
 			if got != tt.want {
 				t.Errorf("Principal of %v, %v: %s (%v), want %s", tt.req.Ticket, tt.req.IdentifyingToken, got, err, tt.want)
+			}
+		}
+	})
+}
+
+// While too many bad tickets came nobody looks at another, so nobody knows whether an
+// identifying token is good: that request is refused, and not taken for one of whom its
+// ticket names.
+func TestPrincipalWhileTicketsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		n.Serve("sample", func(s *scamp.Service) {
+			s.Handle("Sample.who", func(_ context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+				p, err := req.Principal()
+				if err != nil && p.Real != nil {
+					t.Errorf("Principal: Real is user %d beside %v, want nobody", p.Real.User, err)
+				}
+				return err
+			}, nil)
+		})
+		bus := n.Bus(nil)
+		user, real := n.Ticket(scamp.TicketClaims{User: 1}), n.Ticket(scamp.TicketClaims{User: 2})
+		who := func(ticket, token scamp.Ticket) string {
+			reply, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.who", Ticket: ticket, IdentifyingToken: token})
+			if err == nil {
+				reply.Body.Close()
+				return "ok"
+			}
+			re, _ := errors.AsType[*scamp.RemoteError](err)
+			return re.Code
+		}
+		for i := range 50 {
+			if got := who(user, scamp.Ticket(fmt.Sprintf("1,%d,1,1,1,AAAA", i))); got != "ok" {
+				t.Fatalf("bad token %d: %s, want ok", i, got)
+			}
+		}
+		for _, tt := range []struct {
+			ticket, token scamp.Ticket
+			after         time.Duration
+			want          string
+		}{
+			{user, real, 0, "ratelimit"},
+			{real, user, 0, "ratelimit"},
+			{user, user, 0, "ok"}, // it is known
+			{user, real, time.Second, "ok"},
+		} {
+			<-time.After(tt.after)
+			if got := who(tt.ticket, tt.token); got != tt.want {
+				t.Errorf("after 50 bad tokens and %v: %s, want %s", tt.after, got, tt.want)
 			}
 		}
 	})
