@@ -100,8 +100,11 @@ func (d *Directory) dueLocked(in *instance) time.Duration {
 	switch {
 	case in.heard && in.view != nil:
 		removed, forgotten := d.limits.Expiry(in.view.ann.Interval)
-		if in.view.state == Suspect {
+		switch {
+		case in.view.state == Suspect:
 			return d.silentLocked(in) + forgotten
+		case in.yields:
+			return in.early + removed
 		}
 		return d.silentLocked(in) + removed
 	case d.inFileLocked(in):
@@ -149,6 +152,14 @@ func (d *Directory) expire() {
 	}
 }
 
+// succeededLocked tells whether in, which has expired, lives on and says something else
+// that has to wait for the end of what is held: the clock of one of us jumped, so that its
+// new announcement is from the future (PROTOCOL 7.9). It is not removed for that.
+func (d *Directory) succeededLocked(in *instance) bool {
+	removed, _ := d.limits.Expiry(in.view.ann.Interval)
+	return !in.yields && in.early > 0 && d.clock.now()-in.early < removed
+}
+
 // endLocked does what is due for in.
 func (d *Directory) endLocked(in *instance) {
 	switch {
@@ -157,6 +168,8 @@ func (d *Directory) endLocked(in *instance) {
 		d.dropSumsLocked(in)
 		d.moveLocked(in, &d.pools.file)
 		d.chargeLocked(in, false)
+	case in.heard && in.view.state == Live && d.succeededLocked(in):
+		in.yields = true
 	case in.heard && in.view.state == Live:
 		d.showLocked(in, in.view.as(Suspect), Expired)
 	case in.heard:

@@ -20,6 +20,8 @@ type instance struct {
 	parts   parts         // in how many it was heard from another host
 	receipt time.Duration // when, by the clock
 	exact   time.Duration // when its own octets were heard, not those for another network of its host; 0 when never
+	early   time.Duration // when one from the future, while another is held, was refused last; 0 when none was since that is held
+	yields  bool          // what is held has expired, but for its successor: that is from the future, and is taken when heard next
 	apart   bool          // the file has those for another network of its host
 	seen    time.Duration // last sight by datagram or in the file
 

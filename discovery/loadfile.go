@@ -103,6 +103,9 @@ func (d *Directory) loadLocked(a *Announcement, v *view, now time.Time) {
 	}
 	future := in.history.future(a.Timestamp, now, d.limits.FutureSkew)
 	verdict := in.judge(a, future)
+	if verdict == tooEarly && !in.heard && !again {
+		verdict = replaces // what is held has left the file, so nothing is
+	}
 	switch apart := verdict == elsewhere; {
 	case again && apart: // the file has both, and the first one counts
 	case apart && d.freshLocked(in):

@@ -1,9 +1,11 @@
 package discovery_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,8 +26,11 @@ func held(d *discovery.Directory) int {
 	if len(routes) == 0 {
 		return 0
 	}
-	port := 0
-	fmt.Sscanf(routes[0].Address, "10.0.0.5:%d", &port)
+	return port(routes[0])
+}
+
+func port(r discovery.Route) (port int) {
+	fmt.Sscanf(r.Address, "10.0.0.5:%d", &port)
 	return port
 }
 
@@ -95,6 +100,96 @@ func TestReplayRule(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestFutureSuccessor is PROTOCOL 7.9 rule 2 for a service that lives: the clock of one of
+// us jumped, and what it says from then on is from the future. It is never removed for that,
+// is known by the old until that has expired and by the new from then on, and ends 2.1
+// intervals after its last packet, like everybody.
+func TestFutureSuccessor(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		packets  int           // of the successor, one in an interval
+		last     int           // port of the last record
+		removed  time.Duration // after the last packet of the first
+		replayed bool          // the first is heard again meanwhile
+	}{
+		{"lives on", 6, 2, 25*time.Second + 10500*time.Millisecond, false},
+		{"dies before the first has expired", 2, 1, 5*time.Second + 10500*time.Millisecond, false},
+		{"and the first is heard again", 3, 1, 12*time.Second + 10500*time.Millisecond, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDirectory(t, nil)
+				var events []string
+				start := time.Now()
+				run(t, func(ctx context.Context) error {
+					for e := range d.Watch(ctx, discovery.Query{Action: "Sample.echo"}) {
+						events = append(events, fmt.Sprintf("%v %v %d", time.Since(start), e.Kind, port(e.Route)))
+					}
+					return ctx.Err()
+				})
+				receive := func(s service) { d.Receive(discovery.Datagram{Data: s.datagram()}) }
+				first, second := service{}.later(0, 1), service{}.later(time.Hour, 2)
+				receive(first)
+				for at := time.Duration(0); at < tt.removed+time.Second; at += 100 * time.Millisecond {
+					if n := at / (5 * time.Second); at%(5*time.Second) == 0 && int(n) < tt.packets {
+						receive(second)
+					}
+					if tt.replayed && at == 12*time.Second {
+						receive(first)
+					}
+					synctest.Wait()
+					if got := held(d); (got == 0) != (at >= tt.removed) {
+						t.Fatalf("%v after the first: port %d is held: want one until %v", at, got, tt.removed)
+					} else if got != 0 && at > 16*time.Second && got != tt.last {
+						t.Fatalf("%v after the first: port %d is held: want %d", at, got, tt.last)
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				synctest.Wait()
+				want := 1 + 1 // added, removed
+				if tt.last == 2 {
+					want++ // updated
+				}
+				if len(events) != want || !strings.Contains(events[len(events)-1], "removed") {
+					t.Errorf("events %q: want %d, and the only removal last", events, want)
+				}
+			})
+		})
+	}
+}
+
+// TestFutureRecordInAFile: the clock of a reader is late. The file is what counts: when it
+// has another record of the instance, what was held is there no more.
+func TestFutureRecordInAFile(t *testing.T) {
+	d := newDirectory(t, nil)
+	sane, future := service{}.later(0, 1).announce(), service{}.later(time.Hour, 2).announce()
+	for i, tt := range []struct {
+		file []*discovery.Announcement
+		want int
+	}{
+		{[]*discovery.Announcement{sane}, 1},
+		{[]*discovery.Announcement{sane, future}, 1}, // no file of ours has both
+		{[]*discovery.Announcement{future}, 2},
+		{[]*discovery.Announcement{future, sane}, 1},
+		{[]*discovery.Announcement{future}, 2},
+		{[]*discovery.Announcement{sane}, 1}, // anything sane beats it, older or not
+		{nil, 0},
+	} {
+		d.LoadFile(tt.file)
+		if got := held(d); got != tt.want {
+			t.Errorf("file %d: port %d is held: want %d", i+1, got, tt.want)
+		}
+	}
+	// Who is also heard is known by that.
+	if err := d.Add(sane); err != nil {
+		t.Fatal(err)
+	}
+	d.LoadFile([]*discovery.Announcement{future})
+	if got := held(d); got != 1 {
+		t.Errorf("heard, and with a future record in the file: port %d is held: want 1", got)
 	}
 }
 

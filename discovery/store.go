@@ -79,7 +79,7 @@ func (d *Directory) store(a *Announcement, from origin) error {
 
 // judge applies the replay rule. What has expired does not count as held.
 func (in *instance) judge(a *Announcement, future bool) verdict {
-	if in.view == nil || in.view.state == Suspect {
+	if in.view == nil || in.view.state == Suspect || in.yields {
 		return in.history.judge(a, nil, future, false)
 	}
 	v := in.history.judge(a, in.view.ann, future, in.view.future)
@@ -113,6 +113,9 @@ func (d *Directory) loseLocked(in *instance, from origin, v verdict) {
 	case d.instances[in.key] == in:
 		d.rememberSumsLocked(in, from.sums, sighting{in: in})
 	}
+	if v == tooEarly {
+		in.early = max(d.clock.now(), 1)
+	}
 }
 
 // noticeLocked counts and reports what is odd about an announcement that will be
@@ -141,7 +144,7 @@ func (d *Directory) hearLocked(in *instance, from origin) {
 	d.soundLocked()
 	d.health.noteLocked(in, from.parts)
 	now := d.clock.now()
-	in.receipt, in.seen, in.iface = now, now, from.iface
+	in.receipt, in.seen, in.iface, in.yields = now, now, from.iface, false
 	first := !in.heard || from.iface.loopback() && !in.local
 	in.local = in.heard && in.local || from.iface.loopback()
 	in.heard = true
@@ -164,6 +167,7 @@ func (d *Directory) holdLocked(in *instance, v *view, future bool) {
 		d.holdPrintLocked(in)
 	}
 	in.history.take(v.ann, future)
+	in.early, in.yields = 0, false
 	d.dropSumsLocked(in)
 	v.future = future
 	if v.ann.Withdrawn() {
