@@ -229,8 +229,8 @@ func (d *inboundSide) stopListening() {
 }
 
 // close ends every connection: what waits to be written goes out, for at most so
-// long.
-func (d *inboundSide) close(most time.Duration) {
+// long. Before that a connection may rest.
+func (d *inboundSide) close(rest, most time.Duration) {
 	d.stopListening()
 	d.mu.Lock()
 	d.closing = true
@@ -240,8 +240,28 @@ func (d *inboundSide) close(most time.Duration) {
 	d.mu.Unlock()
 	var all sync.WaitGroup
 	for _, p := range d.peers() {
-		all.Go(func() { p.conn.Shutdown(most) }) // ends after that time
+		all.Go(func() { // ends after those times
+			p.rest(rest)
+			p.conn.Shutdown(most)
+		})
 	}
 	all.Wait()
 	d.work.Wait()
+}
+
+// restQuiet is how long a connection must have been silent to be at rest. It is less than
+// AvoidTime: whoever was refused asks elsewhere for that long.
+const restQuiet = 500 * time.Millisecond
+
+// rest waits until nothing has come from the peer for a moment, at most so long: a request
+// that crosses our goodbye would be lost, and its caller could not tell whether it ran.
+func (p *peer) rest(most time.Duration) {
+	end := p.conn.Now() + most
+	for {
+		now := p.conn.Now()
+		wait := min(p.conn.LastRead()+restQuiet, end) - now
+		if wait <= 0 || within(wait, p.conn.Done()) {
+			return
+		}
+	}
 }

@@ -23,6 +23,7 @@ func TestConformanceDrain(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"87_order_and_times", orderAndTimes},
+		{"87_callers_on_their_way_are_refused", callersOnTheirWay},
 		{"87_handlers_that_take_too_long", handlersTakeTooLong},
 		{"87_a_handler_that_never_returns", handlerNeverReturns},
 		{"87_what_waits_is_served", queueIsServed},
@@ -175,6 +176,40 @@ func orderAndTimes(t *testing.T) {
 	}
 	if s := <-done; s.err != nil || s.after != 15100*time.Millisecond {
 		t.Errorf("Serve: %v after %v, want nil after 15.1s", s.err, s.after)
+	}
+}
+
+// A request that crosses the goodbye would be lost. So a connection on which something came
+// a moment ago stays a little longer, and what comes on it is refused; not for ever.
+func callersOnTheirWay(t *testing.T) {
+	d := newDrained(t, scamp.Limits{})
+	close(d.release)
+	silent := callWire(t, d.n, d.Addr())
+	silent.send(msg(0, ask("Sample.work", 1), "x"))
+	silent.message()
+	w := callWire(t, d.n, d.Addr())
+	done := d.stopping()
+	ended := make(chan time.Duration, 1)
+	began := time.Now()
+	go func() { silent.over(); ended <- time.Since(began) }() // ends with the connection
+	<-time.After(4900 * time.Millisecond)
+	for i := range 5 { // at 4.9 s to 6.5 s
+		w.send(msg(i, ask("Sample.work", i+1), "x"))
+		if m := w.message(); i > 0 && !m.header.DispatchFailure() || i == 0 && m.body != "x" {
+			t.Errorf("request %v after the stop began: %s with %q, want it refused after 5 s of grace", time.Since(began), m.json, m.body)
+		}
+		<-time.After(400 * time.Millisecond)
+	}
+	if after := <-ended; after != 5*time.Second {
+		t.Errorf("a silent connection ended after %v, want 5 s", after)
+	}
+	w.send(msg(5, ask("Sample.work", 6), "x"))
+	w.message()
+	if w.over(); w.err != io.EOF {
+		t.Errorf("end of the connection: %v, want a clean end of TLS", w.err)
+	}
+	if s := <-done; s.err != nil || s.after != 7*time.Second {
+		t.Errorf("Serve: %v after %v, want nil 2 s after the grace time", s.err, s.after)
 	}
 }
 

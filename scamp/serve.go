@@ -12,9 +12,11 @@ import (
 
 // Serve listens, announces the service and answers requests until ctx ends; then it
 // withdraws, serves on for the grace time, refuses what comes later, waits for the
-// requests in hand, closes and returns nil (PROTOCOL 12.5). It returns an error if
-// the service could not start, or if a handler does not return although its context
-// has ended. It may be called once.
+// requests in hand, closes and returns nil (PROTOCOL 12.5). Where callers still ask, it
+// goes on to refuse for up to two seconds, so that nobody's request meets the end of its
+// connection; not if the grace time is negative. It returns an error if the service could
+// not start, or if a handler does not return although its context has ended. It may be
+// called once.
 func (s *Service) Serve(ctx context.Context) error {
 	if err := s.begin(); err != nil {
 		return err
@@ -36,7 +38,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	if dir := s.bus.cfg.RunningServiceDir; dir != "" {
 		file, err := createRunningFile(dir, s.ident)
 		if err != nil {
-			side.close(closeWait)
+			side.close(0, closeWait)
 			return err
 		}
 		defer file.Remove()
@@ -49,7 +51,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	defer s.bus.locals.set(s, nil)
 	announcers, err := s.announcers(side)
 	if err != nil {
-		side.close(closeWait)
+		side.close(0, closeWait)
 		return err
 	}
 	s.mu.Lock()
@@ -140,14 +142,19 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 	<-grace.C
 	side.stopListening()
 	idle := s.intake.close("shutting down")
+	rest := restWait
+	if s.opts.Grace < 0 { // who stops so does not wait for those who are on their way
+		rest = 0
+	}
 	if !within(max(s.opts.Drain, 0), idle) {
+		rest = 0
 		for _, p := range side.peers() {
 			for _, r := range s.intake.unqueue(p) {
 				turnAway(p, r.in, "shutting down")
 			}
 		}
 	}
-	side.close(closeWait)
+	side.close(rest, closeWait)
 	s.intake.lose(errStopped)
 	// What still ran has lost its connection, and its context has ended.
 	if !within(abandonTime, idle) {
@@ -188,8 +195,9 @@ func (s *Service) turn(what string, do func(*discovery.Announcer) error) error {
 var errStopped = errors.New("the service has stopped")
 
 const (
-	closeWait   = time.Second // PROTOCOL 12.5 step 4
-	abandonTime = time.Second // for handlers to notice that their context has ended
+	restWait    = 2 * time.Second // for callers that have not heard of the withdrawal to be refused
+	closeWait   = time.Second     // PROTOCOL 12.5 step 4
+	abandonTime = time.Second     // for handlers to notice that their context has ended
 )
 
 // within waits for done, at most so long, and says whether it came.
