@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,9 +110,9 @@ func (f *feed) run(what *attempt) error {
 // (PROTOCOL 12.3). No rule needs to allow that action: it is not called.
 func hasEvents(r discovery.Route, dir *discovery.Directory) bool {
 	e, _ := dir.Entry(r.Instance)
-	i := strings.LastIndexByte(r.Ident, ':')
-	return e.Announcement != nil && i > 0 && slices.ContainsFunc(e.Announcement.Actions, func(a discovery.Action) bool {
-		return a.Class == r.Ident[:i] && a.Name == "queue_depth"
+	name := discovery.ServiceName(r.Ident)
+	return e.Announcement != nil && slices.ContainsFunc(e.Announcement.Actions, func(a discovery.Action) bool {
+		return a.Class == name && a.Name == "queue_depth"
 	})
 }
 

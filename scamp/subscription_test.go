@@ -151,7 +151,7 @@ func TestSlowConsumer(t *testing.T) {
 
 // announceEvents makes bus believe that the far service has events, as JavaScript ones say.
 func (f *far) announceEvents(bus *scamp.Bus) {
-	f.announce(bus, "far:1", "127.0.0.1:30100", discovery.Action{Class: "Sample", Name: "echo"}, discovery.Action{Class: "far", Name: "queue_depth"})
+	f.announce(bus, "far-AAECAwQFBgcICQoLDA0ODxAR", "127.0.0.1:30100", discovery.Action{Class: "Sample", Name: "echo"}, discovery.Action{Class: "far", Name: "queue_depth"})
 }
 
 // The octets of a subscription to a service of another make, and what it makes of events
