@@ -135,6 +135,19 @@ func (a *Announcement) elsewhere(b *Announcement) bool {
 	return plain && also && before == first && after == second
 }
 
+// BuiltIn reports whether an action is one that services offer of themselves, whatever
+// they are for: NAME.queue_depth with the name of the service, and _meta.documentation
+// (PROTOCOL 12.3). Who asks what an instance is good for means the others.
+func (a *Announcement) BuiltIn(action *Action) bool {
+	switch {
+	case action.Version != 1:
+		return false
+	case action.Name == "queue_depth":
+		return action.Class == a.ServiceName()
+	}
+	return action.Name == "documentation" && action.Class == "_meta"
+}
+
 // GoDialect reports whether the announcement looks like one of the original Go
 // implementation, whose connections need care (PROTOCOL 3.4).
 func (a *Announcement) GoDialect() bool {

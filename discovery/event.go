@@ -216,11 +216,17 @@ func (v *view) lacks(routes []Route) bool {
 // routes returns the routes of v that fit a query without an action.
 func (w *watcher) routes(v *view) (routes []Route) {
 	for i := range v.entries {
-		if r := v.entries[i].route; w.q.covers(r.Sector, r.Version, r.Envelopes) {
+		if r := v.entries[i].route; w.wants(r.Offer) {
 			routes = append(routes, r)
 		}
 	}
 	return routes
+}
+
+// wants tells whether an offer fits a query without an action. What is built in says
+// nothing of what an instance is good for.
+func (w *watcher) wants(o *Offer) bool {
+	return !o.BuiltIn && w.q.covers(o.Sector, o.Version, o.Envelopes)
 }
 
 // whyGone says why the new view has no route that the old one had.
@@ -248,9 +254,7 @@ func (w *watcher) route(v *view) (Route, bool) {
 		return Route{}, false
 	}
 	if w.q.Action == "" {
-		return Route{Peer: v.peer, Offer: new(Offer)}, slices.ContainsFunc(v.entries, func(e entry) bool {
-			return w.q.covers(e.route.Sector, e.route.Version, e.route.Envelopes)
-		})
+		return Route{Peer: v.peer, Offer: new(Offer)}, slices.ContainsFunc(v.entries, func(e entry) bool { return w.wants(e.route.Offer) })
 	}
 	for _, e := range v.entries {
 		if e.key == w.key {

@@ -81,15 +81,20 @@ type Entry struct {
 	Expires      time.Duration // until its state changes if it is silent; 0 while the file holds it
 }
 
-// Allowed returns how many of its actions it may be chosen for.
-func (e *Entry) Allowed() int {
-	n := 0
-	for _, decision := range e.Decisions {
+// Allowed returns for how many of its actions it may be chosen, and how many it has,
+// both without those that are built in (Announcement.BuiltIn): it may offer
+// _meta.documentation whatever the rules say.
+func (e *Entry) Allowed() (allowed, all int) {
+	for i, decision := range e.Decisions {
+		if e.Announcement.BuiltIn(&e.Announcement.Actions[i]) {
+			continue
+		}
+		all++
 		if decision.Allowed {
-			n++
+			allowed++
 		}
 	}
-	return n
+	return allowed, all
 }
 
 // All returns every record held, sorted by fingerprint, then ident: also what is
@@ -186,7 +191,7 @@ func (d *Directory) Stats() Stats {
 			s.Suspects++
 		case in.view.state == Withdrawn:
 			s.Withdrawn++
-		case len(in.view.entries) == 0:
+		case !in.view.useful():
 			s.Unauthorized++
 		default:
 			s.Instances++

@@ -53,10 +53,10 @@ func (q *Query) covers(sector string, version int, envelopes []string) bool {
 }
 
 // announcedBy tells whether an announcement offers something that fits q, allowed or not.
-// The query is a normal one, or one without an action.
+// The query is a normal one, or one without an action, which means nothing built in.
 func (q *Query) announcedBy(a *Announcement) bool {
-	return q.anything() || slices.ContainsFunc(a.Actions, func(a Action) bool {
-		return q.covers(a.Sector, a.Version, a.Envelopes) && (q.Action == "" || a.hasName(q.Action))
+	return q.anything() || slices.ContainsFunc(a.Actions, func(act Action) bool {
+		return q.covers(act.Sector, act.Version, act.Envelopes) && (act.hasName(q.Action) || q.Action == "" && !a.BuiltIn(&act))
 	})
 }
 

@@ -187,6 +187,7 @@ type Offer struct {
 	Timeout   time.Duration // N of its flag tN (PROTOCOL 4.9); zero when it has none
 	NoAuth    bool          // it says it needs no ticket
 	Rule      bool          // a rule allows it; false for _meta actions of strangers, who must get no ticket (PROTOCOL 18)
+	BuiltIn   bool          // as Announcement.BuiltIn
 }
 
 // A Route is a way to have an action done: an instance, and the action as that

@@ -11,7 +11,7 @@ import (
 // Stats are counts of a directory at one moment. The value is the caller's.
 type Stats struct {
 	Instances    int // that can be chosen for something
-	Unauthorized int // announced and alive, but with nothing that may be chosen
+	Unauthorized int // announced and alive, but with nothing that may be chosen, unless it is built in
 	Suspects     int // silent for more than 2.1 intervals
 	Withdrawn    int // alive, and asking not to be used
 	FromFile     int // of all these, those that are in the cache file

@@ -3,6 +3,7 @@ package discovery
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -85,7 +86,7 @@ func (d *Directory) see(a *Announcement, z *Authorized, s State, o obstacle, fut
 	names.Grow(fullNames(a.Actions))
 	for i := range a.Actions {
 		action := &a.Actions[i]
-		offer, ok := offerOf(action, &names, a.Certificate, z)
+		offer, ok := offerOf(a, action, &names, z)
 		if !ok {
 			v.denied++
 			continue
@@ -115,7 +116,8 @@ func fullNames(actions []Action) int {
 
 // offerOf returns an action as an offer, if the rules allow it. Its full name becomes a
 // part of names, so that one allocation serves all of them.
-func offerOf(action *Action, names *strings.Builder, c *Certificate, z *Authorized) (Offer, bool) {
+func offerOf(a *Announcement, action *Action, names *strings.Builder, z *Authorized) (Offer, bool) {
+	c := a.Certificate
 	start := names.Len()
 	names.WriteString(action.Class)
 	names.WriteByte('.')
@@ -140,6 +142,7 @@ func offerOf(action *Action, names *strings.Builder, c *Certificate, z *Authoriz
 		Timeout:   timeout,
 		NoAuth:    action.NoAuth(),
 		Rule:      decision.Allowed,
+		BuiltIn:   a.BuiltIn(action),
 	}, true
 }
 
@@ -209,6 +212,11 @@ func (m *entryMaker) finish(s seed) {
 		e.key, e.shard = text[start:end], s.shardOf(m.text[start:end])
 		start = end
 	}
+}
+
+// useful tells whether v may be chosen for anything that is not built in.
+func (v *view) useful() bool {
+	return slices.ContainsFunc(v.entries, func(e entry) bool { return !e.route.BuiltIn })
 }
 
 // as returns v in another state.

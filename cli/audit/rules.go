@@ -90,7 +90,7 @@ func (h *holder) classes(sector string) []string {
 	var tokens []string
 	for _, a := range h.live() {
 		for i := range a.Announcement.Actions {
-			if act := &a.Announcement.Actions[i]; strings.EqualFold(act.Sector, sector) && act.Class != "_meta" {
+			if act := &a.Announcement.Actions[i]; strings.EqualFold(act.Sector, sector) && act.Class != "_meta" && !a.Announcement.BuiltIn(act) {
 				tokens = append(tokens, discovery.RightFor(act.Sector, act.FullName()))
 			}
 		}
@@ -216,7 +216,7 @@ func (j *judge) nearAction(live []Announced, c *discovery.Certificate, t discove
 	for _, a := range live {
 		for i := range a.Announcement.Actions {
 			act := &a.Announcement.Actions[i]
-			if why := t.Misses(act.Sector, act.FullName()); why != "" && !j.rules.Decide(c, act.Sector, act.FullName()).Allowed {
+			if why := t.Misses(act.Sector, act.FullName()); why != "" && !a.Announcement.BuiltIn(act) && !j.rules.Decide(c, act.Sector, act.FullName()).Allowed {
 				return act, why
 			}
 		}

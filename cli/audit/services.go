@@ -36,7 +36,7 @@ func (j *judge) denied(h *holder) {
 		for i := range a.Announcement.Actions {
 			act := &a.Announcement.Actions[i]
 			d := j.rules.Decide(h.cert, act.Sector, act.FullName())
-			if d.Allowed {
+			if d.Allowed || a.Announcement.BuiltIn(act) {
 				continue
 			}
 			if first == nil {
@@ -88,7 +88,7 @@ func appendRight(rights []string, act *discovery.Action) []string {
 func (h *holder) rights() (rights []string) {
 	for _, a := range h.live() {
 		for i := range a.Announcement.Actions {
-			if act := &a.Announcement.Actions[i]; act.Class != "_meta" {
+			if act := &a.Announcement.Actions[i]; act.Class != "_meta" && !a.Announcement.BuiltIn(act) {
 				rights = appendRight(rights, act)
 			}
 		}

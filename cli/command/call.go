@@ -110,7 +110,7 @@ func callable(c *catalog) (names []string) {
 		if act.Version != 1 {
 			name = fmt.Sprintf("%s~%d", name, act.Version)
 		}
-		if act.Authorized {
+		if act.Authorized && !act.BuiltIn {
 			names = append(names, name)
 		}
 	}

@@ -29,8 +29,9 @@ type actionKey struct {
 
 // A tally is how many instances may be called for an action.
 type tally struct {
-	name string // of the action, as one of them spells it
-	n    int
+	name    string // of the action, as one of them spells it
+	n       int
+	builtIn bool
 }
 
 func keyOf(sector, name string, version int) actionKey {
@@ -136,6 +137,7 @@ func instances(entries []discovery.Entry) map[actionKey]tally {
 			if t.name == "" {
 				t.name = discovery.Query{Sector: act.Sector, Action: act.FullName(), Version: act.Version}.String()
 			}
+			t.builtIn = e.Announcement.BuiltIn(act)
 			tallies[key] = t
 		}
 	}
@@ -147,7 +149,7 @@ func instances(entries []discovery.Entry) map[actionKey]tally {
 func inventory(tallies map[actionKey]tally) string {
 	lines := []string{"# action, red below, yellow below\n"}
 	for key, t := range tallies {
-		if !strings.HasPrefix(key.name, "_meta.") {
+		if !t.builtIn && !strings.HasPrefix(key.name, "_meta.") {
 			lines = append(lines, fmt.Sprintf("%s 1 %d\n", t.name, t.n))
 		}
 	}

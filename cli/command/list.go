@@ -22,6 +22,10 @@ func (a *app) listCommand() *cobra.Command {
 terminal, and lines with tabs in a pipe. With --all also those that no rule allows, that
 withdrew or fell silent, and why.
 
+Built-in actions, which services have of themselves (NAME.queue_depth with the name of the service, and
+_meta.documentation), count for nothing: an instance that may be called for these alone may not be called. They are
+among the actions with --all, and in the list that services have with --json.
+
 ` + sourceHelp + `
 
 Columns of services: ident, sector, address, weight, actions that may be called of all it offers,
@@ -29,11 +33,11 @@ fingerprint, state ("ok" or why not). Columns of actions: action, version, numbe
 be called, envelopes, flags, state.
 
 With --json, services: ident, name, sector, address (HOST:PORT), uri, weight, interval_ms,
-fingerprint, sha256, authorized (some action may be called), state (live, suspect, withdrawn),
+fingerprint, sha256, authorized (some action may be called that is not built in), state (live, suspect, withdrawn),
 source, age_ms, reason (why it may not be called; only then), actions: list of sector, name,
-version, envelopes, flags, authorized, reason (only if not).
+version, envelopes, flags, authorized, reason (only if not), built_in (only if it is).
 With --json, actions: sector, name, version, envelopes, flags, authorized, instances: list of
-ident, address, fingerprint, authorized, reason (only if not).`,
+ident, address, fingerprint, authorized, reason (only if not); built_in (only if it is).`,
 		Example: `  scamp --config bus/soa.conf list
   scamp --config bus/soa.conf list actions --all
   scamp list services --cache - --json < discovery`,
@@ -97,6 +101,7 @@ type offeredJSON struct {
 	Flags      []string `json:"flags"`
 	Authorized bool     `json:"authorized"`
 	Reason     string   `json:"reason,omitempty"`
+	BuiltIn    bool     `json:"built_in,omitempty"`
 }
 
 // describe makes of an entry what list and show print.
@@ -115,6 +120,7 @@ func describe(e *discovery.Entry) serviceJSON {
 		s.Actions[i] = offeredJSON{
 			Sector: act.Sector, Name: act.FullName(), Version: act.Version,
 			Envelopes: list(act.Envelopes), Flags: list(act.Flags), Authorized: decision.Allowed,
+			BuiltIn: ann.BuiltIn(act),
 		}
 		if !decision.Allowed {
 			s.Actions[i].Reason = decision.String()
@@ -131,21 +137,40 @@ func list(l []string) []string {
 	return l
 }
 
-// whyNot says why an instance may not be called for anything, or "".
+// whyNot says why an instance may not be called for anything that is not built in, or "".
 func whyNot(e *discovery.Entry) string {
+	why := unusable(e)
+	allowed, all := e.Allowed()
+	switch {
+	case why != "" && e.State != discovery.Suspect:
+		return why
+	case len(e.Decisions) == 0:
+		return "it offers no action"
+	case all == 0:
+		return "it offers nothing but built-in actions"
+	case allowed == 0:
+		return firstOwn(e).String()
+	}
+	return why
+}
+
+// unusable says why an instance may not be called whatever it offers, or "".
+func unusable(e *discovery.Entry) string {
 	switch {
 	case e.State == discovery.Withdrawn:
 		return "it withdrew"
 	case e.Obstacle != "":
 		return e.Obstacle
-	case len(e.Decisions) == 0:
-		return "it offers no action"
-	case e.Allowed() == 0:
-		return e.Decisions[0].String()
 	case e.State == discovery.Suspect:
 		return "not heard of for more than 2.1 intervals"
 	}
 	return ""
+}
+
+// firstOwn returns what is decided of the first action that is not built in; there is one.
+func firstOwn(e *discovery.Entry) *discovery.Decision {
+	i := slices.IndexFunc(e.Announcement.Actions, func(act discovery.Action) bool { return !e.Announcement.BuiltIn(&act) })
+	return &e.Decisions[i]
 }
 
 func (a *app) listServices(c *catalog, all bool) error {
@@ -163,8 +188,8 @@ func (a *app) listServices(c *catalog, all bool) error {
 			}
 			continue
 		}
-		t.add(s.Ident, s.Sector, s.Address, strconv.Itoa(s.Weight),
-			fmt.Sprintf("%d/%d", c.entries[i].Allowed(), len(s.Actions)), s.Fingerprint, cmp.Or(s.Reason, "ok"))
+		allowed, offered := c.entries[i].Allowed()
+		t.add(s.Ident, s.Sector, s.Address, strconv.Itoa(s.Weight), fmt.Sprintf("%d/%d", allowed, offered), s.Fingerprint, cmp.Or(s.Reason, "ok"))
 	}
 	a.tellHidden(hidden, "instance", len(c.entries) == 0, c)
 	if a.json {
@@ -196,6 +221,7 @@ type actionJSON struct {
 	Flags      []string      `json:"flags"`
 	Authorized bool          `json:"authorized"`
 	Instances  []offererJSON `json:"instances"`
+	BuiltIn    bool          `json:"built_in,omitempty"` // of every instance
 }
 
 // offererJSON is an instance that offers an action.
@@ -217,13 +243,14 @@ func (c *catalog) actions() []*actionJSON {
 			key := strings.ToLower(o.Sector+":"+o.Name) + "~" + strconv.Itoa(o.Version)
 			act := byName[key]
 			if act == nil {
-				act = &actionJSON{Sector: o.Sector, Name: o.Name, Version: o.Version, Envelopes: []string{}, Flags: []string{}}
+				act = &actionJSON{Sector: o.Sector, Name: o.Name, Version: o.Version, Envelopes: []string{}, Flags: []string{}, BuiltIn: true}
 				byName[key] = act
 				list = append(list, act)
 			}
-			why := cmp.Or(o.Reason, s.Reason)
+			why := cmp.Or(o.Reason, unusable(&c.entries[i]))
 			act.Instances = append(act.Instances, offererJSON{s.Ident, s.Address, s.Fingerprint, why == "", why})
 			act.Authorized = act.Authorized || why == ""
+			act.BuiltIn = act.BuiltIn && o.BuiltIn
 			act.Envelopes = union(act.Envelopes, o.Envelopes)
 			act.Flags = union(act.Flags, o.Flags)
 		}
@@ -250,6 +277,8 @@ func (a *app) listActions(c *catalog, all bool) error {
 	acts := c.actions()
 	for _, act := range acts {
 		switch {
+		case act.BuiltIn && !all:
+			continue
 		case !act.Authorized && !all:
 			hidden++
 			continue

@@ -183,6 +183,9 @@ func (a *app) show(e *discovery.Entry) error {
 		case act.Authorized:
 			word = "allowed: " + e.Decisions[i].String()
 		}
+		if act.BuiltIn {
+			word = "built in, " + word
+		}
 		flags := ""
 		if len(act.Flags) > 0 {
 			flags = " [" + joined(act.Flags) + "]"

@@ -28,7 +28,7 @@ func (a *app) watchCommand() *cobra.Command {
 		Use:   "watch [ACTION]",
 		Short: "Watch instances come and go, and compare them with an inventory",
 		Long: `Watch prints a line for each instance that can be called now, and then for each that comes, changes
-or goes, with the reason: announced, allowed (by a rule), goodbye, expired, unauthorized, replaced
+or goes, with the reason (built-in actions, see scamp list --help, do not count): announced, allowed (by a rule), goodbye, expired, unauthorized, replaced
 (by an announcement without the action), left the file. It runs until SIGINT, SIGTERM or --timeout.
 
 ACTION, [SECTOR:]CLASS.NAME[~VERSION], --sector, --service and --host narrow down what is watched, and
