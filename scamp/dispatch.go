@@ -338,6 +338,8 @@ type action struct {
 	flags        []string
 	timeout      time.Duration // of the flag tN; zero if none
 	privileges   []int64       // that the caller's ticket must grant
+	doc          string        // HTML
+	builtIn      bool          // of addBuiltIns
 	handler      Handler
 	typed        any // the typedAction of HandleJSON; nil if somebody is to see the octets
 }

@@ -66,9 +66,7 @@ func (s *Service) Serve(ctx context.Context) error {
 			s.bus.log.slog.Warn("no ticket is valid here", "service", clean(s.name), "error", err)
 		}
 	}
-	for _, d := range s.unauthorized() {
-		s.bus.log.slog.Warn("nobody will call this action", "reason", d.String())
-	}
+	s.unauthorized()
 	for _, a := range announcers {
 		a.Announced(ctx) // a sending that fails is logged, and tried again each interval
 	}
@@ -100,6 +98,9 @@ func (s *Service) begin() error {
 	s.serving = true
 	if len(s.actions) == 0 {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: no action is registered", clean(s.name)))
+	}
+	if err := s.addBuiltIns(); err != nil {
+		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: built-in actions: %w", clean(s.name), err))
 	}
 	judges, err := s.judgesCallers()
 	if err != nil {

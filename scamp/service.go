@@ -30,6 +30,10 @@ type ActionOptions struct {
 	Flags     []string      // create, read, update, destroy, noauth, public; not tN
 	Timeout   time.Duration // announced as flag tN, whole seconds: how long a call may take to begin its reply; zero means worker.timeout
 
+	// Doc is HTML that tells people what the action does. An action with the flag public is
+	// listed with it in the reply of _meta.documentation; of any other it is told to nobody.
+	Doc string
+
 	// Privileges are what a caller's ticket must grant, all of them. With any, the action
 	// wants a valid ticket even if the service requires none (PROTOCOL 10.4).
 	Privileges []int64
@@ -48,6 +52,13 @@ type ServiceOptions struct {
 
 	Grace time.Duration // served on after the withdrawal; zero means service.shutdown_grace, negative not at all
 	Drain time.Duration // waited for running requests; zero means service.shutdown_drain, negative not at all
+
+	// OmitBuiltIns leaves out the actions that every service has otherwise: NAME.queue_depth,
+	// if NAME may be part of an action's name, and _meta.documentation (PROTOCOL 12.3).
+	// Monitoring tools ask for them, and subscribers tell by the first that a service has
+	// events. A service that registers one of them itself replaces it; middleware, tickets
+	// and callers are as for any action.
+	OmitBuiltIns bool
 
 	// RequireTickets refuses every request without a valid ticket, but for actions with
 	// the flag noauth (PROTOCOL 10.4). AuthzTable says for which actions the
@@ -207,7 +218,7 @@ func (s *Service) newAction(name string, h Handler, opts *ActionOptions) (*actio
 	if err != nil {
 		return nil, err
 	}
-	a := &action{sector: q.Sector, name: q.Action, version: q.Version, envelopes: opts.Envelopes, handler: h}
+	a := &action{sector: q.Sector, name: q.Action, version: q.Version, envelopes: opts.Envelopes, handler: h, doc: opts.Doc}
 	def(&a.sector, opts.Sector)
 	def(&a.sector, s.opts.Sector)
 	def(&a.version, opts.Version)
@@ -294,18 +305,20 @@ func (s *Service) content(addresses []string) discovery.Content {
 	return c
 }
 
-// unauthorized returns the actions that no rule in force lets this service offer:
+// unauthorized tells of the actions that no rule in force lets this service offer:
 // nobody would call them, and nobody would say why.
-func (s *Service) unauthorized() []discovery.Decision {
+func (s *Service) unauthorized() {
 	if s.bus.rules == nil {
-		return nil // this host has no rules to judge by
+		return // this host has no rules to judge by
 	}
 	z := s.bus.dir.Authorized()
-	var denied []discovery.Decision
 	for _, a := range s.actions {
-		if d := z.Decide(s.pair.Certificate, a.sector, a.name); !d.Allowed {
-			denied = append(denied, d)
+		switch d := z.Decide(s.pair.Certificate, a.sector, a.name); {
+		case d.Allowed:
+		case a.builtIn: // nobody asked for it, so nobody may miss it
+			s.bus.log.slog.Debug("nobody will call this built-in action", "reason", d.String())
+		default:
+			s.bus.log.slog.Warn("nobody will call this action", "reason", d.String())
 		}
 	}
-	return denied
 }
