@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ type made struct {
 	outcome    ledger.Outcome
 	cancelled  bool
 	idempotent bool
+	again      int // times that it was sent again
 	text       string
 }
 
@@ -47,9 +49,11 @@ func callsOf(records []ledger.Record) calls {
 		if r.Kind != ledger.KindEnd || !ok {
 			continue
 		}
+		again := 0
+		fmt.Sscanf(r.Text, sentAgain+"%d", &again) // 0 if it was not
 		all = append(all, made{
 			id: r.ID, at: i.At, took: r.At.Sub(i.At), octets: max(i.Request.Octets, r.Reply.Octets),
-			outcome: r.Outcome, cancelled: r.Cancelled, idempotent: i.Idempotent, text: r.Text,
+			outcome: r.Outcome, cancelled: r.Cancelled, idempotent: i.Idempotent, again: again, text: r.Text,
 		})
 	}
 	slices.SortFunc(all, func(a, b made) int { return a.at.Compare(b.at) })
@@ -83,6 +87,14 @@ func (c calls) upTo(octets int64) calls {
 // between are those that were issued from one time on and before another.
 func (c calls) between(from, to time.Time) calls {
 	return c.where(func(m made) bool { return !m.at.Before(from) && m.at.Before(to) })
+}
+
+// again counts how often calls were sent again, all together.
+func (c calls) again() (n int) {
+	for _, m := range c {
+		n += m.again
+	}
+	return n
 }
 
 // quantile returns how long the calls took, in milliseconds, at a part of 1; NaN without

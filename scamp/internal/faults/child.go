@@ -31,9 +31,8 @@ type child struct {
 	done   chan struct{}
 	err    error // of Wait; set before done is closed
 
-	asking sync.Mutex // one order at a time
-
 	mu      sync.Mutex // protects what follows
+	orders  int        // given so far
 	told    []event    // that nobody awaited yet
 	news    chan struct{}
 	changes []change // of its directory
@@ -43,11 +42,13 @@ type child struct {
 // An event is a line on a child's standard output.
 type event struct {
 	Event string          `json:"event"`
+	To    int             `json:"to,omitempty"` // the order that it answers
 	Data  json.RawMessage `json:"data,omitempty"`
 }
 
 // An order is a line on its standard input.
 type order struct {
+	ID   int             `json:"id"`
 	Do   string          `json:"do"`
 	Args json.RawMessage `json:"args,omitempty"`
 }
@@ -195,13 +196,18 @@ func (c *child) removals(after time.Time) (n int) {
 	return n
 }
 
-// await waits for the next event of a name, and takes it.
+// await waits for the next event of a name that answers no order, and takes it.
 func (c *child) await(ctx context.Context, name string, within time.Duration) (event, error) {
+	return c.answer(ctx, name, 0, within)
+}
+
+// answer waits for an event that answers an order, and takes it.
+func (c *child) answer(ctx context.Context, name string, to int, within time.Duration) (event, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
 		c.mu.Lock()
-		if i := slices.IndexFunc(c.told, func(e event) bool { return e.Event == name || e.Event == "failed "+name }); i >= 0 {
+		if i := slices.IndexFunc(c.told, func(e event) bool { return e.To == to && (to != 0 || e.Event == name) }); i >= 0 {
 			e := c.told[i]
 			c.told = slices.Delete(c.told, i, i+1)
 			c.mu.Unlock()
@@ -215,22 +221,21 @@ func (c *child) await(ctx context.Context, name string, within time.Duration) (e
 		select {
 		case <-news:
 		case <-c.done:
-			return event{}, c.wrong("ended before it was "+name, c.err)
+			return event{}, c.wrong("ended before it was done with "+name, c.err)
 		case <-ctx.Done():
-			return event{}, c.wrong("is not "+name, context.Cause(ctx))
+			return event{}, c.wrong("is not done with "+name, context.Cause(ctx))
 		}
 	}
 }
 
-// ask gives an order and waits for the answer, the event of the same name, whose data
-// goes to answer unless that is nil.
+// ask gives an order and waits for the answer, whose data goes to answer unless that is
+// nil. Any number of orders may be under way.
 func (c *child) ask(ctx context.Context, do string, args, answer any, within time.Duration) error {
-	c.asking.Lock()
-	defer c.asking.Unlock()
-	if err := c.order(do, args); err != nil {
+	id, err := c.order(do, args)
+	if err != nil {
 		return err
 	}
-	e, err := c.await(ctx, do, within)
+	e, err := c.answer(ctx, do, id, within)
 	if err != nil || answer == nil {
 		return err
 	}
@@ -240,20 +245,24 @@ func (c *child) ask(ctx context.Context, do string, args, answer any, within tim
 	return nil
 }
 
-// order gives an order and does not wait.
-func (c *child) order(do string, args any) error {
+// order gives an order and does not wait. It returns the number that answers carry.
+func (c *child) order(do string, args any) (id int, err error) {
 	data, err := json.Marshal(args)
 	if err != nil {
-		return c.wrong("order "+do, err)
+		return 0, c.wrong("order "+do, err)
 	}
-	line, err := json.Marshal(order{do, data})
+	c.mu.Lock()
+	c.orders++
+	id = c.orders
+	c.mu.Unlock()
+	line, err := json.Marshal(order{id, do, data})
 	if err == nil {
-		_, err = c.in.Write(append(line, '\n'))
+		_, err = c.in.Write(append(line, '\n')) // one write a line, and a pipe has room for a few
 	}
 	if err != nil {
-		return c.wrong("takes no order "+do, err)
+		return 0, c.wrong("takes no order "+do, err)
 	}
-	return nil
+	return id, nil
 }
 
 // stats returns the counters of the child's bus.

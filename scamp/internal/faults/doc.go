@@ -49,7 +49,7 @@
 //	    may be asked during the load too. s.within is a bound on a time, which the race
 //	    detector suspends.
 //	  - s.base is the figures of F1 of the same run, nil if F1 did not run: rows that THREATS
-//	    compares with a quiet bus look there, or load twice (loadMix).
+//	    compares with a quiet bus look there, or load twice (loads).
 //	  - Tests play a row with -scale and -rate: TestNone shows how.
 //
 // Nothing stays behind: children die with the stage, everything is in one temporary

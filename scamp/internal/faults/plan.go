@@ -33,6 +33,7 @@ type mix struct {
 	Cancel     float64       // share of the calls that are given up at a random time
 	Idempotent float64       // share of the calls that may run twice
 	Deadline   time.Duration // of each call
+	Down       bool          // all bodies come back, not half of them
 }
 
 // base is the load L of THREATS 3.3. Half of the bodies go out, half come back; the other
@@ -92,7 +93,7 @@ func (l *load) plan(yield func(planned) bool) {
 			}
 		}
 		octets = max(octets, answerOctets)
-		if p.Request, p.Reply = octets, answerOctets; r.IntN(2) == 0 {
+		if p.Request, p.Reply = octets, answerOctets; r.IntN(2) == 0 || l.Mix.Down {
 			p.Request, p.Reply = answerOctets, octets
 		}
 		cancel, after := r.Float64(), r.Float64()

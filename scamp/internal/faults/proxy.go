@@ -133,6 +133,10 @@ func (p *proxy) relay(near *net.TCPConn, number int64) {
 		near.Close()
 		return
 	}
+	for _, c := range []*net.TCPConn{near, far.(*net.TCPConn)} {
+		c.SetReadBuffer(socketBuffer)
+		c.SetWriteBuffer(socketBuffer)
+	}
 	r := &relay{p: p, near: near, far: far.(*net.TCPConn), over: make(chan struct{})}
 	p.mu.Lock()
 	p.conns[r] = true
@@ -185,19 +189,30 @@ type parcel struct {
 }
 
 const (
-	parcelOctets = 32 << 10
-	underway     = 256 // parcels of one direction: latency takes no throughput
+	parcelOctets = 16 << 10
+	underway     = 1024                   // parcels of one direction: latency takes no throughput
+	socketBuffer = 64 << 10               // of each socket, so that what is under way is here and not in the kernel
+	slowBuffer   = 100 * time.Millisecond // of octets that a slow link holds, as routers should
 )
 
 // pass carries one direction until either side closes. A direction that ends well ends
 // alone, as with TCP.
 func (r *relay) pass(from, to *net.TCPConn, down bool, dice *rand.Rand) {
 	parcels := make(chan parcel, underway)
+	var held atomic.Int64           // octets in parcels
+	taken := make(chan struct{}, 1) // one token: held is less than it was
 	var reading sync.WaitGroup
 	reading.Go(func() { // ends when from does, or the relay
 		defer close(parcels)
 		var last time.Time
 		for {
+			for r.full(held.Load(), down) {
+				select {
+				case <-taken:
+				case <-r.over:
+					return
+				}
+			}
 			buf := make([]byte, parcelOctets)
 			n, err := from.Read(buf)
 			if n > 0 {
@@ -211,6 +226,7 @@ func (r *relay) pass(from, to *net.TCPConn, down bool, dice *rand.Rand) {
 					due = last // TCP keeps the order
 				}
 				last = due
+				held.Add(int64(n))
 				select {
 				case parcels <- parcel{buf[:n], due}:
 				case <-r.over:
@@ -228,11 +244,22 @@ func (r *relay) pass(from, to *net.TCPConn, down bool, dice *rand.Rand) {
 			break
 		}
 		r.p.passed.Add(int64(len(p.octets)))
+		held.Add(-int64(len(p.octets)))
+		select {
+		case taken <- struct{}{}:
+		default:
+		}
 	}
 	to.CloseWrite() // an error says that it is closed
 	for range parcels {
 	}
 	reading.Wait()
+}
+
+// full says whether a slow link holds as much as it may.
+func (r *relay) full(octets int64, down bool) bool {
+	w, _ := r.p.now()
+	return w.rate > 0 && down && octets > max(int64(w.rate)*int64(slowBuffer)/int64(time.Second), 1500)
 }
 
 // wait waits until a time, and while nothing passes. It is false if the relay ended.

@@ -108,25 +108,28 @@ func (p *post) obey(more orders) {
 			}
 			go func() { // ends when the order is done
 				if do == nil {
-					p.tell("failed "+o.Do, "no such order")
+					p.answer("failed "+o.Do, o.ID, "no such order")
 					return
 				}
 				answer, err := do(o.Args)
 				if err != nil {
-					p.tell("failed "+o.Do, err.Error())
+					p.answer("failed "+o.Do, o.ID, err.Error())
 					return
 				}
-				p.tell(o.Do, answer)
+				p.answer(o.Do, o.ID, answer)
 			}()
 		}
 	}()
 }
 
 // tell tells the stage something.
-func (p *post) tell(name string, data any) {
+func (p *post) tell(name string, data any) { p.answer(name, 0, data) }
+
+// answer is tell for what an order asked.
+func (p *post) answer(name string, to int, data any) {
 	text, err := json.Marshal(data)
 	if err == nil {
-		text, err = json.Marshal(event{name, text})
+		text, err = json.Marshal(event{name, to, text})
 	}
 	if err != nil {
 		p.log.Error("event that cannot be written", "event", name, "error", err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -140,6 +141,10 @@ func (c *client) load(ctx context.Context, l *load) loaded {
 // small is how long a body may be to be sent as octets; longer ones are streamed.
 const small = 16 << 10
 
+// sentAgain begins the note of a call that was sent more than once, before the number of
+// times that it was sent again.
+const sentAgain = "sent again "
+
 // call makes one call and notes both ends of it.
 func (c *client) call(ctx context.Context, p planned, limit time.Duration) {
 	request := func() *body { return newBody(p.Nonce[:], p.Nonce, p.Request) }
@@ -165,7 +170,12 @@ func (c *client) call(ctx context.Context, p planned, limit time.Duration) {
 		timer := time.AfterFunc(p.CancelAt, cancel)
 		defer timer.Stop()
 	}
+	var again atomic.Int32
+	ctx = scamp.WithTrace(ctx, &scamp.Trace{Retried: func(int, error) { again.Add(1) }})
 	end := c.ask(ctx, req, noted)
+	if n := again.Load(); n > 0 {
+		end.Text = fmt.Sprintf("%s%d: %s", sentAgain, n, end.Text)
+	}
 	// One that ended before it was given up, or for its deadline, was not given up.
 	end.Cancelled = end.Outcome != ledger.OK && p.CancelAt > 0 && errors.Is(ctx.Err(), context.Canceled)
 	c.book.End(p.ID, end)

@@ -246,22 +246,35 @@ func (s *stage) hash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// A wave is calls that are made in one go.
+type wave struct {
+	name    string // of its random choices; waves of one row differ in it
+	mix     mix
+	seconds time.Duration // zero means those of the row
+}
+
 // load makes the calls of the layout's mix from all clients for s.seconds, does the acts
 // at their times, one after the other, and returns when every call has ended.
 func (s *stage) load(ctx context.Context, acts []act) error {
-	return s.loadMix(ctx, "", s.layout.mix, acts)
+	return s.loads(ctx, []wave{{mix: s.layout.mix}}, acts)
 }
 
-// loadMix is load with another mix. A stage that loads more than once names each.
-func (s *stage) loadMix(ctx context.Context, name string, m mix, acts []act) error {
-	slices.SortStableFunc(acts, func(a, b act) int { return cmp.Compare(a.at, b.at) })
-	m.Rate *= s.rate
-	loads := make([]load, len(s.clients))
+// loads is load with waves, all of which begin at once. It may be called again.
+func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
+	acts = slices.SortedStableFunc(slices.Values(acts), func(a, b act) int { return cmp.Compare(a.at, b.at) })
 	begin := time.Now().Add(300 * time.Millisecond)
-	for i := range loads {
-		loads[i] = load{Mix: m, Name: fmt.Sprintf("%s/%sclient%d", s.row.id, name, i+1), Seed: s.seed, Clients: len(s.clients), Begin: begin, Seconds: s.seconds}
-		for p := range loads[i].plan {
-			s.plan("%v", p)
+	var loads []load // of the clients in turn
+	var most time.Duration
+	for _, w := range waves {
+		w.mix.Rate *= s.rate
+		w.seconds = cmp.Or(w.seconds, s.seconds)
+		most = max(most, w.seconds+w.mix.Deadline)
+		for i := range s.clients {
+			l := load{Mix: w.mix, Name: fmt.Sprintf("%s/%sclient%d", s.row.id, w.name, i+1), Seed: s.seed, Clients: len(s.clients), Begin: begin, Seconds: w.seconds}
+			for p := range l.plan {
+				s.plan("%v", p)
+			}
+			loads = append(loads, l)
 		}
 	}
 	for _, a := range acts {
@@ -286,31 +299,32 @@ func (s *stage) loadMix(ctx context.Context, name string, m mix, acts []act) err
 			}
 		}
 	})
-	most := s.seconds + 3*m.Deadline + 30*time.Second // calls end a second after their deadline
-	var late time.Duration
-	var mu sync.Mutex
-	err := each(len(s.clients), func(i int) error {
+	late := make([]time.Duration, len(loads))
+	clients := slices.Clone(s.clients) // acts may put others in their place
+	err := each(len(loads), func(i int) error {
+		c := clients[i%len(clients)]
 		var done loaded
-		err := s.clients[i].ask(ctx, "load", loads[i], &done, most)
-		if s.clients[i].gone() && s.expectGone(s.clients[i]) {
+		// Calls end a second after their deadline; what a machine adds that is slow is no reason to stop.
+		err := c.ask(ctx, "load", loads[i], &done, most+time.Minute)
+		if c.gone() && s.replaced(c) {
 			return nil
 		}
-		mu.Lock()
-		late = max(late, done.Late)
-		mu.Unlock()
+		late[i] = done.Late
 		return err
 	})
 	acting.Wait()
 	if failed != nil {
 		return failed
 	}
-	s.figure("behind_ms", ms(late))
+	if len(late) > 0 {
+		s.figure("behind_ms", ms(slices.Max(late)))
+	}
 	return err
 }
 
-// expectGone says whether the row has killed the client on purpose: it has put another
-// one, or none, in its place.
-func (s *stage) expectGone(c *child) bool { return !slices.Contains(s.clients, c) }
+// replaced says whether the row has ended a client on purpose: it has put another one, or
+// none, in its place.
+func (s *stage) replaced(c *child) bool { return !slices.Contains(s.clients, c) }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
