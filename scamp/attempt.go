@@ -190,11 +190,14 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 		err = pl.await(ctx, e)
 	}
 	if err != nil {
-		if what.balance != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
-			what.balance.marks.failed(what.route)
-		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			err = fmt.Errorf("%w while connecting", err)
+			if e != nil && what.balance != nil {
+				pl.miss(e, what.route)
+			}
+		case what.balance != nil && !errors.Is(err, errClosed):
+			what.balance.marks.failed(what.route)
 		}
 		return nil, what.failure(err, RanNo)
 	}

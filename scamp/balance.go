@@ -164,6 +164,7 @@ func newBalancer(limits *Limits, pl *pool, own *locals, opts *Options) *balancer
 		b.rand = rand.IntN
 	}
 	b.marks.init(b)
+	pl.failed = b.marks.failed
 	return b
 }
 

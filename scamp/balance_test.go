@@ -172,6 +172,39 @@ func TestProbeTakesMarkAway(t *testing.T) {
 	})
 }
 
+// PROTOCOL 11.5 asks for the mark, not for somebody who has the patience to see the dial
+// fail: when all calls leave sooner, the instance is marked and probed all the same.
+func TestImpatientCallsMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		all := serveNamed(n, 2)
+		hole := all[0].Addr()
+		var dials atomic.Int32
+		bus := n.Bus(&scamp.Options{Balancer: inOrder(all), Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == hole {
+				dials.Add(1)
+				<-ctx.Done() // after DialTimeout, 10 s
+				return nil, ctx.Err()
+			}
+			return n.Dial(ctx, network, addr)
+		}})
+		var failed []int
+		for i := range 60 {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if o := <-inBackground(ctx, bus, &scamp.Request{Action: "Sample.where"}); o.err != nil {
+				wantRan(t, "black hole", o.err, scamp.RanNo, scamp.ErrTimeout)
+				failed = append(failed, i)
+			}
+			cancel()
+			time.Sleep(15 * time.Second)
+		}
+		if !slices.Equal(failed, []int{0}) || bus.Stats()["instance_probed"] == 0 {
+			t.Errorf("of 60 calls of 5 s, one each 15 s, with one of two instances a black hole, %v failed, want the first alone; %d dials, %d probes",
+				failed, dials.Load(), bus.Stats()["instance_probed"])
+		}
+	})
+}
+
 // Calls that wait for a dial count as pending: an instance that takes connections and
 // says nothing, as one that was stopped does, gets a call now and then, not all of them.
 func TestCallsAvoidAHungDial(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
@@ -52,8 +53,16 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 			p.conn.Close()
 		}
 	}
+	var missing []discovery.Route
+	if e.failed() {
+		missing = e.missing
+	}
+	e.missing = nil
 	pl.mu.Unlock()
 	close(e.ready)
+	for _, r := range missing {
+		pl.failed(r)
+	}
 	if err == nil {
 		// Not here: a handshake needs a large stack, which a goroutine keeps, and a
 		// connection rests for most of its life.

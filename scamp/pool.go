@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
 )
 
 // A pool holds one connection for each address and identity (PROTOCOL 5.1), makes
@@ -19,7 +21,8 @@ type pool struct {
 	log    *logger
 	hold   *hold
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
-	own    *KeyPair // client certificate; nil for none
+	own    *KeyPair              // client certificate; nil for none
+	failed func(discovery.Route) // told whose dials failed behind the backs of their calls; nil for a Client
 
 	ctx    context.Context // ends with the bus
 	cancel context.CancelFunc
@@ -55,10 +58,11 @@ func (t target) shared() target {
 // failed a moment ago.
 type entry struct {
 	key     target
-	dialect *dialect      // of the target; set at once
-	left    chan struct{} // closed when the call that it is alone for has left; nil if it is shared
-	waiting atomic.Int32  // calls that wait for the dial
-	ready   chan struct{} // closed when what follows is set
+	dialect *dialect          // of the target; set at once
+	left    chan struct{}     // closed when the call that it is alone for has left; nil if it is shared
+	waiting atomic.Int32      // calls that wait for the dial
+	missing []discovery.Route // of calls that left before it was ready, one for each instance; under pool.mu
+	ready   chan struct{}     // closed when what follows is set
 	peer    *peer
 	state   tls.ConnectionState
 	took    time.Duration
@@ -144,6 +148,23 @@ func (pl *pool) await(ctx context.Context, e *entry) error {
 	}
 	return e.err
 }
+
+// miss has the instance of a call that left before the dial had ended marked all the
+// same, if that fails: else nobody would ever learn it where all calls are in a hurry.
+func (pl *pool) miss(e *entry, r discovery.Route) {
+	pl.mu.Lock()
+	failed := e.failed()
+	if e.peer == nil && e.err == nil && !slices.ContainsFunc(e.missing, func(o discovery.Route) bool { return o.Instance == r.Instance }) {
+		e.missing = append(e.missing, r)
+	}
+	pl.mu.Unlock()
+	if failed {
+		pl.failed(r)
+	}
+}
+
+// failed says whether no connection could be made, once that is decided.
+func (e *entry) failed() bool { return e.err != nil && e.err != errLeft && e.err != errClosed }
 
 // abandon gives up an entry that is alone for a call which has left.
 func (pl *pool) abandon(e *entry) {
