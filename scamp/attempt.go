@@ -178,6 +178,7 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 		return nil, what.failure(errLate, RanNo)
 	}
 	e, reused, err := pl.find(what.route.Address, what.local, id, alone)
+	caller := ctx
 	if err == nil && !reused {
 		what.begin()
 		if by, ok := what.by(ctx, pl.limits); ok {
@@ -192,6 +193,9 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 	if err != nil {
 		switch {
 		case ctx.Err() != nil:
+			if caller.Err() == nil {
+				err = ErrTimeout // of ours: the caller has set no deadline
+			}
 			err = fmt.Errorf("%w while connecting", err)
 			if e != nil && what.balance != nil {
 				pl.miss(e, what.route)

@@ -37,6 +37,34 @@ func TestCallMeetsClosingConnection(t *testing.T) {
 	})
 }
 
+// Whose caller has set no deadline is told of a timeout, and of no context that ended: it
+// may well ask errors.Is which of the two it was.
+func TestNoDeadlineIsExceededWhereNoneWasSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		n.Serve("greeter", register)
+		for _, tt := range []struct {
+			limit time.Duration // of the caller's context
+			want  bool          // context.DeadlineExceeded
+		}{{0, false}, {time.Second, true}} {
+			bus := n.Bus(&scamp.Options{Limits: scamp.Limits{RPCTimeout: 3 * time.Second}, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}})
+			ctx, cancel := context.WithCancel(t.Context())
+			if tt.limit > 0 {
+				ctx, cancel = context.WithTimeout(t.Context(), tt.limit)
+			}
+			_, err := bus.Call(ctx, &scamp.Request{Action: "Greeter.echo"})
+			cancel()
+			wantRan(t, "black hole", err, scamp.RanNo, scamp.ErrTimeout)
+			if got := errors.Is(err, context.DeadlineExceeded); got != tt.want {
+				t.Errorf("deadline %v: error %v, is context.DeadlineExceeded %v, want %v", tt.limit, err, got, tt.want)
+			}
+		}
+	})
+}
+
 // However many calls wait for a dial that fails, it counts once.
 func TestOneFailedDialIsOneFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
