@@ -34,6 +34,7 @@ type mix struct {
 	Idempotent float64       // share of the calls that may run twice
 	Deadline   time.Duration // of each call
 	Down       bool          // all bodies come back, not half of them
+	Again      bool          // every body can be produced again; else the long ones of calls that may not run twice cannot
 }
 
 // base is the load L of THREATS 3.3. Half of the bodies go out, half come back; the other
@@ -68,6 +69,11 @@ type planned struct {
 	Reply      int           // octets of the reply
 	CancelAt   time.Duration // after the call began; zero means never. Its handler lingers longer
 	Idempotent bool
+	Again      bool // its body can be produced again
+
+	// Of calls that a row plans by itself.
+	Linger time.Duration // the handler takes so long
+	Ident  string        // of the instance that it is for; empty means any
 }
 
 // answerOctets is the least a reply has: the nonce and the hash of the request.
@@ -103,6 +109,7 @@ func (l *load) plan(yield func(planned) bool) {
 			p.CancelAt = time.Duration(float64(100*time.Microsecond) * pow10(4*after))
 		}
 		p.Idempotent = r.Float64() < l.Mix.Idempotent
+		p.Again = l.Mix.Again || p.Idempotent || p.Request < 1<<20
 		if !yield(p) {
 			return
 		}

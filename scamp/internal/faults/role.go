@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"sync"
@@ -93,7 +94,11 @@ type orders map[string]func(args json.RawMessage) (any, error)
 
 // obey follows orders until the stage closes our standard input; then the child ends. It
 // does not wait. An order takes as long as it takes: others are followed meanwhile.
-func (p *post) obey(more orders) {
+func (p *post) obey(all ...orders) {
+	more := orders{"files": limitFiles}
+	for _, o := range all {
+		maps.Copy(more, o)
+	}
 	go func() { // ends with standard input
 		defer p.cancel()
 		for p.lines.Scan() {

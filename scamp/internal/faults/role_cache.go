@@ -18,7 +18,8 @@ type cacheSpec struct {
 }
 
 // beCache is a cache manager: it hears announcements and writes the file that
-// discovery.cache_path names. It tells what its directory sees. Orders: stats.
+// discovery.cache_path names. It tells what its directory sees. Orders: stats; remember
+// answers with the idents that are in memory.
 func beCache(p *post) error {
 	var spec cacheSpec
 	if err := json.Unmarshal(p.spec, &spec); err != nil {
@@ -54,13 +55,16 @@ func beCache(p *post) error {
 	work.Go(func() { ended <- writer.Run(p.ctx) })
 	work.Go(func() { carrier.Follow(p.ctx) })
 	work.Go(func() { p.watch(p.ctx, dir, discovery.Query{Action: loadAction}) })
-	p.obey(orders{"stats": func(json.RawMessage) (any, error) {
-		all := dir.Stats().Counters
-		for name, n := range carrier.Stats().Counters {
-			all[name] += n
-		}
-		return all, nil
-	}})
+	p.obey(orders{
+		"stats": func(json.RawMessage) (any, error) {
+			all := dir.Stats().Counters
+			for name, n := range carrier.Stats().Counters {
+				all[name] += n
+			}
+			return all, nil
+		},
+		"remember": func(json.RawMessage) (any, error) { return idents(dir), nil },
+	})
 	p.tell("ready", ready{})
 	<-p.ctx.Done()
 	carrier.Close()

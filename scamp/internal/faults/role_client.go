@@ -22,6 +22,8 @@ type clientSpec struct {
 	Config string // path of soa.conf
 	Retry  *scamp.RetryOptions
 	Limits scamp.Limits
+	Deaf   bool // it hears no announcements, so it knows what the cache file says alone
+	User   int  // it becomes this user, who is not root; zero means that it stays who it is
 }
 
 // loaded is what a client says when it has made all its calls.
@@ -45,16 +47,21 @@ func beClient(p *post) error {
 	start := holds()
 	start["goroutines"] += 2 // who reads our orders, and who follows the one to drain
 	p.book.Start(start)
-	bus, err := scamp.Open(cfg, &scamp.Options{Log: p.log, Limits: spec.Limits})
+	c := &client{book: p.book, retry: spec.Retry}
+	opts := &scamp.Options{Log: p.log, Limits: spec.Limits, Dial: c.dial}
+	if err := spec.restrict(opts); err != nil {
+		return err
+	}
+	bus, err := scamp.Open(cfg, opts)
 	if err != nil {
 		return err
 	}
 	defer bus.Close()
-	c := &client{bus: bus, book: p.book, retry: spec.Retry}
+	c.bus = bus
 	watching, unwatch := context.WithCancel(p.ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watch(watching, bus.Directory(), discovery.Query{Action: loadAction}) }) // ends with unwatch
-	p.obey(orders{
+	p.obey(c.orders(p.ctx), orders{
 		"know": func(args json.RawMessage) (any, error) {
 			var n int
 			if err := json.Unmarshal(args, &n); err != nil {
@@ -93,6 +100,9 @@ type client struct {
 	bus   *scamp.Bus
 	book  *ledger.Ledger
 	retry *scamp.RetryOptions
+
+	mu    sync.Mutex // protects dials
+	dials []dialed
 }
 
 // know waits until so many instances can be called.
@@ -148,15 +158,18 @@ const sentAgain = "sent again "
 // call makes one call and notes both ends of it.
 func (c *client) call(ctx context.Context, p planned, limit time.Duration) {
 	request := func() *body { return newBody(p.Nonce[:], p.Nonce, p.Request) }
-	head, err := json.Marshal(loadHead{p.ID, p.Reply, 2 * p.CancelAt}) // one that is given up is still under way then
+	head, err := json.Marshal(loadHead{p.ID, p.Reply, max(p.Linger, 2*p.CancelAt)}) // one that is given up is still under way then
 	if err != nil {
 		return // a string and a number
 	}
 	req := &scamp.Request{Action: loadAction, Extra: map[string]json.RawMessage{loadMember: head}, Idempotent: p.Idempotent, Retry: c.retry}
+	if p.Ident != "" {
+		req.Route = &scamp.RouteOptions{Ident: p.Ident}
+	}
 	switch {
 	case p.Request <= small:
 		req.Data, _ = io.ReadAll(request()) // does not fail
-	case p.Idempotent || p.Request < 1<<20:
+	case p.Again:
 		req.GetBody = func() (io.Reader, error) { return request(), nil }
 	default:
 		req.Body = request() // cannot be sent again

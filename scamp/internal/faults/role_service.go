@@ -37,6 +37,8 @@ type serviceSpec struct {
 	Work      time.Duration // a handler takes so long before it answers
 	Interval  time.Duration
 	Limits    scamp.Limits
+	Files     int  // descriptors it may have; zero means as many as we
+	Mutable   bool // it can be told to be mute
 }
 
 // beService serves Load.work and notes each run. Orders: stats; drain notes what the
@@ -50,7 +52,12 @@ func beService(p *post) error {
 	if err != nil {
 		return err
 	}
-	bus, err := scamp.Open(cfg, &scamp.Options{Log: p.log, Limits: spec.Limits})
+	opts := &scamp.Options{Log: p.log, Limits: spec.Limits}
+	muting, err := spec.restrict(cfg, opts)
+	if err != nil {
+		return err
+	}
+	bus, err := scamp.Open(cfg, opts)
 	if err != nil {
 		return err
 	}
@@ -77,7 +84,7 @@ func beService(p *post) error {
 	start := holds()
 	start["goroutines"] += 2 // who reads our orders, and who follows the one to drain
 	p.book.Start(start)
-	p.obey(orders{
+	p.obey(muting, orders{
 		"stats": func(json.RawMessage) (any, error) { return bus.Stats(), nil },
 		"drain": func(json.RawMessage) (any, error) {
 			now := drained(start, 15*time.Second)
