@@ -111,7 +111,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.locals.how = cfg.Local
 	b.balance = newBalancer(&b.limits, b.pool, &b.locals, &b.opts)
 	b.serving = &dispatcher{limits: &b.limits, log: b.log}
-	b.tickets = newTicketChecker(cfg.TicketKeyPath(), b.opts.TicketKeys, &b.limits, b.log, b.opts.Now)
+	b.tickets = newTicketChecker(cfg.TicketKeyPath, b.opts.TicketKeys, &b.limits, b.log, b.opts.Now)
 	b.retries.init()
 	b.access = access{ctx: b.ctx, fetch: b.accessTable, log: b.log}
 	b.carriers = b.opts.Carriers

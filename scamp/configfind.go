@@ -102,13 +102,18 @@ func (c *Config) AuthorizedPath() string {
 
 // TicketKeyPath returns the file of the key that verifies tickets:
 // auth.ticket_verify_key, else the first of the known ones that exists (PROTOCOL
-// 10.2), else an empty path: without a key no ticket is valid.
-func (c *Config) TicketKeyPath() string {
+// 10.2), else an empty path: without a key no ticket is valid. A bus asks again each
+// time it looks for the key, so one that is installed later is found.
+func (c *Config) TicketKeyPath() string { return c.ticketKeyPath("") }
+
+// ticketKeyPath does the work of TicketKeyPath; root, prefixed to the known paths, is for
+// tests.
+func (c *Config) ticketKeyPath(root string) string {
 	if c.TicketVerifyKey != "" {
 		return c.TicketVerifyKey
 	}
 	for _, dir := range []string{"/etc/scamp/auth", "/etc/SCAMP/auth", "/etc/GTSOA/auth", "/etc/GT/auth"} {
-		if path := filepath.Join(dir, "ticket_verify_public_key.pem"); fileExists(path) {
+		if path := filepath.Join(root+dir, "ticket_verify_public_key.pem"); fileExists(path) {
 			return path
 		}
 	}

@@ -27,6 +27,11 @@ func LocateConfigIn(getenv func(string) string, root string) (string, error) {
 	return locateConfig(getenv, root)
 }
 
+// FindTicketKeyIn has the bus look for the default files of the ticket key below root.
+func FindTicketKeyIn(b *Bus, root string) {
+	b.tickets.find = func() string { return b.cfg.ticketKeyPath(root) }
+}
+
 // RunningFile and CreateRunningFile are the running-service file.
 type RunningFile = runningFile
 

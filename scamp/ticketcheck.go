@@ -16,7 +16,7 @@ import (
 // follows the file with the keys, and remembers what it found of the tickets it saw
 // last, good and bad: the time of each is looked at every time (THREATS T5).
 type ticketChecker struct {
-	path   string // empty: the keys stay as they are
+	find   func() string // the file, asked each time it is looked at: empty for none; nil if the keys stay as they are
 	limits *Limits
 	log    *logger
 	now    func() time.Time
@@ -25,8 +25,6 @@ type ticketChecker struct {
 	began  time.Time     // with its monotonic reading
 	file   sync.Mutex    // held while the file is read; protects stamp
 	stamp  ticketKeyFile // of what was read last
-
-	long atomic.Bool // a ticket was accepted that holds for long, and that was told
 
 	mu    sync.Mutex // protects what follows
 	keys  *TicketKeys
@@ -47,16 +45,17 @@ type ticketVerdict struct {
 	sum    [sha256.Size]byte
 	claims *TicketClaims // nil if the ticket is bad
 	err    error
+	long   atomic.Bool // it was accepted, holds for long, and that was told
 }
 
-func newTicketChecker(path string, keys *TicketKeys, limits *Limits, log *logger, now func() time.Time) *ticketChecker {
+func newTicketChecker(find func() string, keys *TicketKeys, limits *Limits, log *logger, now func() time.Time) *ticketChecker {
 	if now == nil {
 		now = time.Now
 	}
 	if keys != nil {
-		path = ""
+		find = nil
 	}
-	return &ticketChecker{path: path, keys: keys, limits: limits, log: log, now: now, began: time.Now(), known: make(map[[sha256.Size]byte]*list.Element), order: list.New()}
+	return &ticketChecker{find: find, keys: keys, limits: limits, log: log, now: now, began: time.Now(), known: make(map[[sha256.Size]byte]*list.Element), order: list.New()}
 }
 
 // keyLook is how often the file with the keys is looked at while tickets come.
@@ -67,11 +66,14 @@ const keyLook = time.Second
 func (c *ticketChecker) check(t Ticket, failures *ticketFailures) (*TicketClaims, error) {
 	c.follow()
 	if len(t) > c.limits.MaxTicket { // before it is hashed
-		c.log.count("ticket_malformed")
-		return nil, badTicket(TicketMalformed, "%d octets: want at most %d", len(t), c.limits.MaxTicket)
+		return nil, c.refused(badTicket(TicketMalformed, "%d octets: want at most %d", len(t), c.limits.MaxTicket))
 	}
 	sum := sha256.Sum256([]byte(strings.TrimSpace(string(t))))
 	v, keys := c.recall(sum)
+	if v == nil && keys.Len() == 0 { // that is no fault of who shows it, and costs no signature
+		_, err := keys.read(t, c.limits)
+		return nil, c.refused(err)
+	}
 	if v == nil {
 		if !failures.begin(c.limits.MaxTicketFailures) {
 			c.log.count("ticket_limited")
@@ -83,18 +85,26 @@ func (c *ticketChecker) check(t Ticket, failures *ticketFailures) (*TicketClaims
 		failures.end(v.err != nil)
 	}
 	if v.err != nil {
-		if te, ok := errors.AsType[*TicketError](v.err); ok && te.Problem == TicketMalformed {
-			c.log.count("ticket_malformed")
-		}
-		return nil, v.err
+		return nil, c.refused(v.err)
 	}
 	if err := v.claims.holds(c.now(), c.limits.TicketSkew); err != nil {
-		return nil, err
+		return nil, c.refused(err)
 	}
-	if v.claims.Length > longTicket && c.long.CompareAndSwap(false, true) {
-		c.log.slog.Warn("a ticket is accepted that holds for longer than a day: whoever copies it can use it until then", "holds", time.Duration(min(v.claims.Length, maxSeconds))*time.Second, "ends", v.claims.Ends())
+	if v.claims.Length > longTicket && v.long.CompareAndSwap(false, true) {
+		c.log.odd("ticket_long", "a ticket is accepted that holds for longer than a day: whoever copies it can use it until then",
+			"user", v.claims.User, "client", v.claims.Client, "holds", time.Duration(min(v.claims.Length, maxSeconds))*time.Second, "ends", v.claims.Ends())
 	}
 	return v.claims, nil
+}
+
+// refused counts a ticket that is not valid, and returns why.
+func (c *ticketChecker) refused(err error) error {
+	if te, ok := errors.AsType[*TicketError](err); ok && te.Problem == TicketMalformed {
+		c.log.count("ticket_malformed")
+	} else {
+		c.log.count("ticket_refused")
+	}
+	return err
 }
 
 // longTicket is how many seconds a ticket may hold without a word about it: it can be
@@ -132,7 +142,7 @@ func (c *ticketChecker) remember(v *ticketVerdict, keys *TicketKeys) {
 func (c *ticketChecker) follow() {
 	now := int64(time.Since(c.began)) + 1
 	last := c.looked.Load()
-	if c.path == "" || last != 0 && now-last < int64(keyLook) {
+	if c.find == nil || last != 0 && now-last < int64(keyLook) {
 		return
 	}
 	if last == 0 { // nobody can go on yet
@@ -154,19 +164,32 @@ func (c *ticketChecker) follow() {
 // load reads the file if it has changed. What cannot be used leaves the last good keys
 // in force (THREATS T6).
 func (c *ticketChecker) load() {
-	info, err := os.Stat(c.path)
+	path := c.find()
+	if path == "" {
+		c.put(nil, c.gone())
+		return
+	}
+	info, err := os.Stat(path)
 	if err == nil && c.stamp.info != nil && os.SameFile(info, c.stamp.info) && info.Size() == c.stamp.size && info.ModTime().Equal(c.stamp.mtime) {
 		c.put(nil, nil)
 		return
 	}
 	var keys *TicketKeys
 	if err == nil {
-		keys, err = LoadTicketKeys(c.path, c.limits)
+		keys, err = LoadTicketKeys(path, c.limits)
 	}
 	if err == nil {
 		c.stamp = ticketKeyFile{info.Size(), info.ModTime(), info}
 	}
 	c.put(keys, err)
+}
+
+// gone says that there is no file any more where there was one, or returns nil.
+func (c *ticketChecker) gone() error {
+	if c.stamp.info == nil {
+		return nil // and there never was
+	}
+	return errors.New("scamp: ticket key: its file is gone: want auth.ticket_verify_key, or one of the default files")
 }
 
 // put brings keys in force, or notes why there are none; both nil means that nothing
@@ -186,10 +209,10 @@ func (c *ticketChecker) put(keys *TicketKeys, err error) {
 		return
 	}
 	if had {
-		c.log.warn("ticket_key", "the key of tickets cannot be read: the last good one stays in force", "error", err)
+		c.log.odd("ticket_key_failed", "the key of tickets cannot be read: the last good one stays in force", "error", err)
 		return
 	}
-	c.log.warn("ticket_key", "the key of tickets cannot be read, and never was: no ticket is valid", "error", err)
+	c.log.odd("ticket_key_failed", "the key of tickets cannot be read, and never was: no ticket is valid", "error", err)
 }
 
 // trouble says why no ticket is valid, or returns nil.

@@ -163,7 +163,85 @@ func TestTicketKeyFile(t *testing.T) {
 	}
 }
 
-// THREATS T4: that a ticket holds for longer than a day is told once.
+// PROTOCOL 10.2: without auth.ticket_verify_key the default files are looked for again and
+// again, so that a key that is installed later, or in a place that goes before, counts
+// without a restart. Without a key callers are not charged with that.
+func TestDefaultTicketKeyIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := t.TempDir()
+		n := scamptest.New(t)
+		var log syncBuffer
+		pair := n.KeyPair()
+		bus, err := scamp.Open(nil, &scamp.Options{Dial: n.Dial, Listen: n.Listen, Carriers: []discovery.Carrier{n.Segment().Join()}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bus.Close()
+		scamp.FindTicketKeyIn(bus, root)
+		svc, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}, RequireTickets: true, AuthzTable: scamp.AuthzTableOff, Grace: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		svc.Handle("Sample.read", ok, nil)
+		defer serve(t, svc)()
+		client, err := scamp.Dial(t.Context(), svc.Addr(), scamp.Identity{Certificate: pair.Certificate}, &scamp.Options{Dial: n.Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		key, _ := ticketKey(t)
+		good := func(user int) scamp.Ticket {
+			return signTicket(t, key, fmt.Sprintf("1,%d,100,%d,36000,1", user, time.Now().Unix()))
+		}
+		other, err := scamp.GenerateKeyPair("other", 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(dir string, text []byte) {
+			t.Helper()
+			if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(root, dir, "ticket_verify_public_key.pem"), text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 100 {
+			if code, text := callCode(t, client, "Sample.read", good(i)); code != "authn" || !strings.Contains(text, "no key") {
+				t.Fatalf("good ticket %d without a key: %s %q, want authn: it is no fault of the caller", i, code, text)
+			}
+		}
+		if got := bus.Stats()["ticket_refused"]; got != 100 {
+			t.Errorf("ticket_refused is %d, want 100", got)
+		}
+		for _, tt := range []struct {
+			when string
+			do   func()
+			want string
+		}{
+			{"with the key in the last place", func() { put("etc/GT/auth", fixtures.Bytes("keys/ticket.pub.pem")) }, "ok"},
+			{"with another key in the first place", func() { put("etc/scamp/auth", publicPEM(t, other)) }, "authn"},
+			{"without the first place", func() { os.RemoveAll(filepath.Join(root, "etc/scamp")) }, "ok"},
+			{"without any, the last good one counts", func() { os.RemoveAll(filepath.Join(root, "etc")) }, "ok"},
+		} {
+			tt.do()
+			<-time.After(keyLooked)
+			if code, text := callCode(t, client, "Sample.read", good(1000)); code != tt.want {
+				t.Errorf("%s: %s %q, want %s", tt.when, code, text, tt.want)
+			}
+		}
+		synctest.Wait()
+		if got := bus.Stats()["ticket_key_failed"]; got != 1 || !strings.Contains(log.String(), "its file is gone") {
+			t.Errorf("ticket_key_failed is %d, want 1 and a line that says so: %s", got, &log)
+		}
+	})
+}
+
+// keyLooked is longer than it takes until the file with the keys is looked at again.
+const keyLooked = 1100 * time.Millisecond
+
+// THREATS T4: that a ticket holds for longer than a day is told once for each, with whom
+// it names.
 func TestLongTicketIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := scamptest.New(t)
@@ -186,18 +264,27 @@ func TestLongTicketIsTold(t *testing.T) {
 			claims scamp.TicketClaims
 			want   string
 			lines  int
+			count  uint64
 		}{
-			{scamp.TicketClaims{Start: now, Length: 24 * 3600}, "ok", 0},
-			{scamp.TicketClaims{Start: now + 9, Length: 24*3600 + 1}, "authn", 0},
-			{scamp.TicketClaims{Start: now, Length: 24*3600 + 1}, "ok", 1},
-			{scamp.TicketClaims{Start: now, Length: 1 << 62}, "ok", 1},
+			{scamp.TicketClaims{Start: now, Length: 24 * 3600}, "ok", 0, 0},
+			{scamp.TicketClaims{Start: now + 9, Length: 24*3600 + 1}, "authn", 0, 0},
+			{scamp.TicketClaims{User: 7, Client: 70, Start: now, Length: 24*3600 + 1}, "ok", 1, 1},
+			{scamp.TicketClaims{User: 7, Client: 70, Start: now, Length: 24*3600 + 1}, "ok", 1, 1}, // known
+			{scamp.TicketClaims{User: 8, Client: 80, Start: now, Length: 1 << 62}, "ok", 2, 2},
 		} {
+			<-time.After(time.Second)
 			if code, text := callCode(t, client, "Sample.read", n.Ticket(tt.claims)); code != tt.want {
 				t.Errorf("a ticket of %d s: %s %q, want %s", tt.claims.Length, code, text, tt.want)
 			}
 			synctest.Wait()
 			if got := strings.Count(log.String(), "longer than a day"); got != tt.lines {
 				t.Errorf("a ticket of %d s: %d lines of the log, want %d: %s", tt.claims.Length, got, tt.lines, &log)
+			}
+			if got := bus.Stats()["ticket_long"]; got != tt.count {
+				t.Errorf("a ticket of %d s: ticket_long is %d, want %d", tt.claims.Length, got, tt.count)
+			}
+			if who := fmt.Sprintf("user=%d client=%d", tt.claims.User, tt.claims.Client); tt.count > 0 && !strings.Contains(log.String(), who) {
+				t.Errorf("log %s: want %s", &log, who)
 			}
 		}
 	})
