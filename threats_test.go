@@ -120,7 +120,7 @@ var attackRows = []heldRow{
 	{"T4", "scamp:TestTicketsAreNeverShown scamp:TestTicketIsNotShown scamp:TestTicketIsNotForwarded scamp:TestLongTicketIsTold command:TestScripts", ""},
 	{"T5", "scamp:TestTicketFailuresAreLimited scamp:TestPrincipalWhileTicketsAreLimited scamp:TestKnownTicketEnds scamp:TestResourceHostileTickets/T5_bad_tickets scamp:TestResourceHostileTickets/T5_many_users", ""},
 	{"T6", "scamp:TestTicketKeyFile scamp:TestDefaultTicketKeyIsFollowed scamp:TestTicketKeysOverlap", ""},
-	{"T7", "scamp:TestConformanceTickets/80_authn_authz_and_noauth", ""},
+	{"T7", "scamp:TestConformanceTickets/80_authn_authz_and_noauth scamp:TestAccessRefusals", ""},
 
 	{"X6", "scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
 }

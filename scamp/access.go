@@ -108,6 +108,17 @@ func remoteCode(err error) string {
 	return ""
 }
 
+// checkAuthzTable refuses options that protect nothing although they look so.
+func (o *ServiceOptions) checkAuthzTable() error {
+	switch {
+	case o.AuthzTable < AuthzTableMain || o.AuthzTable > AuthzTableAll:
+		return fmt.Errorf("authorization table %d: want one of the constants", o.AuthzTable)
+	case o.AuthzTable == AuthzTableAll && !o.RequireTickets:
+		return errors.New("the authorization table is to be asked for actions of every sector (AuthzTableAll), but tickets are not required: want RequireTickets")
+	}
+	return nil
+}
+
 // admission returns the middleware that refuses requests to an action whose tickets do
 // not suffice, nil if it asks for none.
 func (s *Service) admission(a *action) Middleware {
@@ -118,13 +129,18 @@ func (s *Service) admission(a *action) Middleware {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, req *Request, rep *ReplyWriter) error {
 			claims, err := req.guard.claims(req.Ticket)
-			if err == nil {
-				err = missing(claims, a.privileges, nil)
+			if err != nil {
+				if err == errNoTicket {
+					s.bus.log.count("ticket_refused")
+				}
+				return notRun{err}
 			}
+			err = missing(claims, a.privileges, nil)
 			if err == nil && byTable {
 				err = s.bus.access.check(ctx, claims, a)
 			}
 			if err != nil {
+				s.bus.log.count("authz_refused")
 				return notRun{err}
 			}
 			return next(ctx, req, rep)
@@ -195,7 +211,7 @@ func (x *access) close() {
 func (x *access) check(ctx context.Context, claims *TicketClaims, a *action) error {
 	t, err := x.current(ctx)
 	if err != nil {
-		return &RemoteError{Code: CodeInternal, Text: "the authorization table cannot be had"}
+		return &RemoteError{Code: CodeInternal, Text: "the authorization table cannot be had: " + accessAction + " does not answer as it should"}
 	}
 	want, ok := t.rules[strings.ToLower(a.name)]
 	if !ok || want == nil {
@@ -247,13 +263,16 @@ func (x *access) renew(done chan struct{}) {
 	x.mu.Unlock()
 	close(done)
 	if err != nil {
-		x.log.warn("authz_table", "no new authorization table: the old one counts for 300 s more, if there is one", "error", err)
+		x.log.odd("authz_table_failed", "no new authorization table: the old one counts for 300 s more, if there is one", "error", err)
 	}
 }
 
+// accessAction is the action that tells the table (PROTOCOL 10.4).
+const accessAction = "main:Auth.getAuthzTable~1"
+
 // accessTable asks whoever offers Auth.getAuthzTable for the table.
 func (b *Bus) accessTable(ctx context.Context) (*accessTable, error) {
-	reply, err := b.Call(ctx, &Request{Action: "main:Auth.getAuthzTable~1", Data: []byte("{}")})
+	reply, err := b.Call(ctx, &Request{Action: accessAction, Data: []byte("{}")})
 	if err != nil {
 		return nil, err
 	}

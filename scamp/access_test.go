@@ -266,3 +266,111 @@ func TestAccessTableAges(t *testing.T) {
 		expect("with nonsense", "internal", 3)
 	})
 }
+
+// What a service's tickets and its authorization table refuse is counted, and the error
+// says what would cure it. While the table cannot be had every instance answers alike:
+// none is avoided for that, and none but the first is asked; nothing ran.
+func TestAccessRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var services []*scamptest.Service
+		for range 2 {
+			services = append(services, n.ServeWith("sample", &scamp.ServiceOptions{RequireTickets: true}, func(s *scamp.Service) {
+				s.Handle("Sample.read", ok, nil)
+				s.Handle("Sample.free", ok, &scamp.ActionOptions{Flags: []string{"noauth"}})
+				s.Handle("Sample.strict", ok, &scamp.ActionOptions{Privileges: []int64{9}})
+				s.Handle("web:Sample.broken", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+					return &scamp.RemoteError{Code: scamp.CodeInternal, Text: "the disk is full"}
+				}, nil)
+			}))
+		}
+		bus := n.Bus(nil)
+		good := n.Ticket(scamp.TicketClaims{User: 1})
+		unsigned := good[:len(good)-8] + "AAAAAAAA"
+		for _, tt := range []struct {
+			action         string
+			ticket         scamp.Ticket
+			code, counters string
+			ran            scamp.Ran
+			advice         string
+		}{
+			{"Sample.read", "", "authn", "ticket_refused", scamp.RanNo, "WithTicket"},
+			{"Sample.read", "junk", "authn", "ticket_malformed", scamp.RanNo, "--ticket-file"},
+			{"Sample.read", unsigned, "authn", "ticket_refused", scamp.RanNo, "scamp ticket verify"},
+			{"Sample.read", n.Ticket(scamp.TicketClaims{Start: 1, Length: 1}), "authn", "ticket_refused", scamp.RanNo, "valid now"},
+			{"Sample.strict", good, "authz", "authz_refused", scamp.RanNo, "grants privileges"},
+			{"Sample.read", good, "internal", "authz_refused authz_table_failed", scamp.RanNo, "main:Auth.getAuthzTable~1"},
+			{"web:Sample.broken", good, "internal", "", scamp.RanYes, ""},
+			{"Sample.free", "", "ok", "", scamp.RanMaybe, ""},
+		} {
+			before := totals(services)
+			reply, err := bus.Call(t.Context(), &scamp.Request{Action: tt.action, Ticket: tt.ticket})
+			synctest.Wait()
+			if moved := risen(before, totals(services)); moved != tt.counters {
+				t.Errorf("%s with ticket %v moved %q, want %q", tt.action, tt.ticket, moved, tt.counters)
+			}
+			ce, failed := errors.AsType[*scamp.CallError](err)
+			if !failed {
+				if tt.code != "ok" {
+					t.Errorf("%s with ticket %v: %v, %v, want %s", tt.action, tt.ticket, reply, err, tt.code)
+				}
+				continue
+			}
+			re, _ := errors.AsType[*scamp.RemoteError](err)
+			if re == nil || re.Code != tt.code || ce.Ran != tt.ran || ce.Attempts != 1 {
+				t.Errorf("%s with ticket %v: %v, ran %v, attempts %d, want %s, ran %v, 1", tt.action, tt.ticket, err, ce.Ran, ce.Attempts, tt.code, tt.ran)
+			}
+			if !strings.Contains(ce.Advice, tt.advice) || tt.advice == "" && ce.Advice != "" {
+				t.Errorf("%s with ticket %v: advice %q, want one with %q", tt.action, tt.ticket, ce.Advice, tt.advice)
+			}
+		}
+		if got := bus.Stats()["instance_avoided"]; got != 0 {
+			t.Errorf("instance_avoided is %d, want 0: what is wrong is the same at all of them", got)
+		}
+	})
+}
+
+// totals are the counters of all services together.
+func totals(services []*scamptest.Service) map[string]uint64 {
+	all := make(map[string]uint64)
+	for _, s := range services {
+		for name, n := range s.Bus.Stats() {
+			all[name] += n
+		}
+	}
+	return all
+}
+
+// risen names the counters of refused requests that rose, in order.
+func risen(before, after map[string]uint64) string {
+	var names []string
+	for _, name := range []string{"authz_refused", "authz_table_failed", "ticket_limited", "ticket_malformed", "ticket_refused"} {
+		if after[name] > before[name] {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// Options that would protect nothing although they look so are mistakes.
+func TestAuthzTableOptions(t *testing.T) {
+	n := scamptest.New(t)
+	for _, tt := range []struct {
+		opts scamp.ServiceOptions
+		want string
+	}{
+		{scamp.ServiceOptions{AuthzTable: 9, RequireTickets: true}, "want one of the constants"},
+		{scamp.ServiceOptions{AuthzTable: -1, RequireTickets: true}, "want one of the constants"},
+		{scamp.ServiceOptions{AuthzTable: scamp.AuthzTableAll}, "want RequireTickets"},
+	} {
+		tt.opts.KeyPair = n.KeyPair()
+		svc, err := n.Bus(nil).NewService("sample", &tt.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		svc.Handle("Sample.read", ok, nil)
+		if err := svc.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Serve with table %d, tickets required %v: %v, want an error with %q", tt.opts.AuthzTable, tt.opts.RequireTickets, err, tt.want)
+		}
+	}
+}

@@ -132,11 +132,17 @@ func strongEnough(c *discovery.Certificate, limits *Limits) error {
 	return nil
 }
 
+// What callers who are refused read, and are advised by.
+const (
+	callersRefuse = "callers must show a certificate here"
+	mayNotCall    = "may not call"
+)
+
 // callerRefused is all that a caller hears: no line and no file of this host.
 func callerRefused(c *discovery.Certificate, a *action) error {
-	text := "callers must show a certificate here, and none was shown"
+	text := callersRefuse + ", and none was shown"
 	if c != nil {
-		text = fmt.Sprintf("certificate %s may not call %s:%s", c.Fingerprint, a.sector, a.name)
+		text = fmt.Sprintf("certificate %s %s %s:%s", c.Fingerprint, mayNotCall, a.sector, a.name)
 	}
 	return &RemoteError{Code: CodeAuthz, Text: text}
 }

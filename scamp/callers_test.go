@@ -1,6 +1,7 @@
 package scamp_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -105,8 +106,14 @@ func TestCallersEnforce(t *testing.T) {
 			}
 			<-time.After(time.Second) // for the next line of its kind
 		}
-		if got := f.bus.Stats()["caller_denied"]; got != 4 {
-			t.Errorf("caller_denied is %d, want 4", got)
+		for who, want := range map[*scamp.KeyPair]string{nil: "bus.identity", bob: "the log of the service"} {
+			_, err := f.as(who).Call(t.Context(), &scamp.Request{Action: "Sample.write"})
+			if ce, ok := errors.AsType[*scamp.CallError](err); !ok || !strings.Contains(ce.Advice, want) || ce.Ran != scamp.RanNo {
+				t.Errorf("with a certificate %v: %v, want advice with %q, and that nothing ran", who != nil, err, want)
+			}
+		}
+		if got := f.bus.Stats()["caller_denied"]; got != 6 {
+			t.Errorf("caller_denied is %d, want 6", got)
 		}
 	})
 }

@@ -87,6 +87,9 @@ func (s *sighting) rulesTrouble(kind error) string {
 // advice says what would cure an error that came after an instance was chosen, where
 // one thing would.
 func (s *sighting) advice(err error) string {
+	if re, ok := errors.AsType[*RemoteError](err); ok {
+		return s.adviceFor(re)
+	}
 	switch s.failedAt(err) {
 	case RungPin:
 		return "the instance was restarted with another key, or somebody else took its port; compare with scamp list services --all"
@@ -100,6 +103,31 @@ func (s *sighting) advice(err error) string {
 			return "the instance is announced but does not answer: is its process gone, or a firewall in between? scamp show IDENT tells when it announced itself"
 		}
 		return "the instance is announced but does not answer; scamp show IDENT tells when it announced itself"
+	}
+	return ""
+}
+
+// adviceFor says what would cure an error that a service of ours answers by itself, where
+// that is known: actions may use the same codes for what they like, and say why themselves.
+func (s *sighting) adviceFor(re *RemoteError) string {
+	if !re.says("dispatch_failure") {
+		return ""
+	}
+	switch re.Code {
+	case CodeAuthn:
+		return "call with a ticket that is valid now: WithTicket or Request.Ticket (scamp call: --ticket-file); scamp ticket verify tells what is wrong with one"
+	case CodeAuthz:
+		switch {
+		case strings.HasPrefix(re.Text, callersRefuse):
+			return "show who calls: bus.identity (scamp call: --as NAME), and have a line in the service's service.callers for that certificate"
+		case strings.Contains(re.Text, mayNotCall):
+			return "have a line in the service's service.callers for this certificate; the log of the service says which"
+		}
+		return "whoever issues the ticket grants privileges, and what " + accessAction + " answers says which the action wants; a new ticket is wanted after a change"
+	case CodeRateLimit:
+		return "wait a second, and find out who sends bad tickets over the same connection"
+	case CodeInternal:
+		return "see why the service cannot call " + accessAction + " (scamp why " + accessAction + " where it runs)"
 	}
 	return ""
 }

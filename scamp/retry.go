@@ -281,7 +281,7 @@ func worthwhile(err error, idempotent bool) bool {
 	}
 	re, answered := errors.AsType[*RemoteError](err)
 	switch {
-	case answered && ofTheCaller(re.Code):
+	case answered && alikeElsewhere(re.Code):
 		return false // another instance would answer the same
 	case ce.Ran == RanNo:
 		return !errors.Is(err, ErrTimeout) || errors.Is(err, errAttempt)
@@ -291,9 +291,11 @@ func worthwhile(err error, idempotent bool) bool {
 	return false // it ran, and said no
 }
 
-// ofTheCaller says whether a code speaks of who calls, and not of the instance.
-func ofTheCaller(code string) bool {
-	return code == CodeAuthn || code == CodeAuthz || code == CodeRateLimit
+// alikeElsewhere says whether a code speaks of who calls, or of a third service that all
+// instances ask, and not of this instance: another would answer the same, though nothing
+// ran (PROTOCOL 5.5).
+func alikeElsewhere(code string) bool {
+	return code == CodeAuthn || code == CodeAuthz || code == CodeRateLimit || code == CodeInternal
 }
 
 // A heat is the attempts of a race that run.

@@ -102,6 +102,9 @@ func (s *Service) begin() error {
 	if err := s.addBuiltIns(); err != nil {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: built-in actions: %w", clean(s.name), err))
 	}
+	if err := s.opts.checkAuthzTable(); err != nil {
+		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %w", clean(s.name), err))
+	}
 	judges, err := s.judgesCallers()
 	if err != nil {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %w", clean(s.name), err))

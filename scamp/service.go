@@ -62,7 +62,8 @@ type ServiceOptions struct {
 
 	// RequireTickets refuses every request without a valid ticket, but for actions with
 	// the flag noauth (PROTOCOL 10.4). AuthzTable says for which actions the
-	// authorization table is asked too; without RequireTickets it is asked for none.
+	// authorization table is asked too; without RequireTickets it is asked for none, and
+	// AuthzTableAll is a mistake.
 	RequireTickets bool
 	AuthzTable     AuthzTable
 
