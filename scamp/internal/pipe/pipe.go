@@ -1,6 +1,6 @@
 // Package pipe is a connection in memory that behaves as TCP does: writes wait only when
 // the buffer is full, a side that has closed for writing can still read, and what was
-// written before a Close can be read.
+// written before a Close can be read. A Line makes it slow, stop and break as networks do.
 package pipe
 
 import (
@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -29,18 +30,31 @@ type End struct{ in, out *stream }
 func (e *End) Read(p []byte) (int, error) { return e.in.read(p) }
 
 // Write waits while the buffer is full.
-func (e *End) Write(p []byte) (int, error) { return e.out.write(p) }
+func (e *End) Write(p []byte) (int, error) {
+	n, cut, err := e.out.write(p)
+	if cut {
+		e.out.fail(false)
+		e.in.fail(true)
+		return n, syscall.ECONNRESET
+	}
+	return n, err
+}
 
 // CloseWrite ends the stream to the other side, which reads io.EOF then.
 func (e *End) CloseWrite() error {
-	e.out.change(func(s *stream) { s.ended = true })
+	e.out.change(func(s *stream) { s.shut = true })
+	e.out.send(func() { e.out.change(func(s *stream) { s.ended = true }) })
 	return nil
 }
 
 // Close ends both directions.
 func (e *End) Close() error {
-	e.out.change(func(s *stream) { s.ended = true; s.writes.stop() })
-	e.in.change(func(s *stream) { s.gone = true; s.reads.stop() })
+	e.out.change(func(s *stream) { s.shut = true; s.writes.stop() })
+	e.in.change(func(s *stream) { s.left = true; s.reads.stop() })
+	e.out.send(func() {
+		e.out.change(func(s *stream) { s.ended = true })
+		e.in.change(func(s *stream) { s.gone = true })
+	})
 	return nil
 }
 
@@ -67,8 +81,12 @@ type stream struct {
 	mu            sync.Mutex // protects all below
 	cond          sync.Cond  // something has changed
 	data          []byte
-	ended         bool // by its writer
-	gone          bool // its reader is
+	shut          bool // its writer has closed it
+	ended         bool // and its reader knows
+	left          bool // its reader has closed it
+	gone          bool // and its writer knows
+	failed        error
+	way           *transit // nil where octets arrive when they are written
 	reads, writes deadline
 }
 
@@ -88,13 +106,15 @@ func (s *stream) change(f func(*stream)) {
 func (s *stream) read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.data) == 0 || s.gone || s.reads.passed() {
+	for len(s.data) == 0 || s.left || s.reads.passed() {
 		switch {
-		case s.gone:
+		case s.left:
 			return 0, net.ErrClosed
 		case s.reads.passed():
 			return 0, os.ErrDeadlineExceeded
-		case s.ended:
+		case s.failed != nil && !s.underway():
+			return 0, s.failed
+		case s.ended && !s.underway():
 			return 0, io.EOF
 		}
 		s.cond.Wait()
@@ -105,29 +125,34 @@ func (s *stream) read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (s *stream) write(p []byte) (n int, err error) {
+func (s *stream) write(p []byte) (n int, cut bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(p) > 0 {
 		switch {
-		case s.ended:
-			return n, net.ErrClosed
+		case s.shut:
+			return n, false, net.ErrClosed
+		case s.failed != nil:
+			return n, false, s.failed
 		case s.gone:
-			return n, io.ErrClosedPipe
+			return n, false, io.ErrClosedPipe
 		case s.writes.passed():
-			return n, os.ErrDeadlineExceeded
+			return n, false, os.ErrDeadlineExceeded
 		}
-		room := min(buffer-len(s.data), len(p))
+		room := min(s.roomLocked(), len(p))
 		if room <= 0 {
 			s.cond.Wait()
 			continue
 		}
-		s.data = append(s.data, p[:room]...)
+		sent, cut := s.sendLocked(p[:room])
+		n += sent
+		if cut {
+			return n, true, nil
+		}
 		p = p[room:]
-		n += room
 		s.cond.Broadcast()
 	}
-	return n, nil
+	return n, false, nil
 }
 
 // A deadline ends the waits of one side of a stream, whose lock protects it.
