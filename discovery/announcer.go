@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -31,6 +32,7 @@ type AnnouncerOptions struct {
 	Jitter float64
 	Limits Limits           // zero fields mean the defaults
 	Now    func() time.Time // wall clock for timestamps; nil means time.Now
+	Rand   func(n int) int  // 0 to n-1, for the jitter; nil means math/rand
 	Log    *slog.Logger     // nil means silence
 	// Signed is called with the text of PROTOCOL 7.1 that is sent from now on, that of
 	// the first interface, whenever it changes; nil means not. It owns the text, and must
@@ -105,6 +107,9 @@ func NewAnnouncer(c Carrier, opts AnnouncerOptions) (*Announcer, error) {
 	opts.Jitter = max(cmp.Or(opts.Jitter, 0.05), 0)
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Rand == nil {
+		opts.Rand = rand.IntN
 	}
 	a := &Announcer{carrier: c, where: whereOf(c, opts.Ifaces), opts: opts, limits: opts.Limits.WithDefaults(), wake: make(chan struct{}, 1)}
 	a.report = newReporter(opts.Log, a.limits, &a.counters)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -315,6 +316,25 @@ func TestAnnouncerJitter(t *testing.T) {
 			t.Errorf("all pauses are %v: want them to differ", pauses)
 		}
 	})
+}
+
+// TestAnnouncerRand: announcers with the same numbers of chance send at the same times.
+func TestAnnouncerRand(t *testing.T) {
+	var all [2][]time.Duration
+	for i := range all {
+		synctest.Test(t, func(t *testing.T) {
+			c := &capture{start: time.Now()}
+			numbers := mathrand.New(mathrand.NewPCG(1, 2))
+			a := newAnnouncer(t, c, func(o *discovery.AnnouncerOptions) { o.Jitter, o.Rand = 0, numbers.IntN })
+			run(t, a.Run)
+			a.Set(content())
+			time.Sleep(5 * time.Minute)
+			all[i] = times(c.take())
+		})
+	}
+	if len(all[0]) < 50 || !slices.Equal(all[0], all[1]) {
+		t.Errorf("sent at %v and at %v: want the same times", all[0], all[1])
+	}
 }
 
 // TestAnnouncerSizes: a warning above what fits into one IP packet, a refusal

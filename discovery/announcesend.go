@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -149,5 +148,5 @@ func (a *Announcer) pauseLocked() time.Duration {
 		early = firstJitter
 	}
 	pause := a.opts.Interval / time.Duration(a.opts.Sendings)
-	return pause - time.Duration(rand.Float64()*early*float64(pause))
+	return pause - time.Duration(a.opts.Rand(int(early*float64(pause/time.Microsecond))+1))*time.Microsecond
 }

@@ -20,7 +20,8 @@ type Options struct {
 	Listen     func(network, addr string) (net.Listener, error)                  // nil means TCP
 	Carriers   []discovery.Carrier                                               // announcements go and come here; nil means multicast. The bus closes them
 	Now        func() time.Time                                                  // the wall clock, for the timestamps of announcements; nil means time.Now
-	Rand       func(n int) int                                                   // 0 to n-1, for the choice of instances; nil means math/rand
+	Rand       func(n int) int                                                   // 0 to n-1, for all that is left to chance but idents and keys; nil means math/rand
+	Ident      func(name string) string                                          // an ident for an instance of a service, another one at each call (PROTOCOL 7.6); nil means discovery.NewIdent
 	Balancer   Balancer                                                          // chooses instances for calls whose Route names no other; nil means LeastPending
 	Log        *slog.Logger                                                      // nil means silence. Nothing but Close waits for it; lines that come too fast for it are left out and counted
 	Limits     Limits                                                            // fields that are set win over the configuration
@@ -35,6 +36,13 @@ func (o *Options) listen(network, addr string) (net.Listener, error) {
 		return o.Listen(network, addr)
 	}
 	return net.Listen(network, addr)
+}
+
+func (o *Options) ident(name string) string {
+	if o.Ident != nil {
+		return o.Ident(name)
+	}
+	return discovery.NewIdent(name)
 }
 
 // limits are those of the options over those of the configuration.

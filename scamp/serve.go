@@ -238,7 +238,7 @@ func (s *Service) announcers(side *inboundSide) ([]*discovery.Announcer, error) 
 		a, err := discovery.NewAnnouncer(c, discovery.AnnouncerOptions{
 			Signed:      signed,
 			Certificate: s.pair.Certificate, Key: s.pair.Key, Interval: s.opts.Interval,
-			Limits: s.bus.limits.Discovery, Now: s.bus.opts.Now, Log: s.bus.log.slog,
+			Limits: s.bus.limits.Discovery, Now: s.bus.opts.Now, Rand: s.bus.opts.Rand, Log: s.bus.log.slog,
 		})
 		if err == nil {
 			err = a.Set(s.content(side.addresses(s.opts.Advertise)))

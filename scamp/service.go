@@ -149,7 +149,7 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 		b.log.slog.Warn("the certificate of a service has expired: no SCAMP program looks at the dates, so it works on; scamp provision --help says how to make a new pair",
 			"service", clean(name), "expired", end.UTC().Format(time.DateOnly))
 	}
-	s.ident = discovery.NewIdent(name)
+	s.ident = b.opts.ident(name)
 	s.events = newEventSource(&b.limits, b.log, s.opts.Notified)
 	s.intake = &intake{dispatcher: b.serving, made: time.Now(), find: s.find}
 	s.intake.guard = ticketGuard{b.tickets, &s.intake.tickets}
