@@ -75,6 +75,9 @@ func (s *segment) join() *Loopback {
 // Iface returns the interface that members send on when they name none.
 func (l *Loopback) Iface() Iface { return l.iface }
 
+// From is where the datagrams of this member come from; each one has another.
+func (l *Loopback) From() netip.AddrPort { return l.from }
+
 // Disturb makes fault decide what happens to each datagram on its way to each
 // member of the segment; nil makes the segment perfect again. From and to are
 // the interfaces of sender and receiver, data must not be kept or changed. It is
