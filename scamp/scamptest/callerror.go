@@ -1,0 +1,91 @@
+package scamptest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// instance is who answers for a Caller, in errors and replies.
+const instance = "fake"
+
+// How calls end that fail on the way, in the words of package scamp: whether they may have
+// run then, and how many instances a bus has tried.
+var endings = []struct {
+	err      error
+	ran      scamp.Ran
+	attempts int
+	advice   string
+}{
+	{scamp.ErrPin, scamp.RanNo, 2, "the instance was restarted with another key, or somebody else took its port; compare with scamp list services --all"},
+	{scamp.ErrNoDial, scamp.RanNo, 2, "the instance is announced but does not answer; scamp show IDENT tells when it announced itself"},
+	{scamp.ErrNotFound, scamp.RanNo, 0, ""},
+	{scamp.ErrStale, scamp.RanNo, 0, ""},
+	{scamp.ErrDenied, scamp.RanNo, 0, ""},
+	{scamp.ErrRefused, scamp.RanNo, 2, ""},
+	{scamp.ErrTimeout, scamp.RanMaybe, 1, ""},
+	{scamp.ErrLost, scamp.RanMaybe, 1, ""},
+}
+
+// shaped is the error of a call whose answer is err.
+func shaped(ctx context.Context, action string, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return failed(action, ended(ctx), scamp.RanMaybe)
+	}
+	if ce, ok := errors.AsType[*scamp.CallError](err); ok {
+		given := *ce
+		if given.Action == "" {
+			given.Action = action
+		}
+		return &given
+	}
+	if remote, ok := errors.AsType[*scamp.RemoteError](err); ok {
+		given := *remote
+		if given.Code == "" {
+			given.Code = scamp.CodeGeneral
+		}
+		return failed(action, &given, scamp.RanYes)
+	}
+	for _, e := range endings {
+		if errors.Is(err, e.err) {
+			ce := failed(action, err, e.ran)
+			ce.Advice, ce.Attempts = e.advice, e.attempts
+			if errors.Is(err, syscall.ECONNREFUSED) && e.err == scamp.ErrNoDial {
+				ce.Advice = "the instance is announced but does not answer: is its process gone, or a firewall in between? scamp show IDENT tells when it announced itself"
+			}
+			if e.attempts == 0 { // nobody was asked
+				ce.Instance = ""
+			}
+			return ce
+		}
+	}
+	return failed(action, &scamp.RemoteError{Code: scamp.CodeGeneral, Text: err.Error()}, scamp.RanYes)
+}
+
+func failed(action string, err error, ran scamp.Ran) *scamp.CallError {
+	return &scamp.CallError{Action: action, Instance: instance, Attempts: 1, Ran: ran, Err: err}
+}
+
+// notFound is the error of a call that nobody answers. It names what looks alike and has
+// an answer: the actions of the same class.
+func (c *Caller) notFound(q discovery.Query) error {
+	why := discovery.Explanation{Query: q, Reason: discovery.NoAction}
+	c.mu.Lock()
+	for name := range c.answers {
+		if other, err := discovery.ParseAction(name); err == nil && class(other.Action) == class(q.Action) {
+			why.Near = append(why.Near, name)
+		}
+	}
+	c.mu.Unlock()
+	slices.Sort(why.Near)
+	return &scamp.CallError{Action: q.String(), Ran: scamp.RanNo, Err: fmt.Errorf("%w: %v", scamp.ErrNotFound, why)}
+}
+
+// class is an action without its name.
+func class(action string) string { return action[:strings.LastIndexByte(action, '.')] }
