@@ -26,7 +26,7 @@ func (n *Network) authorize() {
 	defer n.authorizing.Unlock()
 	n.mu.Lock()
 	text := strings.Join(n.rules, "\n") + "\n"
-	buses := n.buses
+	buses := n.busesLocked()
 	n.mu.Unlock()
 	z, err := discovery.ParseAuthorized(strings.NewReader(text))
 	if err != nil {

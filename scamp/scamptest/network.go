@@ -1,7 +1,7 @@
 package scamptest
 
 import (
-	"slices"
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -15,6 +15,11 @@ type Network struct {
 	// own, also the buses of services. Set it before they are made.
 	Limits scamp.Limits
 
+	// Seed begins the numbers of chance of every bus, and the idents of services. Two
+	// networks with the same seed, on which the same is done in the same order, are
+	// alike in all that is left to chance; zero is a seed like any other. Set it first.
+	Seed uint64
+
 	t       testing.TB
 	segment *discovery.Loopback
 
@@ -24,41 +29,63 @@ type Network struct {
 	listeners map[string]*listener
 	ports     int
 	keys      int
+	idents    uint64
 	rules     []string
-	buses     []*scamp.Bus
+	hosts     []*host
+	senders   map[netip.AddrPort]*host
 	dialed    int
-	conns     map[*conn]struct{}
+	links     []*link // in the order they were made
+	lines     map[string]Line
+	changed   chan struct{} // closed, and made anew, when a fault begins or ends
 }
 
 // New returns an empty network that ends with the test.
 func New(t testing.TB) *Network {
-	n := &Network{t: t, keys: 1, segment: discovery.NewLoopback(), listeners: make(map[string]*listener), conns: make(map[*conn]struct{})}
+	n := &Network{
+		t: t, keys: 1, segment: discovery.NewLoopback(), listeners: make(map[string]*listener),
+		senders: make(map[netip.AddrPort]*host), lines: make(map[string]Line), changed: make(chan struct{}),
+	}
 	t.Cleanup(func() { n.segment.Close() })
 	return n
 }
 
-// Segment is where announcements travel. Its Disturb drops and delays them.
+// Segment is where announcements travel. Its Disturb drops and delays them:
+//
+//	net.Segment().Disturb(func(from, to discovery.Iface, data []byte) discovery.Fault {
+//		return discovery.Fault{Drop: lossy.Load(), Delay: 20 * time.Millisecond}
+//	})
 func (n *Network) Segment() *discovery.Loopback { return n.segment }
 
 // Bus returns a bus on the network, closed when the test ends. Fields of opts that
-// are set win over those of the network.
+// are set win over those of the network; nil sets none.
 func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	n.t.Helper()
+	h := &host{n: n, opts: opts, apart: make(map[*host]int)}
 	o := scamp.Options{Limits: n.Limits}
 	if opts != nil {
 		o = *opts
 	}
+	n.mu.Lock()
+	number := uint64(len(n.hosts))
+	n.hosts = append(n.hosts, h)
+	n.mu.Unlock()
 	if o.Dial == nil {
-		o.Dial = n.Dial
+		o.Dial = h.dial
 	}
 	if o.Listen == nil {
-		o.Listen = n.Listen
+		o.Listen = h.listen
 	}
 	if o.TicketKeys == nil {
 		o.TicketKeys = scamp.NewTicketKeys(&n.ticketSigner().PublicKey)
 	}
+	if o.Rand == nil {
+		o.Rand = numbers(n.Seed, number)
+	}
+	if o.Ident == nil {
+		o.Ident = n.ident
+	}
 	if o.Carriers == nil {
-		o.Carriers = []discovery.Carrier{n.segment.Join()}
+		o.Carriers = []discovery.Carrier{h.join()}
 	}
 	b, err := scamp.Open(&scamp.Config{BusAddress: []string{"127.0.0.1"}}, &o)
 	if err != nil {
@@ -66,8 +93,8 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	}
 	n.t.Cleanup(func() { b.Close() })
 	n.mu.Lock()
-	others := slices.Clone(n.buses)
-	n.buses = append(n.buses, b)
+	others := n.busesLocked()
+	h.bus = b
 	n.mu.Unlock()
 	n.authorize()
 	// What others have heard already the new bus need not wait an interval for.
@@ -77,4 +104,14 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 		}
 	}
 	return b
+}
+
+// busesLocked returns every bus, in the order they were made.
+func (n *Network) busesLocked() (buses []*scamp.Bus) {
+	for _, h := range n.hosts {
+		if h.bus != nil {
+			buses = append(buses, h.bus)
+		}
+	}
+	return buses
 }

@@ -14,24 +14,40 @@ type Service struct {
 	Bus     *scamp.Bus
 	KeyPair *scamp.KeyPair
 
+	name     string
+	opts     scamp.ServiceOptions
+	register func(*scamp.Service)
+	address  string
+
 	stop context.CancelFunc
 	done chan struct{}
 	err  error
 }
 
-// Serve runs a service of that name and returns when it announces itself. Its key is
-// its own, and a rule lets it offer everything in every sector it uses. It stops when
-// the test ends, or with Stop.
+// Serve runs a service of that name, on a bus of its own, and returns when it announces
+// itself. Its key is its own, and a rule lets it offer everything in every sector it
+// uses. It stops when the test ends, or with Stop.
 func (n *Network) Serve(name string, register func(*scamp.Service)) *Service {
 	n.t.Helper()
-	return n.ServeWith(name, &scamp.ServiceOptions{}, register)
+	return n.ServeWith(name, nil, register)
 }
 
 // ServeWith is Serve with options. A KeyPair in them that no rule names stays without
-// one: see Allow.
+// one: see Allow. Without Listen it is a port of the network's, and without Grace it
+// takes none.
 func (n *Network) ServeWith(name string, opts *scamp.ServiceOptions, register func(*scamp.Service)) *Service {
 	n.t.Helper()
-	o := *opts
+	return n.ServeOn(n.Bus(nil), name, opts, register)
+}
+
+// ServeOn is ServeWith on a bus of the network that is there: one with options, or the
+// one that also calls.
+func (n *Network) ServeOn(bus *scamp.Bus, name string, opts *scamp.ServiceOptions, register func(*scamp.Service)) *Service {
+	n.t.Helper()
+	var o scamp.ServiceOptions
+	if opts != nil {
+		o = *opts
+	}
 	if o.KeyPair == nil {
 		o.KeyPair = n.KeyPair()
 		n.Allow(o.KeyPair, "main:ALL", "web:ALL", "background:ALL")
@@ -42,14 +58,16 @@ func (n *Network) ServeWith(name string, opts *scamp.ServiceOptions, register fu
 	if o.Grace == 0 {
 		o.Grace = -1
 	}
-	b := n.Bus(nil)
-	svc, err := b.NewService(name, &o)
+	svc, err := bus.NewService(name, &o)
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	register(svc)
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Service{Service: svc, Bus: b, KeyPair: o.KeyPair, stop: cancel, done: make(chan struct{})}
+	s := &Service{
+		Service: svc, Bus: bus, KeyPair: o.KeyPair, name: name, opts: o, register: register,
+		stop: cancel, done: make(chan struct{}),
+	}
 	go func() { s.err = svc.Serve(ctx); close(s.done) }() // ended by Stop, which waits
 	n.t.Cleanup(func() { s.Stop() })
 	select {
@@ -57,7 +75,8 @@ func (n *Network) ServeWith(name string, opts *scamp.ServiceOptions, register fu
 	case <-s.done:
 		n.t.Fatal(s.err)
 	}
-	if !Eventually(func() bool { return hears(b, svc.Ident()) }) {
+	s.address = s.Addr()
+	if !Eventually(func() bool { return hears(bus, svc.Ident()) }) {
 		n.t.Fatalf("scamptest: service %s does not hear its own announcement", name)
 	}
 	return s
@@ -68,9 +87,21 @@ func hears(b *scamp.Bus, ident string) bool {
 	return slices.ContainsFunc(b.Directory().All(), func(e discovery.Entry) bool { return e.Peer.Ident == ident })
 }
 
-// Stop drains the service and returns what Serve returned.
+// Stop drains the service and returns what Serve returned. Its bus lives on.
 func (s *Service) Stop() error {
 	s.stop()
 	<-s.done
 	return s.err
+}
+
+// Restart serves s anew as a supervisor would: the same name, key pair, options and
+// handlers at the same address, with another ident, on a new bus with the options of the
+// old one. A service that still runs is killed first.
+func (n *Network) Restart(s *Service) *Service {
+	n.t.Helper()
+	h := n.host(s.Bus)
+	n.Kill(s)
+	o := s.opts
+	o.Listen = []string{s.address}
+	return n.ServeOn(n.Bus(h.opts), s.name, &o, s.register)
 }

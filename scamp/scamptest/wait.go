@@ -2,11 +2,19 @@ package scamptest
 
 import (
 	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
 )
 
-// Eventually waits until cond holds, at most ten seconds, and says whether it came to.
+// patience is for how long the waits below bear with what does not come. What fell
+// silent is removed well within it.
+const patience = 30 * time.Second
+
+// Eventually waits until cond holds, and says whether it came to: half a minute is
+// enough for all that a bus does by itself.
 func Eventually(cond func() bool) bool {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !cond() {
 		if time.Now().After(deadline) {
 			return false
@@ -14,4 +22,19 @@ func Eventually(cond func() bool) bool {
 		<-time.After(time.Millisecond)
 	}
 	return true
+}
+
+// Await waits until bus may call exactly count instances of an action,
+// "[sector:]Class.name[~version]": until it has heard of all, or that all have gone. The
+// test ends if that takes half a minute. A Call needs no Await before it: it waits for
+// an instance by itself.
+func (n *Network) Await(bus *scamp.Bus, action string, count int) {
+	n.t.Helper()
+	found := 0
+	if !Eventually(func() bool {
+		found = len(bus.Directory().Find(discovery.Query{Action: action}))
+		return found == count
+	}) {
+		n.t.Fatalf("scamptest: %d instances of %s may be called: want %d", found, action, count)
+	}
 }

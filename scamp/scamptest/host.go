@@ -1,0 +1,112 @@
+package scamptest
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"sync"
+
+	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/scamp"
+)
+
+// A host is one bus as the network sees it.
+type host struct {
+	n    *Network
+	opts *scamp.Options // that Bus was given
+
+	// Protected by the lock of the network.
+	bus    *scamp.Bus
+	paused int           // how many Pauses hold it
+	apart  map[*host]int // how many Partitions keep it from another
+}
+
+// host returns the one of a bus. A bus from elsewhere ends the test.
+func (n *Network) host(b *scamp.Bus) *host {
+	n.t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, h := range n.hosts {
+		if h.bus == b {
+			return h
+		}
+	}
+	n.t.Fatal("scamptest: a bus of another network: want one that Bus or Serve has made")
+	return nil
+}
+
+func (h *host) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return h.n.connect(ctx, h, network, addr)
+}
+
+func (h *host) listen(network, addr string) (net.Listener, error) {
+	return h.n.open(h, network, addr)
+}
+
+// join returns the host's place on the segment.
+func (h *host) join() *radio {
+	r := &radio{h.n.segment.Join(), h}
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	h.n.senders[r.From()] = h
+	return r
+}
+
+// A radio is where a host sends and hears announcements.
+type radio struct {
+	*discovery.Loopback
+	h *host
+}
+
+// Send drops what a host says that is paused.
+func (r *radio) Send(ctx context.Context, iface discovery.Iface, data []byte) error {
+	r.h.n.mu.Lock()
+	paused := r.h.paused > 0
+	r.h.n.mu.Unlock()
+	if paused {
+		return ctx.Err()
+	}
+	return r.Loopback.Send(ctx, iface, data)
+}
+
+// Receive passes over what comes from the other side of a partition.
+func (r *radio) Receive(ctx context.Context) (discovery.Datagram, error) {
+	for {
+		dg, err := r.Loopback.Receive(ctx)
+		if err != nil {
+			return dg, err
+		}
+		r.h.n.mu.Lock()
+		apart := r.h.apart[r.h.n.senders[dg.From]] > 0
+		r.h.n.mu.Unlock()
+		if !apart {
+			return dg, nil
+		}
+	}
+}
+
+// numbers are those of one bus. Its goroutines share them.
+func numbers(seed, bus uint64) func(n int) int {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, bus))
+	return func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.IntN(n)
+	}
+}
+
+// ident is a new one in the form of discovery.NewIdent, the same for the same seed.
+func (n *Network) ident(name string) string {
+	n.mu.Lock()
+	n.idents++
+	r := rand.NewPCG(n.Seed, n.idents<<32) // not the numbers of a bus
+	n.mu.Unlock()
+	var octets [24]byte
+	for i := 0; i < len(octets); i += 8 {
+		binary.BigEndian.PutUint64(octets[i:], r.Uint64())
+	}
+	return name + ":" + base64.StdEncoding.EncodeToString(octets[:18])
+}
