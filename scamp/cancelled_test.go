@@ -73,6 +73,36 @@ func TestCancelledInLineDoesNotRun(t *testing.T) {
 	}
 }
 
+// The same holds for one that is given up within its body, and for one whose time is over.
+func TestOverInLineDoesNotRun(t *testing.T) {
+	for name, over := range map[string]struct{ ext, end string }{
+		"given up within its body": {`{"v":1}`, pk("TXERR", 0, "no more")},
+		"its time is over":         {`{"v":1,"ms":50}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := scamptest.New(t)
+			s := newRunNoter(t, n)
+			w := callWire(t, n, s.Addr())
+			release := scamp.HoldWorkers(s.Service.Service)
+			w.send(pk("HEADER", 0, ask("Lab.run", 1, "client_id", "1", "ext", over.ext)) + pk("DATA", 0, "some"))
+			if over.end != "" {
+				if !scamptest.Eventually(func() bool { running, _, _ := scamp.WorkOf(s.Service.Service); return running == 1 }) {
+					t.Fatal("the request has no place")
+				}
+				w.send(over.end)
+			}
+			if m := w.message(); !m.header.DispatchFailure() {
+				t.Errorf("reply %s, want one with dispatch_failure", m.json)
+			}
+			release()
+			s.Service.Stop()
+			if s.runs(1) {
+				t.Error("the handler ran for a request that was refused")
+			}
+		})
+	}
+}
+
 // Where a worker and a cancel come to a request at once, one of them has it: none is
 // refused as not run whose handler runs.
 func TestCancelledIsRefusedOrRuns(t *testing.T) {

@@ -70,3 +70,23 @@ func cancelNothing(t *testing.T) {
 		msg(4, `{"type":"cancel"}`, ""), msg(5, `{"request_id":"x","type":"cancel"}`, "with a body"))
 	w.quiet()
 }
+
+// A request that its caller gives up within its body is ended with TXERR in place of a
+// cancel: its handler need not read to be told (PROTOCOL 3.7).
+func cancelWithinBody(t *testing.T) {
+	_, w := sampleService(t, nil)
+	w.send(pk("HEADER", 0, ask("Sample.wait", 1)) + pk("DATA", 0, "some"))
+	synctest.Wait() // its handler runs
+	w.send(pk("TXERR", 0, "no more"))
+	if m := w.message(); m.header.ErrorCode != "transport" || m.header.Error != "request body not received" || m.header.DispatchFailure() {
+		t.Errorf("TXERR of a request without a reply: %q, want transport, request body not received", m.json)
+	}
+	w.send(pk("HEADER", 1, ask("Sample.half", 2)) + pk("DATA", 1, "some"))
+	w.begun()
+	w.expect(pk("DATA", 1, "half"))
+	w.send(pk("TXERR", 1, "no more"))
+	if m := w.message(); m.txerr == "" {
+		t.Errorf("TXERR of a request whose reply has begun: %q ended well, want TXERR", m.json)
+	}
+	w.quiet()
+}

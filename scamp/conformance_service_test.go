@@ -30,6 +30,7 @@ func TestConformanceService(t *testing.T) {
 		{"19c_cancel_of_a_running_request", cancelRunning},
 		{"19c_cancel_of_a_queued_request", cancelQueued},
 		{"19c_cancel_of_nothing", cancelNothing},
+		{"19c_request_given_up_within_its_body", cancelWithinBody},
 		{"20_request_id_comes_back_as_it_was", requestIDComesBack},
 		{"21_ticket_null_empty_and_missing", ticketForms},
 		{"22_numbers_in_strings", numbersInStrings},

@@ -266,14 +266,25 @@ func (s *intake) left() int {
 // cancel ends the request with that id, whether it runs or waits (PROTOCOL 3.7). An
 // id that is not pending is ignored.
 func (s *intake) cancel(p *peer, id packet.RequestID) {
+	s.giveUp(p, errCancelled, func(r *serving) bool { return r.in.Header.ID == id })
+}
+
+// broken is cancel for a request that its caller gave up within its body: that ends it
+// in place of a cancel (PROTOCOL 3.7).
+func (s *intake) broken(p *peer, m *mux.Inbound) {
+	s.giveUp(p, errBodyBroken, func(r *serving) bool { return r.in == m })
+}
+
+// giveUp ends the request that its caller has given up, if it is there.
+func (s *intake) giveUp(p *peer, why *RemoteError, which func(*serving) bool) {
 	p.mu.Lock()
-	running, queued := p.findLocked(id)
+	running, queued := p.findLocked(which)
 	p.mu.Unlock()
 	if queued >= 0 { // others wait for the lock of all connections: not for ids that are not there
 		s.mu.Lock()
 		p.mu.Lock()
 		var waiting *serving
-		if running, queued = p.findLocked(id); queued >= 0 {
+		if running, queued = p.findLocked(which); queued >= 0 {
 			waiting = p.dequeueLocked(queued)
 			s.waiting--
 			s.doneLocked(1)
@@ -281,25 +292,25 @@ func (s *intake) cancel(p *peer, id packet.RequestID) {
 		p.mu.Unlock()
 		s.mu.Unlock()
 		if waiting != nil {
-			turnAway(p, waiting.in, errCancelled.Text)
+			turnAway(p, waiting.in, why.Text)
 		}
 	}
 	if running != nil {
-		running.cancel()
+		running.cut(why)
 		running.drop()
 	}
 }
 
-// findLocked returns the request with an id that has its place, in use until it is
+// findLocked returns the request that is meant if it has its place, in use until it is
 // dropped, or where it stands in the queue; nil and -1 if it is not pending.
-func (p *peer) findLocked(id packet.RequestID) (running *serving, queued int) {
+func (p *peer) findLocked(which func(*serving) bool) (running *serving, queued int) {
 	for r := p.requests; r != nil; r = r.next {
-		if r.in.Header.ID == id {
+		if which(r) {
 			r.uses.Add(1)
 			return r, -1
 		}
 	}
-	return nil, slices.IndexFunc(p.queue, func(r *serving) bool { return r.in.Header.ID == id })
+	return nil, slices.IndexFunc(p.queue, which)
 }
 
 // turnAway refuses a request before dispatch: no handler ran (PROTOCOL 4.5).

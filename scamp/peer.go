@@ -64,6 +64,7 @@ type peer struct {
 type server interface {
 	admit(p *peer, m *mux.Inbound)
 	cancel(p *peer, id packet.RequestID)
+	broken(p *peer, m *mux.Inbound)
 	shed(p *peer)
 }
 
@@ -370,6 +371,7 @@ func (p *peer) connect(c io.ReadWriter, link *mux.Link, cfg *Config, idle time.D
 	def(&opts.Heartbeat, heartbeat)
 	if p.server != nil {
 		opts.Full = func() { p.server.shed(p) }
+		opts.Broken = func(m *mux.Inbound) { p.server.broken(p, m) }
 	}
 	p.conn = mux.New(c, link, opts)
 	p.addr = link.RemoteAddr()

@@ -207,15 +207,13 @@ func (m *servingModel) doRequest(op string, r *modelRequest) {
 		if r.end == "" {
 			r.end = op
 			m.w.send(pk(op, r.no, map[string]string{"TXERR": "no"}[op]))
+			if op == "TXERR" {
+				m.giveUp(r)
+			}
 		}
 	case "cancel":
 		m.message(fmt.Sprintf(`{"request_id":%d,"type":"cancel"}`, r.id))
-		switch {
-		case r.queued:
-			r.queued, r.want = false, "refused"
-		case runs:
-			m.cut(r)
-		}
+		m.giveUp(r)
 	case "write":
 		if runs {
 			r.handler.acts <- op
@@ -236,8 +234,6 @@ func (m *servingModel) doRequest(op string, r *modelRequest) {
 			// It was given in the handler's stead, or cut.
 		case r.begun && op == "fail":
 			r.want = "cut"
-		case !r.begun && r.end == "TXERR":
-			r.want = "error transport"
 		case op == "fail":
 			r.want = "error lab"
 		default:
@@ -282,16 +278,16 @@ func (m *servingModel) waits() (n int) {
 	return n
 }
 
-// turn has those run whose turn has come. One whose caller has no time left, or has
-// broken it off, is refused then.
+// turn has those run whose turn has come. One whose caller has no time left is refused
+// then.
 func (m *servingModel) turn() {
 	for len(m.queue) > 0 && m.running < modelHandlers {
 		r := m.queue[0]
 		m.queue = m.queue[1:]
 		switch {
 		case !r.queued:
-			// It was cancelled.
-		case r.end == "TXERR" || r.overdue():
+			// It was given up.
+		case r.overdue():
 			r.queued, r.want = false, "refused"
 		default:
 			r.queued = false
@@ -304,6 +300,16 @@ func (m *servingModel) turn() {
 }
 
 func (r *modelRequest) overdue() bool { return !r.due.IsZero() && !time.Now().Before(r.due) }
+
+// giveUp is what a cancel, and a TXERR within its body, do to a request.
+func (m *servingModel) giveUp(r *modelRequest) {
+	switch {
+	case r.queued:
+		r.queued, r.want = false, "refused"
+	case r.handler != nil && !r.left:
+		m.cut(r)
+	}
+}
 
 // cut gives a request up whose handler runs.
 func (m *servingModel) cut(r *modelRequest) {

@@ -48,7 +48,7 @@ type serving struct {
 	waited bool          // it did not run at once
 	taken  bool          // the body was there as a whole and nothing of it is left
 	whole  collector     // what was collected of the body
-	fate   atomic.Bool   // it is decided whether its handler runs; set by decide
+	fate   atomic.Int32  // whether its handler runs; set by decide
 	own    mux.Outbound  // the reply, if it is not written piece by piece
 	out    *mux.Outbound // the reply; set before sent is
 	sent   atomic.Bool   // out was handed to the connection
@@ -144,23 +144,29 @@ func (p *peer) removeLocked(r *serving) {
 	r.prev, r.next = nil, nil
 }
 
+// What is decided of a request, once.
+const (
+	runs    = 1 // its handler does
+	refused = 2 // and the caller is promised that none does
+)
+
 // decide is asked by the worker that is about to run the handler, and by whoever is about
 // to promise the caller that none runs. It is true for the first of them alone.
-func (r *serving) decide() bool { return r.fate.CompareAndSwap(false, true) }
+func (r *serving) decide(fate int32) bool { return r.fate.CompareAndSwap(0, fate) }
 
 // serve runs the handler and ends the reply. It says whether that is done; if not, the
 // last octet of the reply still waits, and Ended is called when it is written. A request
 // whose caller has left before its turn came runs no handler.
 func (r *serving) serve() (done bool) {
-	if !r.decide() {
-		return true // cancelled, and refused by that
-	}
-	if why := r.pointless(); why != "" {
+	if why := r.pointless(); why != "" && r.decide(refused) {
 		if r.start(r.p.conn.LastIO()) {
 			turnAway(r.p, r.in, why)
 		}
 		r.given.ctx.end(errHandlerDone)
 		return true
+	}
+	if !r.decide(runs) {
+		return true // it was refused when it was cut
 	}
 	r.prepare()
 	err := r.call()
@@ -300,11 +306,22 @@ func (r *serving) start(now time.Duration) bool {
 
 // cut gives the request up: its context ends, and its reply is an error if it has not
 // begun, else it breaks off. The reply is claimed first: a handler that notices the end
-// of its context must not begin one.
+// of its context must not begin one. A request that no worker has begun with is refused:
+// its handler does not run.
 func (r *serving) cut(why *RemoteError) {
 	r.p.mu.Lock()
 	r.over = true
 	r.p.mu.Unlock()
+	if r.decide(refused) {
+		if r.start(r.p.conn.Now()) {
+			turnAway(r.p, r.in, why.Text)
+		}
+		r.given.ctx.end(why)
+		return
+	}
+	if r.fate.Load() == refused {
+		return // by somebody else, who answers it
+	}
 	unanswered := r.start(r.p.conn.Now())
 	r.given.ctx.end(why)
 	r.in.Fail(why)
@@ -318,19 +335,6 @@ func (r *serving) cut(why *RemoteError) {
 		// ended.
 		r.out.Abort(txerrFor(why))
 	}
-}
-
-// cancel is cut for a caller that wants no reply any more. A request that no worker has
-// begun with is refused: its handler does not run.
-func (r *serving) cancel() {
-	if !r.decide() {
-		r.cut(errCancelled)
-		return
-	}
-	if r.start(r.p.conn.Now()) { // else its time was over, and it is answered
-		turnAway(r.p, r.in, errCancelled.Text)
-	}
-	r.given.ctx.end(errCancelled)
 }
 
 // expiryLocked says when the request must be looked at, on the clock of p.conn, and

@@ -344,6 +344,9 @@ func (r *reader) ended(p packet.Packet, err error) error {
 		return nil
 	}
 	m.end(err, r.stamp.Load())
+	if m.offered && err != nil && r.c.opts.Broken != nil {
+		r.c.opts.Broken(m)
+	}
 	r.offerOnce(m)
 	return nil
 }
