@@ -29,6 +29,7 @@ func TestConformanceCaller(t *testing.T) {
 		{"19b_malformed_ext_of_a_service", malformedExtOfService},
 		{"19c_cancel_is_sent_where_announced", cancelIsSent},
 		{"19c_cancel_is_not_sent_elsewhere", cancelIsNotSent},
+		{"19c_cancel_of_what_was_given_up_before_the_first_reply", cancelBeforeTheFirstReply},
 		{"20_reply_id_as_number_or_string", replyIDForms},
 		{"22_integers_and_no_zero_client_id", integersInRequests},
 		{"24_missing_type_is_a_reply", missingTypeIsReply},

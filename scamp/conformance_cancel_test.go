@@ -2,6 +2,7 @@ package scamp_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -87,6 +88,30 @@ func cancelWithinBody(t *testing.T) {
 	w.send(pk("TXERR", 1, "no more"))
 	if m := w.message(); m.txerr == "" {
 		t.Errorf("TXERR of a request whose reply has begun: %q ended well, want TXERR", m.json)
+	}
+	w.quiet()
+}
+
+// What is given up before the service has sent anything is cancelled when it does, and
+// says that it takes that.
+func cancelBeforeTheFirstReply(t *testing.T) {
+	f := newFar(t)
+	bus := f.known()
+	ctx, cancel := context.WithCancel(t.Context())
+	given := inBackground(ctx, bus, echoReq("given up"))
+	w := f.next()
+	w.message()
+	cancel()
+	wantRan(t, "given up", (<-given).err, scamp.RanMaybe, context.Canceled)
+	w.quiet() // who knows whether it takes a cancel
+	other := inBackground(t.Context(), bus, echoReq("other"))
+	w.message()
+	w.send(msg(0, `{"ext":{"v":1,"win":65536,"cancel":1},"request_id":2,"type":"reply"}`, ""))
+	if o := <-other; o.err != nil {
+		t.Error(o.err)
+	}
+	if m := w.message(); m.header.ID.String() != "1" || !strings.Contains(m.json, `"type":"cancel"`) {
+		t.Errorf("after the first reply: %q, want a cancel of request 1", m.json)
 	}
 	w.quiet()
 }

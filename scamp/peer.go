@@ -47,8 +47,10 @@ type peer struct {
 	ended     error      // why the connection is over; nil while it lives
 	lastID    uint64     // request id given last
 	pending   map[uint64]*Stream
-	calls     *Stream // every call that has not left, linked
-	abandoned int     // calls that left before their reply came: so many late replies are no oddity
+	calls     *Stream  // every call that has not left, linked
+	heard     bool     // the service has sent a message
+	unwanted  []uint64 // ids of requests that were given up before that, to be cancelled then
+	abandoned int      // calls that left before their reply came: so many late replies are no oddity
 	odd       oddMeter
 	requests  *serving // every request being served, linked
 	active    int      // requests being served
@@ -216,6 +218,7 @@ func (p *peer) accept(m *mux.Inbound) {
 		p.absurd(m, "a request on a connection of ours")
 	case p.server == nil && h.Type == packet.TypeCancel:
 		m.Discard() // of no request of theirs: it came for its ext
+		p.hear(m)
 	case p.server == nil:
 		p.ignore(m, "a message of a type that does not belong here")
 	case h.Type == packet.TypeCancel:
@@ -246,6 +249,7 @@ func usableID(m *mux.Inbound) bool {
 func (p *peer) replied(m *mux.Inbound) {
 	if !p.met {
 		p.met = true
+		p.hear(m)
 		if !p.meet(&m.Header) {
 			m.Discard()
 			p.log.odd("dialect_mistaken", "a service of the original Go implementation got requests that ended in another order", "peer", p.addr.String())
@@ -310,6 +314,42 @@ func (p *peer) answer(h *packet.Header, body []byte) {
 	}
 	if err != nil && !errors.Is(err, mux.ErrClosed) {
 		p.conn.Close()
+	}
+}
+
+// maxUnwanted is how many requests are remembered to be cancelled later.
+const maxUnwanted = 256
+
+// cancel tells the service that nobody waits for the reply to a request any more, if it
+// takes that (PROTOCOL 3.7). It says so with its first message: what is given up before
+// that is cancelled then.
+func (p *peer) cancel(id uint64) {
+	p.mu.Lock()
+	later := !p.heard && len(p.unwanted) < maxUnwanted
+	if later {
+		p.unwanted = append(p.unwanted, id)
+	}
+	p.mu.Unlock()
+	if !later && p.conn.PeerCancels() {
+		p.sendCancel(id)
+	}
+}
+
+// hear cancels what was given up before the first message of the service, which m may be,
+// unless that is the reply.
+func (p *peer) hear(m *mux.Inbound) {
+	p.mu.Lock()
+	unwanted := p.unwanted
+	p.heard, p.unwanted = true, nil
+	p.mu.Unlock()
+	if !p.conn.PeerCancels() {
+		return
+	}
+	got, _ := m.Header.ID.Number()
+	for _, id := range unwanted {
+		if id != got || m.Header.Type == packet.TypeCancel {
+			p.sendCancel(id)
+		}
 	}
 }
 

@@ -336,8 +336,8 @@ func (s *Stream) release(cancel bool) {
 	}
 	if ended, err := s.out.Ended(); !ended {
 		s.abort("the reply has ended")
-	} else if err == nil && cancel && s.id != 0 && s.p.conn.PeerCancels() && (in == nil || !in.Complete()) {
-		s.p.sendCancel(s.id)
+	} else if err == nil && cancel && s.id != 0 && (in == nil || !in.Complete()) {
+		s.p.cancel(s.id)
 	}
 	if in != nil {
 		in.Discard()
