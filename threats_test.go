@@ -178,6 +178,7 @@ var limitRows = []heldRow{
 	{"scamp.MaxEventOctets", "scamp:TestLimitsOfEvents", ""},
 	{"scamp.MaxSubscribers", "scamp:TestLimitsOfEvents", ""},
 	{"scamp.LogRate", "scamp:TestLogIsLimited", ""},
+	{"scamp.LogFirst", "scamp:TestEveryCallerIsNamed", ""},
 	{"scamp.LogText", "scamp:TestLimitsOfWorkAtTheirEdges/text_in_the_log", ""},
 
 	{"scamp.MaxTicket", "scamp:TestTicketLimits/MaxTicket", ""},

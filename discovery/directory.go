@@ -34,7 +34,8 @@ type Directory struct {
 
 	index atomic.Pointer[index] // replaced as a whole, under publishing
 
-	names nameCache // for Explain
+	names   nameCache // for Explain
+	printed sync.Map  // for Twin: SHA-1 to the SHA-256 of the one certificate that is held, zero if there are two; changed under mu
 
 	publishing sync.Mutex  // protects watchers, inFile and the order of indexes; taken before mu
 	watchers   []*watcher  // told of every change that is in the index

@@ -38,6 +38,7 @@ const (
 	countIntervalClamped = "announce_interval_clamped"
 	countCacheTooBig     = "cache_too_big"
 	countAuthz           = "authz_reload_failed"
+	countCallers         = "callers_reload_failed"
 	countNotStrict       = "cache_record_not_strict"
 )
 

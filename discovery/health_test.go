@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -140,7 +141,15 @@ func TestCollision(t *testing.T) {
 		certificate.Fingerprint = victim.Certificate.Fingerprint
 		twin.Certificate = &certificate
 
+		twins := func(when string, want ...bool) {
+			t.Helper()
+			if got := []bool{d.Twin(victim.Certificate), d.Twin(twin.Certificate)}; !slices.Equal(got, want) {
+				t.Errorf("%s: the two have a twin: %v, want %v", when, got, want)
+			}
+		}
+		twins("before", false, false)
 		d.Add(victim)
+		twins("alone", false, true)
 		if got := len(d.Find(q)); got != 1 {
 			t.Fatalf("alone: %d routes, want 1", got)
 		}
@@ -148,6 +157,7 @@ func TestCollision(t *testing.T) {
 		if got := len(d.Find(q)); got != 0 {
 			t.Errorf("with its twin: %d routes, want none", got)
 		}
+		twins("with its twin", true, true)
 		e := d.Explain(q)
 		if e.Reason != discovery.HasObstacle || !strings.Contains(e.String(), "SHA-1") {
 			t.Errorf("explained: %q: want the collision named", e)
@@ -162,5 +172,6 @@ func TestCollision(t *testing.T) {
 		if got := idents(d.Find(q)); got != "victim@10.0.0.5:30123" {
 			t.Errorf("when the twin is forgotten: %q, want the other again", got)
 		}
+		twins("when the twin is forgotten", false, true)
 	})
 }

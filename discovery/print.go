@@ -14,6 +14,7 @@ func (d *Directory) holdPrintLocked(in *instance) {
 		d.prints[name] = p
 	}
 	p.held[in.key.SHA256]++
+	d.printedLocked(name, p)
 	if len(p.held) == 2 && p.held[in.key.SHA256] == 1 {
 		d.warnLocked(countCollision, "two certificates have one SHA-1 fingerprint: both are refused", "fingerprint", name)
 		d.lookAgainLocked(name)
@@ -28,6 +29,7 @@ func (d *Directory) releasePrintLocked(in *instance) {
 		return
 	}
 	delete(p.held, in.key.SHA256)
+	d.printedLocked(name, p)
 	switch len(p.held) {
 	case 0:
 		delete(d.prints, name)
@@ -62,4 +64,27 @@ func (d *Directory) obstacleLocked(in *instance, a *Announcement) obstacle {
 		return foreignLoopback
 	}
 	return noObstacle
+}
+
+// printedLocked keeps what Twin looks at in step with the certificates of a fingerprint.
+func (d *Directory) printedLocked(name string, p *print) {
+	only := [32]byte{} // of none: there are two
+	for sum := range p.held {
+		if len(p.held) == 1 {
+			only = sum
+		}
+	}
+	if len(p.held) == 0 {
+		d.printed.Delete(name)
+		return
+	}
+	d.printed.Store(name, only)
+}
+
+// Twin says whether something is held of another certificate with the same SHA-1: one of
+// the two was made to pass for the other, and a rule by SHA-1 tells nothing about either
+// (PROTOCOL 18). It waits for nobody. Safe for concurrent use.
+func (d *Directory) Twin(c *Certificate) bool {
+	only, held := d.printed.Load(c.Fingerprint)
+	return held && only != c.SHA256
 }

@@ -146,8 +146,16 @@ func (r *AuthorizedReader) good(rules *Authorized) {
 	}
 	r.mu.Unlock()
 	if was != nil {
-		r.report.say(slog.LevelInfo, countAuthz+" over", "rules are read again", "path", r.file.path)
+		r.report.say(slog.LevelInfo, r.counter()+" over", "rules are read again", "path", r.file.path)
 	}
+}
+
+// counter is what counts that the file cannot be used.
+func (r *AuthorizedReader) counter() string {
+	if r.opts.Callers {
+		return countCallers
+	}
+	return countAuthz
 }
 
 // maxWarnings is how many doubtful lines are logged of one reading of the file.
@@ -203,7 +211,7 @@ func (r *AuthorizedReader) keep(err error) error {
 	had := r.state.Rules != nil
 	r.mu.Unlock()
 	if !again {
-		r.d.counters.add(countAuthz, 1)
+		r.d.counters.add(r.counter(), 1)
 		text := "rules cannot be read: the last good ones stay in force"
 		switch {
 		case had:
@@ -212,7 +220,7 @@ func (r *AuthorizedReader) keep(err error) error {
 		default:
 			text = "rules cannot be read, and never were: nothing is allowed; want the file that bus.authorized_services names"
 		}
-		r.report.say(slog.LevelError, countAuthz, text, "error", err)
+		r.report.say(slog.LevelError, r.counter(), text, "error", err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -91,35 +92,98 @@ func (s *Service) callersMode() (CallersMode, string, error) {
 	return mode, path, nil
 }
 
-// judgesCallers returns the middleware that lets only those call an action whom the
-// callers file names, nil if nobody is asked for.
-func (s *Service) judgesCallers() (func(*action) Middleware, error) {
+// A callerJudge lets only those in whom the callers file of a service names. Nil lets
+// everybody in.
+type callerJudge struct {
+	s     *Service
+	mode  CallersMode // CallersAudit or CallersEnforce
+	rules *callerRules
+}
+
+// callerJudge returns who judges the callers of the service, nil if nobody is asked for.
+func (s *Service) callerJudge() (*callerJudge, error) {
 	mode, path, err := s.callersMode()
 	if err != nil || mode == CallersOff {
 		return nil, err
 	}
-	c := s.bus.callers(path)
-	return func(a *action) Middleware {
-		return func(next Handler) Handler {
-			return func(ctx context.Context, req *Request, rep *ReplyWriter) error {
-				d := c.rules.Load().Decide(req.Caller, a.sector, a.name)
-				why := error(nil)
-				if d.Allowed && d.Line > 0 {
-					why = strongEnough(req.Caller, &s.bus.limits)
-				}
-				switch {
-				case d.Allowed && why == nil:
-				case mode == CallersAudit:
-					s.bus.log.odd("caller_would_deny", "a caller is served that enforce would refuse", "service", s.name, "reason", callerReason{d, why})
-				default:
-					s.bus.log.odd("caller_denied", "caller refused", "service", s.name, "reason", callerReason{d, why})
-					return notRun{callerRefused(req.Caller, a)}
-				}
+	return &callerJudge{s, mode, s.bus.callers(path)}, nil
+}
+
+// CallersState says which rules judge the callers of the service, how old they are, and
+// why the file cannot be used now. It is false while none do: before Serve, and with
+// CallersOff.
+func (s *Service) CallersState() (discovery.AuthorizedState, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.judge == nil {
+		return discovery.AuthorizedState{}, false
+	}
+	return s.judge.rules.reader.State(), true
+}
+
+// around returns the middleware that lets only those call an action whom a rule lets.
+func (j *callerJudge) around(a *action) Middleware {
+	return func(next Handler) Handler {
+		return func(ctx context.Context, req *Request, rep *ReplyWriter) error {
+			d := j.rules.rules.Load().Decide(req.Caller, a.sector, a.name)
+			why := error(nil)
+			if d.Allowed && d.Line > 0 {
+				why = j.believes(req.Caller)
+			}
+			if d.Allowed && why == nil || j.serves(req.Caller, a.sector+":"+a.name, callerReason{d, why}) {
 				return next(ctx, req, rep)
 			}
+			return notRun{callerRefused(req.Caller, a)}
 		}
-	}, nil
+	}
 }
+
+// hears says whether a subscribe or notify is taken that comes with a certificate: from
+// those whom some rule names, for whatever it lets them call (PROTOCOL 14 knows no
+// actions).
+func (j *callerJudge) hears(c *discovery.Certificate, what string) bool {
+	why := j.names(c)
+	return why == nil || j.serves(c, what, callerReason{why: why})
+}
+
+// names says why no rule can be for who shows a certificate, or returns nil.
+func (j *callerJudge) names(c *discovery.Certificate) error {
+	rule, named := j.rules.rules.Load().RuleFor(c)
+	switch {
+	case c == nil:
+		return errAnonymous
+	case !named || len(rule.Tokens) == 0:
+		return fmt.Errorf("no rule names the certificate: add %q to %s", c.Fingerprint+" "+j.s.opts.Sector+":ALL", j.rules.rules.Load().File)
+	}
+	return j.believes(c)
+}
+
+var errAnonymous = errors.New("a caller without a certificate, which no rule can name: want bus.identity where it runs")
+
+// serves notes that enforce refuses a caller, and says whether it is served for all that.
+func (j *callerJudge) serves(c *discovery.Certificate, what string, why callerReason) bool {
+	kind, text, caller := "caller_denied", "caller refused", "none"
+	if j.mode == CallersAudit {
+		kind, text = "caller_would_deny", "a caller is served that enforce would refuse"
+	}
+	if c != nil {
+		caller = c.Fingerprint
+	}
+	j.s.bus.log.oddOf(kind, caller+" "+what, text, "service", j.s.name, "caller", caller, "asks", what, "reason", why)
+	return j.mode == CallersAudit
+}
+
+// believes refuses certificates that tell too little of who shows them, whatever a rule
+// says.
+func (j *callerJudge) believes(c *discovery.Certificate) error {
+	if rule, _ := j.rules.rules.Load().RuleFor(c); !strings.HasPrefix(rule.Certificate, "sha256:") && j.s.bus.dir.Twin(c) {
+		return errTwinCaller
+	}
+	return strongEnough(c, &j.s.bus.limits)
+}
+
+// errTwinCaller says that a rule by SHA-1 cannot tell whom it names.
+var errTwinCaller = errors.New("scamp: another certificate with the same SHA-1 fingerprint is on the bus, and one of them was made to pass for the other: want a rule by sha256")
 
 // errWeakCaller says that a caller's certificate proves little.
 var errWeakCaller = errors.New("scamp: the key of its certificate is too short to tell who it is: want tls.min_rsa_bits or more")

@@ -1,6 +1,8 @@
 package scamp_test
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +25,7 @@ type callersFile struct {
 	path string
 	log  syncBuffer
 	bus  *scamp.Bus // of the service
+	svc  *scamp.Service
 }
 
 func newCallersFile(t *testing.T) *callersFile {
@@ -59,6 +62,7 @@ func (f *callersFile) serve(mode scamp.CallersMode, limits scamp.Limits, opts sc
 		svc.Handle(name, ok, nil)
 	}
 	svc.Handle("Sample.secret", ok, &scamp.ActionOptions{Privileges: []int64{1}})
+	f.svc = svc
 	serve(f.t, svc)
 }
 
@@ -150,6 +154,87 @@ func TestCallersAuditAndOff(t *testing.T) {
 			})
 		})
 	}
+}
+
+// However often one caller asks, each of the others is named, with what it asks for: who
+// follows the log of audit must not cut off one that it never told of. Beyond LogFirst of
+// them the share of the kind counts.
+func TestEveryCallerIsNamed(t *testing.T) {
+	for _, tt := range []struct {
+		mode  scamp.CallersMode
+		first int
+		named int
+	}{
+		{scamp.CallersAudit, 0, 3},
+		{scamp.CallersEnforce, 0, 3},
+		{scamp.CallersAudit, 3, 3},
+		{scamp.CallersAudit, 2, 2},
+	} {
+		t.Run(fmt.Sprint(tt.mode, tt.first), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newCallersFile(t)
+				f.put("# nobody")
+				f.serve(tt.mode, scamp.Limits{LogFirst: tt.first}, scamp.ServiceOptions{})
+				f.log.Reset()
+				chatty, rare := f.n.KeyPair(), f.n.KeyPair()
+				a, b := f.as(chatty), f.as(rare)
+				for i := range 600 {
+					callCode(t, a, "Sample.read", "")
+					if i%100 == 35 {
+						callCode(t, b, "Sample.write", "")
+						callCode(t, a, "Other.read", "")
+					}
+					<-time.After(100 * time.Millisecond)
+				}
+				named := 0
+				for who, action := range map[*scamp.KeyPair]string{chatty: "Sample.read", rare: "Sample.write"} {
+					if strings.Contains(f.log.String(), "caller="+who.Certificate.Fingerprint+" asks=main:"+action) {
+						named++
+					}
+				}
+				if strings.Contains(f.log.String(), "caller="+chatty.Certificate.Fingerprint+" asks=main:Other.read") {
+					named++
+				}
+				lines := strings.Count(f.log.String(), "asks=")
+				if named != tt.named || lines > 63 {
+					t.Errorf("%d of 3 are named, in %d lines, want %d in one a second and one for each: %s", named, lines, tt.named, &f.log)
+				}
+			})
+		})
+	}
+}
+
+// A rule by SHA-1 lets nobody in while a certificate is on the bus that was made to have
+// the same (PROTOCOL 18): who knows which of them it was meant for? The collision is made
+// up: only the text is the same.
+func TestCallersWithATwin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCallersFile(t)
+		ann, bob := f.n.KeyPair(), f.n.KeyPair()
+		f.put(ann.Certificate.Fingerprint+" Sample", bob.Certificate.SHA256Text()+" Sample")
+		f.serve(scamp.CallersEnforce, scamp.Limits{}, scamp.ServiceOptions{})
+		expect := func(when string, who *scamp.KeyPair, want string) {
+			t.Helper()
+			if code, text := callCode(t, f.as(who), "Sample.read", ""); code != want {
+				t.Errorf("%s: %s %q, want %s", when, code, text, want)
+			}
+		}
+		expect("alone", ann, "ok")
+		f.n.Serve("other", func(s *scamp.Service) { s.Handle("Other.twin", ok, nil) })
+		for _, e := range f.bus.Directory().All() {
+			if !strings.HasPrefix(e.Peer.Ident, "other") {
+				continue
+			}
+			for i, of := range []*scamp.KeyPair{ann, bob} {
+				twin, certificate := *e.Announcement, *e.Announcement.Certificate
+				certificate.Fingerprint, certificate.SHA256[0] = of.Certificate.Fingerprint, byte(i)
+				twin.Certificate = &certificate
+				f.bus.Directory().Add(&twin)
+			}
+		}
+		expect("with a twin", ann, "authz")
+		expect("with a twin, by a rule by SHA-256", bob, "ok")
+	})
 }
 
 // The file is followed: what it says counts within 2 s, the last good one when it cannot
@@ -302,4 +387,132 @@ func TestCallersInTheConfiguration(t *testing.T) {
 		c.Close()
 		bus.Close()
 	}
+}
+
+// What judges callers can be asked for: how old it is, and what is wrong with its file.
+func TestCallersState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		path := writeFile(t, t.TempDir(), "callers", "# nobody\n")
+		opts := &scamp.ServiceOptions{Callers: path}
+		judged := n.ServeWith("judged", opts, func(s *scamp.Service) { s.Handle("Sample.read", ok, nil) })
+		free := n.Serve("free", func(s *scamp.Service) { s.Handle("Free.read", ok, nil) })
+		if s, judges := free.CallersState(); judges {
+			t.Errorf("without a callers file: %v, want none", s)
+		}
+		began := time.Now()
+		s, judges := judged.CallersState()
+		if !judges || s.Err != nil || s.Path != path || s.Rules == nil || s.Loaded.After(began) {
+			t.Errorf("CallersState: %v %+v, want rules of %s, read before now", judges, s, path)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(2 * time.Second)
+		again, _ := judged.CallersState()
+		if again.Err == nil || again.Rules == nil || !again.Loaded.Equal(s.Loaded) {
+			t.Errorf("CallersState without the file: %+v, want the old rules and why there are no newer ones", again)
+		}
+		if c := judged.Bus.Stats(); c["callers_reload_failed"] != 1 || c["authz_reload_failed"] != 0 {
+			t.Errorf("callers_reload_failed %d, authz_reload_failed %d, want 1 and 0", c["callers_reload_failed"], c["authz_reload_failed"])
+		}
+	})
+}
+
+// Events are for those whom some rule names: the announcement of a service for all.
+func TestCallersAndEvents(t *testing.T) {
+	for _, mode := range []scamp.CallersMode{scamp.CallersOff, scamp.CallersAudit, scamp.CallersEnforce} {
+		t.Run(mode.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newCallersFile(t)
+				ann, bob := f.n.KeyPair(), f.n.KeyPair()
+				f.put(ann.Certificate.Fingerprint + " Sample.write")
+				heard := make(chan string, 10)
+				f.serve(mode, scamp.Limits{}, scamp.ServiceOptions{Notified: func(_ context.Context, m *scamp.Notification) { heard <- string(m.Data) }})
+				if err := f.svc.Publish("orders", "7", "secret"); err != nil {
+					t.Fatal(err)
+				}
+				hears := func(who *scamp.KeyPair, codes ...string) bool {
+					t.Helper()
+					s, err := f.as(who).Subscribe(&scamp.Request{Action: "Sample.read"}, codes...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { s.Close() })
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					defer cancel()
+					return s.Ready(ctx) == nil
+				}
+				let := mode != scamp.CallersEnforce
+				for _, tt := range []struct {
+					name  string
+					who   *scamp.KeyPair
+					codes []string
+					want  bool
+				}{
+					{"ann", ann, []string{"orders"}, true},
+					{"ann", ann, []string{"orders", "announce"}, true},
+					{"bob", bob, []string{"orders"}, let},
+					{"nobody", nil, []string{"orders"}, let},
+					{"nobody", nil, []string{"announce", "orders"}, let},
+					{"nobody", nil, []string{"announce"}, true},
+				} {
+					before := f.bus.Stats()
+					if got := hears(tt.who, tt.codes...); got != tt.want {
+						t.Errorf("%s subscribes to %v: %v, want %v", tt.name, tt.codes, got, tt.want)
+					}
+					after, counter := f.bus.Stats(), "caller_would_deny"
+					if !tt.want {
+						counter = "caller_denied"
+					}
+					odd := tt.name != "ann" && len(tt.codes)+len(tt.codes[0]) != 1+len("announce") && mode != scamp.CallersOff
+					if rose := after[counter] > before[counter]; rose != odd {
+						t.Errorf("%s subscribes to %v: %s rose is %v, want %v", tt.name, tt.codes, counter, rose, odd)
+					}
+				}
+				for who, want := range map[*scamp.KeyPair]bool{ann: true, nil: let} {
+					w := f.wire(who)
+					w.send(msg(0, `{"type":"notify"}`, "one"))
+					synctest.Wait()
+					if got := len(heard) == 1; got != want {
+						t.Errorf("a notify with a certificate %v is heard: %v, want %v", who != nil, got, want)
+					}
+					for len(heard) > 0 {
+						<-heard
+					}
+					w.c.Close()
+				}
+				// Who is no longer named hears no more.
+				s, err := f.as(ann).Subscribe(&scamp.Request{Action: "Sample.read"}, "orders")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				wantReady(t, s)
+				f.put(bob.Certificate.Fingerprint + " Sample")
+				<-time.After(2 * time.Second)
+				if err := f.svc.Publish("orders", "8", "more"); err != nil {
+					t.Fatal(err)
+				}
+				<-time.After(time.Second)
+				if _, got := s.Value("orders", "8"); got != let {
+					t.Errorf("who is no longer named hears of what is new: %v, want %v", got, let)
+				}
+			})
+		})
+	}
+}
+
+// wire is a connection of octets to the service that shows a certificate, nil for none.
+func (f *callersFile) wire(pair *scamp.KeyPair) *wire {
+	f.t.Helper()
+	c, err := f.n.Dial(f.t.Context(), "tcp", f.svc.Addr())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	cfg := new(tls.Config)
+	if pair != nil {
+		cfg.Certificates = []tls.Certificate{{Certificate: [][]byte{pair.Certificate.DER}, PrivateKey: pair.Key}}
+	}
+	return clientWire(f.t, c, cfg)
 }

@@ -18,8 +18,10 @@ import (
 // to nobody (PROTOCOL 14). It does not wait for anybody: a subscriber that is slow is told
 // the latest value of each entry. Safe for concurrent use, also before Serve.
 //
-// Whoever can connect to the service can subscribe: publish nothing that is secret. The
-// service itself publishes its current announcement under the code "announce".
+// Whoever can connect to the service can subscribe, and with CallersEnforce only those
+// whom a rule of the callers file names. Tickets are not asked for: publish nothing that
+// only some of them may know. The service itself publishes its current announcement under
+// the code "announce", for everybody.
 func (s *Service) Publish(code, key string, value any) error {
 	name := eventName{code, key}
 	if code == announceCode {
@@ -68,6 +70,7 @@ type eventSource struct {
 	limits *Limits
 	log    *logger
 	notify func(context.Context, *Notification) // nil: notifications are drained
+	judge  *callerJudge                         // of who subscribes and notifies; set before anybody can
 	work   sync.WaitGroup                       // goroutines of subscribers
 
 	mu     sync.Mutex // protects what follows
@@ -125,6 +128,11 @@ func (src *eventSource) subscribe(p *peer, m *mux.Inbound) {
 func (src *eventSource) notified(p *peer, m *mux.Inbound) {
 	if src.notify == nil {
 		m.Discard()
+		return
+	}
+	if src.judge != nil && !src.judge.hears(p.cert, "notify") {
+		m.Discard()
+		src.log.count("notify_dropped")
 		return
 	}
 	if !src.enqueue(p, &eventAsk{kind: askNotify, in: m}) {

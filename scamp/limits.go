@@ -57,6 +57,10 @@ type Limits struct {
 	// Logging.
 	LogRate int // lines per second of one kind, the rest is counted; zero means 1
 	LogText int // octets of a text from the network in one line; zero means 128
+	// LogFirst is how many callers, for each action they ask for, have a first line of
+	// their own when they are refused, or would be (CallersAudit), whatever the others have
+	// made of LogRate; zero means 1024.
+	LogFirst int
 }
 
 // WithDefaults returns l with every zero field set to its default, also those of
@@ -100,6 +104,7 @@ func (l Limits) WithDefaults() Limits {
 
 	setLimit(&l.LogRate, 1)
 	setLimit(&l.LogText, 128)
+	setLimit(&l.LogFirst, 1024)
 	return l
 }
 

@@ -22,9 +22,12 @@ type logger struct {
 	rate int
 	text int
 
+	first int
+
 	mu     sync.Mutex
 	counts map[string]uint64
 	kinds  map[string]*logKind
+	told   map[string]struct{} // of whom there was a first line
 	queue  []logLine
 	busy   chan struct{} // closed when no line is left; nil if there are none
 }
@@ -49,8 +52,8 @@ func newLogger(l *slog.Logger, limits *Limits) *logger {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)
 	}
-	own := &logger{to: l.Handler(), mux: new(mux.Counters), rate: limits.LogRate, text: limits.LogText,
-		counts: make(map[string]uint64), kinds: make(map[string]*logKind)}
+	own := &logger{to: l.Handler(), mux: new(mux.Counters), rate: limits.LogRate, text: limits.LogText, first: limits.LogFirst,
+		counts: make(map[string]uint64), kinds: make(map[string]*logKind), told: make(map[string]struct{})}
 	own.slog = slog.New(logQueued{own, own.to})
 	return own
 }
@@ -95,6 +98,32 @@ func (l *logger) odd(kind, msg string, args ...any) {
 	l.warn(kind, msg, args...)
 }
 
+// oddOf is odd about one of many, whom somebody has to know by name: the first line about
+// each is written whatever the others have made of the share of its kind. That is for so
+// many of all kinds as Limits.LogFirst says, so that nobody can have it written for ever.
+func (l *logger) oddOf(kind, who, msg string, args ...any) {
+	who = kind + " " + who
+	heard := l.to.Enabled(context.Background(), slog.LevelWarn)
+	l.mu.Lock()
+	l.counts[kind]++
+	_, told := l.told[who]
+	first := !told && heard && len(l.told) < l.first
+	if first {
+		l.told[who] = struct{}{}
+	}
+	l.mu.Unlock()
+	if !first {
+		l.warn(kind, msg, args...)
+		return
+	}
+	skipped, _ := l.share(kind, true)
+	if !l.queued(slog.LevelWarn, kind, skipped, msg, args) {
+		l.mu.Lock()
+		delete(l.told, who) // there was no room for it: the next one is the first
+		l.mu.Unlock()
+	}
+}
+
 // warn writes a line unless its kind has had its share. Strings among args come from
 // the network: they are escaped and cut.
 func (l *logger) warn(kind, msg string, args ...any) {
@@ -114,10 +143,14 @@ func (l *logger) put(level slog.Level, kind, msg string, args []any) {
 	if !l.to.Enabled(context.Background(), level) {
 		return // what was left out is for the next line that somebody reads
 	}
-	skipped, ok := l.share(kind)
-	if !ok {
-		return
+	skipped, ok := l.share(kind, false)
+	if ok {
+		l.queued(level, kind, skipped, msg, args)
 	}
+}
+
+// queued queues a line, and says whether there was room for it.
+func (l *logger) queued(level slog.Level, kind string, skipped int, msg string, args []any) bool {
 	for i := 1; i < len(args); i += 2 {
 		switch v := args[i].(type) {
 		case string:
@@ -137,9 +170,11 @@ func (l *logger) put(level slog.Level, kind, msg string, args []any) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.putLocked(logLine{l.to, r}) {
-		l.kinds[kind].skipped += skipped + 1
+	if l.putLocked(logLine{l.to, r}) {
+		return true
 	}
+	l.kindLocked(kind).skipped += skipped + 1
+	return false
 }
 
 // putLocked queues a line, or counts it as left out: then it is false.
@@ -197,20 +232,16 @@ func (l *logger) wait() {
 }
 
 // share says whether a line of that kind may be written now, and how many were left out
-// since the last one.
-func (l *logger) share(kind string) (skipped int, ok bool) {
+// since the last one. The first line about somebody may be, and takes of the share.
+func (l *logger) share(kind string, first bool) (skipped int, ok bool) {
 	now := time.Now().Unix()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := l.kinds[kind]
-	if k == nil {
-		k = new(logKind)
-		l.kinds[kind] = k
-	}
+	k := l.kindLocked(kind)
 	if k.second != now {
 		k.second, k.lines = now, 0
 	}
-	if k.lines >= l.rate {
+	if k.lines >= l.rate && !first {
 		k.skipped++
 		l.counts["log_suppressed"]++
 		return 0, false
@@ -218,6 +249,15 @@ func (l *logger) share(kind string) (skipped int, ok bool) {
 	k.lines++
 	skipped, k.skipped = k.skipped, 0
 	return skipped, true
+}
+
+func (l *logger) kindLocked(kind string) *logKind {
+	k := l.kinds[kind]
+	if k == nil {
+		k = new(logKind)
+		l.kinds[kind] = k
+	}
+	return k
 }
 
 func (l *logger) cut(s string) string {

@@ -105,10 +105,11 @@ func (s *Service) begin() error {
 	if err := s.opts.checkAuthzTable(); err != nil {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %w", clean(s.name), err))
 	}
-	judges, err := s.judgesCallers()
+	judge, err := s.callerJudge()
 	if err != nil {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %w", clean(s.name), err))
 	}
+	s.judge, s.events.judge = judge, judge
 	s.index = make(map[actionID]*action, 2*len(s.actions))
 	for id, a := range s.actions {
 		a.handler = around(a.handler, s.middleware)
@@ -119,8 +120,8 @@ func (s *Service) begin() error {
 			a.handler = admit(a.handler)
 			s.guarded = true
 		}
-		if judges != nil {
-			a.handler = judges(a)(a.handler)
+		if judge != nil {
+			a.handler = judge.around(a)(a.handler)
 		}
 		a.handler = around(a.handler, s.observers)
 		s.index[id] = a

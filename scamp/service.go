@@ -69,11 +69,14 @@ type ServiceOptions struct {
 
 	// Notified is called with each message of type notify (PROTOCOL 14), one after the
 	// other for those of one connection; nil drains them. ctx ends with the connection.
-	// What comes while 16 of a connection wait is dropped and counted.
+	// What comes while 16 of a connection wait is dropped and counted, as is with
+	// CallersEnforce what comes from somebody whom no rule names. Tickets are not asked for.
 	Notified func(ctx context.Context, n *Notification)
 
 	// Callers is a file that says whose certificate may call which action, in the form of
-	// authorized_services; empty means service.callers. It is followed as those are.
+	// authorized_services; empty means service.callers. It is followed as those are. Events
+	// are for those whom any of its rules names, but for the announcement of the service,
+	// which everybody may have.
 	Callers     string
 	CallersMode CallersMode // zero means service.callers_mode
 
@@ -108,7 +111,8 @@ type Service struct {
 	actions    map[actionID]*action
 	index      map[actionID]*action // made by Serve, then read without the lock
 	serving    bool
-	guarded    bool // some action wants tickets; set by Serve
+	guarded    bool         // some action wants tickets; set by Serve
+	judge      *callerJudge // set by Serve; nil lets everybody call
 	inbound    *inboundSide
 	announcing []*discovery.Announcer // from Serve until the drain begins
 }

@@ -22,6 +22,8 @@ type subscriber struct {
 	ctx context.Context // of its notifications; ends with the connection
 	end context.CancelFunc
 
+	open bool // the filter has nothing that is not for everybody; owned by run
+
 	// Protected by src.mu.
 	asks    []*eventAsk
 	refused bool                // a subscribe after these was refused
@@ -113,6 +115,8 @@ func (s *subscriber) run() {
 			s.hear(ask.in)
 		case ask != nil:
 			s.answer(ask)
+		case body != nil && !s.still():
+			s.p.conn.Close() // it hears why when it subscribes again
 		case body != nil:
 			s.tell(body)
 		default:
@@ -183,6 +187,13 @@ func (s *subscriber) answer(ask *eventAsk) {
 		}
 	}
 	src := s.src
+	if ask.kind == askSubscribe {
+		s.open = openToAll(ask.codes)
+		if !s.open && src.judge != nil && !src.judge.hears(s.p.cert, "subscribe") {
+			src.log.count("subscribe_refused")
+			ask.kind = askInvalid
+		}
+	}
 	src.mu.Lock()
 	if ask.kind == askSubscribe && s.codes == nil && src.n >= src.limits.MaxSubscribers {
 		src.log.count("subscribe_refused")
@@ -213,6 +224,23 @@ func (s *subscriber) answer(ask *eventAsk) {
 		src.done(s.p, ask.id, true)
 		s.await(o)
 	}
+}
+
+// still says whether who was let in may hear more: rules change.
+func (s *subscriber) still() bool {
+	j := s.src.judge
+	return s.open || j == nil || j.mode != CallersEnforce || j.hears(s.p.cert, "event")
+}
+
+// openToAll says whether codes are of what everybody may hear: announcements are sent to
+// everybody anyway.
+func openToAll(codes map[string]struct{}) bool {
+	for code := range codes {
+		if code != announceCode {
+			return false
+		}
+	}
+	return true
 }
 
 // hold counts an event as held for the subscriber's address, if that may be.
