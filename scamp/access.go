@@ -168,6 +168,8 @@ func missing(claims *TicketClaims, want []int64, names map[int64]string) error {
 	return nil
 }
 
+// The first two are those of PROTOCOL 10.4, the others follow from them: they are no limits
+// that anybody's load could reach, and a try that fails is counted (authz_table_failed).
 const (
 	accessFresh = 300 * time.Second // a table is used
 	accessOld   = 600 * time.Second // and, while no newer one can be had, at most

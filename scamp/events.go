@@ -160,7 +160,6 @@ func (src *eventSource) enqueue(p *peer, ask *eventAsk) bool {
 	}
 	if len(s.asks) >= maxAsks {
 		if ask.kind != askNotify {
-			src.log.count("subscribe_refused")
 			ask.kind, s.refused = askInvalid, true
 		}
 		return false
@@ -198,7 +197,10 @@ func (src *eventSource) close(most time.Duration) {
 	within(most, ended)
 }
 
-// done answers a subscribe.
+// done answers a subscribe. Whatever the reason, a refusal is counted here.
 func (src *eventSource) done(p *peer, id packet.RequestID, accepted bool) {
+	if !accepted {
+		src.log.count("subscribe_refused")
+	}
 	p.answer(&packet.Header{Type: packet.TypeSubscribeDone, ID: id}, fmt.Append(nil, accepted))
 }

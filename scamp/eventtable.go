@@ -150,7 +150,8 @@ func sameJSON(a, b json.RawMessage) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-// maxEventName is how long a code or key may be, octets.
+// maxEventName is how long a code or key may be, octets: what MaxEventOctets bounds in sum
+// needs no setting for each. Records with longer ones are ignored, and Publish refuses them.
 const maxEventName = 1024
 
 func usableEventName(s string) bool { return len(s) <= maxEventName && utf8.ValidString(s) }

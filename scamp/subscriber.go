@@ -51,10 +51,13 @@ const (
 	askNotify
 )
 
+// What is small enough to need no setting: each bounds a moment of one connection, and a
+// peer that keeps to the protocol meets none of them. Whoever exceeds one is answered false
+// and counted (subscribe_refused), or dropped and counted (notify_dropped).
 const (
 	maxAsks      = 16       // that wait on one connection
-	maxCodes     = 10       // of a subscribe (PROTOCOL 14)
-	maxFilter    = 16 << 10 // octets of its body
+	maxCodes     = 10       // of a subscribe: PROTOCOL 14 knows no other number
+	maxFilter    = 16 << 10 // octets of its body: ten codes of maxEventName, with room for escapes
 	eventAtOnce  = 64 << 10 // octets of changes that go in one event, and one record more
 	eventHandler = "events" // names the handler of notifications in the log
 )
@@ -190,13 +193,11 @@ func (s *subscriber) answer(ask *eventAsk) {
 	if ask.kind == askSubscribe {
 		s.open = openToAll(ask.codes)
 		if !s.open && src.judge != nil && !src.judge.hears(s.p.cert, "subscribe") {
-			src.log.count("subscribe_refused")
 			ask.kind = askInvalid
 		}
 	}
 	src.mu.Lock()
 	if ask.kind == askSubscribe && s.codes == nil && src.n >= src.limits.MaxSubscribers {
-		src.log.count("subscribe_refused")
 		ask.kind = askInvalid
 	}
 	if s.gone || ask.kind != askSubscribe {

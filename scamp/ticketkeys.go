@@ -21,7 +21,8 @@ type TicketKeys struct{ keys []*rsa.PublicKey }
 // NewTicketKeys returns keys that are at hand.
 func NewTicketKeys(keys ...*rsa.PublicKey) *TicketKeys { return &TicketKeys{slices.Clone(keys)} }
 
-// maxTicketKeys bounds what each bad ticket can cost.
+// maxTicketKeys bounds what each bad ticket can cost. It needs no setting: the file is the
+// operator's own, holds one key, or two while they change, and is refused with more.
 const maxTicketKeys = 8
 
 // ParseTicketKeys reads the PUBLIC KEY blocks of a PEM text. A key has 2048 to 8192
