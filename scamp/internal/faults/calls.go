@@ -111,6 +111,25 @@ func (c calls) quantile(part float64) float64 {
 	return ms(times[min(int(part*float64(len(times))), len(times)-1)])
 }
 
+// usual is the quantile that the calls of a second usually have: the median of those of all
+// seconds. A machine that has other work now and then does not move it.
+func (c calls) usual(part float64) float64 {
+	var of []float64
+	for len(c) > 0 {
+		end := c[0].at.Add(time.Second)
+		n := slices.IndexFunc(c, func(m made) bool { return !m.at.Before(end) })
+		if n < 0 {
+			n = len(c)
+		}
+		of, c = append(of, c[:n].quantile(part)), c[n:]
+	}
+	if len(of) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(of)
+	return of[len(of)/2]
+}
+
 // part is which part of the calls that were not given up succeeded; NaN without calls.
 func (c calls) part() float64 {
 	ok, failed := len(c.ok()), len(c.failed())

@@ -342,9 +342,6 @@ func (c *child) lastWords() string {
 // records reads the child's ledger.
 func (c *child) records() ([]ledger.Record, error) {
 	f, err := os.Open(c.ledger)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil // it notes nothing
-	}
 	if err != nil {
 		return nil, fmt.Errorf("faults: %w", err)
 	}

@@ -18,6 +18,9 @@ func main() {
 	if name, ok := childRole(os.Args); ok {
 		os.Exit(beChild(name))
 	}
+	if err := ownMounts(); err != nil {
+		fmt.Fprintln(os.Stderr, err) // rows that mount skip
+	}
 	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -49,7 +50,9 @@ func (s *stage) figure(name string, value float64) {
 	if s.result.Figures == nil {
 		s.result.Figures, s.result.Want = make(map[string]float64), make(map[string]string)
 	}
-	s.result.Figures[name] = round(value)
+	if !math.IsNaN(value) { // that of nothing, which JSON does not know
+		s.result.Figures[name] = round(value)
+	}
 }
 
 // atMost notes a figure that fails the row when it is above a bound, atLeast one that
