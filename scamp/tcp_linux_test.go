@@ -57,6 +57,7 @@ func TestTCPOptions(t *testing.T) {
 				{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
 				{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
 				{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 30000},
+				{"TCP_NOTSENT_LOWAT", unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 64 << 10},
 			} {
 				if got, err := unix.GetsockoptInt(int(fd), o.level, o.what); err != nil || got != o.want {
 					t.Errorf("%s: %s is %d, %v, want %d", side, o.name, got, err, o.want)

@@ -4,5 +4,5 @@ package scamp
 
 import "time"
 
-// setUserTimeout needs Linux; elsewhere keep-alive and the write stall must do.
-func setUserTimeout(int, time.Duration) {}
+// tuneTCP needs Linux; elsewhere keep-alive and the write stall must do.
+func tuneTCP(int, time.Duration) {}

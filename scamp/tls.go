@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -189,6 +188,6 @@ func setTCP(c net.Conn, limits *Limits) {
 	t.SetNoDelay(true)
 	t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: limits.KeepAlive, Interval: limits.KeepAlive, Count: 3})
 	if raw, err := t.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { setUserTimeout(int(fd), limits.UserTimeout/time.Millisecond) })
+		raw.Control(func(fd uintptr) { tuneTCP(int(fd), limits.UserTimeout) })
 	}
 }

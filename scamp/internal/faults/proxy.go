@@ -3,12 +3,17 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A weather is what a proxy does to what passes. The zero weather does nothing.
@@ -46,7 +51,7 @@ type proxy struct {
 // newProxy returns a proxy on a port of loopback, with fair weather. Point says where
 // to.
 func newProxy(seed uint64, name string) (*proxy, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{Control: likeEthernet}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("faults: %w", err)
 	}
@@ -56,6 +61,17 @@ func newProxy(seed uint64, name string) (*proxy, error) {
 	}
 	p.work.Go(p.accept) // ends with close
 	return p, nil
+}
+
+// packetOctets is what a packet on Ethernet carries of a connection.
+const packetOctets = 1460
+
+// likeEthernet has connections made of packets as they are on a network: on loopback they
+// have 64 KiB, and a small buffer would never take a whole one.
+func likeEthernet(_, _ string, c syscall.RawConn) error {
+	var set error
+	err := c.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, packetOctets) })
+	return errors.Join(err, set)
 }
 
 func (p *proxy) address() string { return p.listener.Addr().String() }
@@ -127,15 +143,17 @@ func (p *proxy) relay(near *net.TCPConn, number int64) {
 	p.mu.Lock()
 	target := p.target
 	p.mu.Unlock()
-	far, err := net.Dial("tcp", target)
+	far, err := (&net.Dialer{Control: likeEthernet}).Dial("tcp", target)
 	if err != nil {
 		near.SetLinger(0)
 		near.Close()
 		return
 	}
-	for _, c := range []*net.TCPConn{near, far.(*net.TCPConn)} {
-		c.SetReadBuffer(socketBuffer)
-		c.SetWriteBuffer(socketBuffer)
+	if w, _ := p.now(); w.rate > 0 {
+		for _, c := range []*net.TCPConn{near, far.(*net.TCPConn)} {
+			c.SetReadBuffer(slowSocket)
+			c.SetWriteBuffer(slowSocket)
+		}
 	}
 	r := &relay{p: p, near: near, far: far.(*net.TCPConn), over: make(chan struct{})}
 	p.mu.Lock()
@@ -191,7 +209,7 @@ type parcel struct {
 const (
 	parcelOctets = 16 << 10
 	underway     = 1024                   // parcels of one direction: latency takes no throughput
-	socketBuffer = 64 << 10               // of each socket, so that what is under way is here and not in the kernel
+	slowSocket   = 16 << 10               // buffer of a socket on a slow link: what waits there is not in our hands
 	slowBuffer   = 100 * time.Millisecond // of octets that a slow link holds, as routers should
 )
 
@@ -238,8 +256,9 @@ func (r *relay) pass(from, to *net.TCPConn, down bool, dice *rand.Rand) {
 			}
 		}
 	})
+	free := time.Now() // when a slow link has carried what it was given
 	for p := range parcels {
-		if !r.wait(p.due) || !r.write(to, p.octets, down, dice) {
+		if !r.wait(p.due) || !r.write(to, p.octets, down, dice, &free) {
 			r.end(false)
 			break
 		}
@@ -287,8 +306,11 @@ func (r *relay) wait(due time.Time) bool {
 }
 
 // write writes octets as the weather has it.
-func (r *relay) write(to *net.TCPConn, b []byte, down bool, dice *rand.Rand) bool {
+func (r *relay) write(to *net.TCPConn, b []byte, down bool, dice *rand.Rand, free *time.Time) bool {
 	w, _ := r.p.now()
+	if now := time.Now(); free.Before(now.Add(-slowBuffer)) {
+		*free = now // what it did not carry while it had nothing is lost, but not what a late timer took
+	}
 	for len(b) > 0 {
 		n := len(b)
 		if w.slice > 0 {
@@ -301,8 +323,11 @@ func (r *relay) write(to *net.TCPConn, b []byte, down bool, dice *rand.Rand) boo
 			return false
 		}
 		b = b[n:]
-		if w.rate > 0 && down && !r.wait(time.Now().Add(time.Duration(n)*time.Second/time.Duration(w.rate))) {
-			return false
+		if w.rate > 0 && down {
+			*free = free.Add(time.Duration(n) * time.Second / time.Duration(w.rate))
+			if !r.wait(*free) {
+				return false
+			}
 		}
 	}
 	return true

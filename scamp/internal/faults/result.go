@@ -45,10 +45,13 @@ type result struct {
 // maxViolations bounds those that are told.
 const maxViolations = 50
 
-// figure notes a figure that has no bound.
+// figure notes a figure that has no bound. NaN, of no calls at all, is none.
 func (s *stage) figure(name string, value float64) {
+	if math.IsNaN(value) {
+		return
+	}
 	if s.result.Figures == nil {
-		s.result.Figures, s.result.Want = make(map[string]float64), make(map[string]string)
+		s.result.Figures = make(map[string]float64)
 	}
 	if !math.IsNaN(value) { // that of nothing, which JSON does not know
 		s.result.Figures[name] = round(value)
@@ -76,6 +79,9 @@ func (s *stage) within(name string, took, most float64) {
 
 func (s *stage) bounded(name string, value float64, ok bool, want string) {
 	s.figure(name, value)
+	if s.result.Want == nil {
+		s.result.Want = make(map[string]string)
+	}
 	s.result.Want[name] = want
 	if !ok {
 		s.failures = append(s.failures, fmt.Sprintf("%s is %.6g, want %s", name, value, want))

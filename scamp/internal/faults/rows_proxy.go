@@ -199,9 +199,6 @@ func (s *stage) weatherAct(at time.Duration, what string, w weather) act {
 	}}
 }
 
-// packetOctets is what a packet on Ethernet carries of a connection.
-const packetOctets = 1460
-
 // runFlips is F26: TLS finds out, whatever it is that is not as it was sent.
 func runFlips(ctx context.Context, s *stage) error {
 	between := int64(100_000 * packetOctets)
