@@ -128,6 +128,7 @@ func (m *Multicast) take(want []Iface, problems []error) {
 			}
 		}
 		now.add(iface, out)
+		m.silence.use(iface) // before anything can be sent there
 	}
 	for index := range old.byIndex {
 		if _, used := now.byIndex[index]; !used {

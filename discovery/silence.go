@@ -24,7 +24,7 @@ type silence struct {
 	limit  time.Duration    // of silence; longer after each one that ended by itself
 	since  time.Time        // when somebody began to listen, or an interface was left; zero when nobody listens
 	last   time.Time        // when anything was heard
-	ours   map[Iface]*voice // where we send
+	ours   map[Iface]*voice // where we may send
 	told   bool             // all is silent, and that was told
 	muffle []Iface          // where not even we are heard, and that was told; in order
 }
@@ -49,14 +49,23 @@ func (s *silence) listen() {
 	}
 }
 
-// sent says that we sent a datagram on an interface.
+// use says that we may send on an interface from now on.
+func (s *silence) use(iface Iface) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ours[iface] == nil {
+		s.ours[iface] = new(voice)
+	}
+}
+
+// sent says that we sent a datagram on an interface. It may have been left while we did:
+// then nobody waits to hear that.
 func (s *silence) sent(iface Iface) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.ours[iface]
 	if v == nil {
-		v = new(voice)
-		s.ours[iface] = v
+		return
 	}
 	if v.unheard.IsZero() {
 		v.unheard = time.Now()
@@ -121,7 +130,7 @@ func (s *silence) look() (c silenceChange) {
 	s.muffle = muffle
 	c.quiet = s.quietLocked()
 	all := c.quiet >= s.limit && !waiting // else that will say it better
-	c.all, c.allOver = all && !s.told, s.told && c.quiet < s.limit
+	c.all, c.allOver = all && !s.told, s.told && c.quiet < s.limit && s.last.After(s.since) // not because an interface was left
 	s.told = all || s.told && !c.allOver
 	if c.allOver {
 		// Services may announce themselves less often than we do: say so once, not again

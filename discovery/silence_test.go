@@ -72,6 +72,19 @@ func TestSilence(t *testing.T) {
 				m.silence.forget(wire)
 			}
 		}, "18s not even our own", ""},
+		{"the interface goes while we send", []Iface{wire}, func(m *Multicast, at time.Duration) {
+			m.silence.listen()
+			if at == 4*time.Second {
+				m.silence.forget(wire)
+				m.silence.sent(wire)
+			}
+		}, "20s no announcement is heard", "no announcement was heard for 1m56s"},
+		{"an interface goes in silence", []Iface{wire}, func(m *Multicast, at time.Duration) {
+			m.silence.listen()
+			if at == 30*time.Second {
+				m.silence.forget(wire)
+			}
+		}, "18s no announcement is heard", "no announcement was heard for 1m30s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -81,6 +94,9 @@ func TestSilence(t *testing.T) {
 				now := newInUse()
 				now.ifaces = tt.ifaces
 				m.use.Store(now)
+				for _, iface := range tt.ifaces {
+					m.silence.use(iface)
+				}
 				var said []string
 				for at := tick; at <= 2*time.Minute; at += tick {
 					time.Sleep(tick)
