@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/fixtures"
@@ -783,5 +785,27 @@ func TestNames(t *testing.T) {
 		if got := tt.name(tt.n); got != "unknown" {
 			t.Errorf("value %d, which does not exist, has the name %q", tt.n, got)
 		}
+	}
+}
+
+// Rules that are in force no longer are not kept by instances for which the new ones
+// change nothing.
+func TestOldRulesAreGivenUp(t *testing.T) {
+	d := newDirectory(t, &discovery.DirectoryOptions{Authorized: rules("main:Allowed")})
+	d.Add(service{ident: "a"}.announce())
+	d.LoadFile([]*discovery.Announcement{service{ident: "b"}.announce()})
+	old := weak.Make(d.Authorized())
+	route := d.Find(discovery.Query{Action: "Sample.echo"})[0]
+	d.SetAuthorized(rules("main:Allowed", "main:Allowed, main:Other"))
+	for range 10 { // the first finds it gone, unless somebody looks at it still
+		if runtime.GC(); old.Value() == nil {
+			break
+		}
+	}
+	if old.Value() != nil {
+		t.Error("the old rules are in memory though others are in force")
+	}
+	if again := d.Find(discovery.Query{Action: "Sample.echo"})[0]; again.Peer != route.Peer {
+		t.Error("an instance for which nothing changed has another view")
 	}
 }

@@ -87,7 +87,7 @@ func (d *Directory) Explain(q Query) Explanation {
 	if !ok {
 		return e
 	}
-	names := d.names.at(x)
+	x, names := d.names.at(x)
 	e.Offers, e.More = offers(q, names.find(q.Action), rules)
 	if routes := x.find(q).live; len(routes) > 0 && e.Offers[0].Reason != Answers {
 		e.Offers[0] = answering(routes[0], rules) // one of those not looked at

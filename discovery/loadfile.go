@@ -3,6 +3,7 @@ package discovery
 import (
 	"slices"
 	"time"
+	"weak"
 )
 
 // LoadFile makes records all that the cache file holds now: new and changed ones
@@ -118,7 +119,7 @@ func (d *Directory) loadLocked(a *Announcement, v *view, now time.Time) {
 	switch verdict {
 	case elsewhere:
 	case replaces:
-		if v == nil || v.rules != d.rules {
+		if v == nil || v.rules != weak.Make(d.rules) {
 			v = d.see(a, d.rules, Live, noObstacle, false)
 		}
 		d.noticeLocked(in, a, future)

@@ -25,19 +25,21 @@ type nameCache struct {
 	table *nameTable
 }
 
-// at returns the table of x.
-func (c *nameCache) at(x *index) *nameTable {
+// at returns the table of x, or of a later index if somebody asked for that already: one
+// who comes late does not take the table back. It also returns that index, so that both
+// are of one moment.
+func (c *nameCache) at(x *index) (*index, *nameTable) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unused.Store(0)
 	if c.of == nil {
 		c.of, c.table = newIndex(x.seed), newNameTable(x.seed)
 	}
-	if c.of != x {
+	if c.of.number < x.number {
 		c.table = c.table.with(c.of.changesTo(x))
 		c.of = x
 	}
-	return c.table
+	return c.of, c.table
 }
 
 // published notes that another index is in force, after so many changes.

@@ -1,5 +1,7 @@
 package discovery
 
+import "weak"
+
 // SetAuthorized puts other rules in force, for everything that is held and will
 // be held. Lookups see all of the old rules or all of the new ones. It looks at
 // all that is held; lookups and repetitions go on meanwhile, and only what
@@ -37,7 +39,7 @@ func (d *Directory) judgeAgainLocked(in *instance, v *view) {
 			d.moveLocked(in, p)
 		}
 	}
-	if old.rules == d.rules {
+	if old.rules == weak.Make(d.rules) {
 		return
 	}
 	if v == nil || v.ann != old.ann || v.state != old.state || v.obstacle != old.obstacle {

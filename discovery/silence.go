@@ -129,7 +129,7 @@ func (s *silence) look() (c silenceChange) {
 	c.muffledOver = slices.DeleteFunc(c.muffledOver, func(i Iface) bool { return s.ours[i] == nil }) // it is gone
 	s.muffle = muffle
 	c.quiet = s.quietLocked()
-	all := c.quiet >= s.limit && !waiting // else that will say it better
+	all := c.quiet >= s.limit && !waiting                                                   // else that will say it better
 	c.all, c.allOver = all && !s.told, s.told && c.quiet < s.limit && s.last.After(s.since) // not because an interface was left
 	s.told = all || s.told && !c.allOver
 	if c.allOver {

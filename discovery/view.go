@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"weak"
 )
 
 // A State says what may be done with an instance.
@@ -45,8 +46,8 @@ func (o obstacle) String() string {
 // A view is what an announcement means under rules. It is made outside of all
 // locks and never changes once it is shown.
 type view struct {
-	in       *instance // set when it is shown; what it points to belongs to whoever holds mu
-	rules    *Authorized
+	in       *instance                // set when it is shown; what it points to belongs to whoever holds mu
+	rules    weak.Pointer[Authorized] // under which it was made; other rules that give the same rights leave it as it is
 	peer     *Peer
 	ann      *Announcement
 	state    State
@@ -74,7 +75,7 @@ func (d *Directory) see(a *Announcement, z *Authorized, s State, o obstacle, fut
 			Timestamp:   a.Timestamp,
 			GoDialect:   a.GoDialect(),
 		},
-		rules: z, ann: a, state: s, obstacle: o, future: future,
+		rules: weak.Make(z), ann: a, state: s, obstacle: o, future: future,
 	}
 	if s == Withdrawn {
 		return v
