@@ -86,7 +86,11 @@ func TestWithoutInterface(t *testing.T) {
 		t.Errorf("reply %q, %v: want here", body, err)
 	}
 	var ce *scamp.CallError
-	_, err = bus.Call(t.Context(), &scamp.Request{Action: "Alone.echo", Route: &scamp.RouteOptions{Wait: -1}})
+	began := time.Now()
+	_, err = bus.Call(t.Context(), &scamp.Request{Action: "Alone.echo"})
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("call by name: it took %v, want it to say at once what is wrong", took)
+	}
 	if !errors.Is(err, scamp.ErrNotFound) || !errors.As(err, &ce) || !strings.Contains(ce.Advice, "bus.address") {
 		t.Errorf("call by name: %v: want not found, and bus.address in the advice", err)
 	}

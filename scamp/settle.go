@@ -79,11 +79,12 @@ func likely(e discovery.Explanation) bool {
 	return true
 }
 
-// unsettled is for how long a service that is there may not have been heard yet.
+// unsettled is for how long a service that is there may not have been heard yet. Where
+// nobody can be heard, waiting would only put off saying why.
 func (b *Bus) unsettled() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.listening.IsZero() || b.carryErr != nil {
+	if b.listening.IsZero() || b.carryErr != nil || b.multicast != nil && len(b.multicast.Ifaces()) == 0 {
 		return 0
 	}
 	return warmUp - time.Since(b.listening)
