@@ -242,7 +242,7 @@ func TestUpdateCacheFileAndOtherWriters(t *testing.T) {
 	}
 	run.Go(func() { writer.Run(ctx) }) // ends with cancel
 	a := signedAs(t, "sample", "a:1", 1, 2e9)
-	if _, err := update(path, nil, a); err == nil || !strings.Contains(err.Error(), "another cache daemon writes it") {
+	if _, err := update(path, nil, a); !errors.Is(err, discovery.ErrCacheLocked) || !strings.Contains(err.Error(), "another cache daemon writes it") {
 		t.Errorf("beside a daemon: error %v, want one that says so", err)
 	}
 	stopped, stop := context.WithCancel(ctx)

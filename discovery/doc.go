@@ -45,7 +45,9 @@
 //  4. The index is immutable and swapped whole, so a lookup waits for nobody.
 //  5. Authorization is decided at selection, on the announced name of the action
 //     and the whole certificate, by the rules as they are then. A rule that
-//     cannot be read gives no right.
+//     cannot be read gives no right. Everybody may offer actions of the class _meta,
+//     and what is built in (Announcement.BuiltIn) makes nobody one to be listed,
+//     watched or counted as of use.
 //  6. The wall clock never makes a record old. Timestamps order the
 //     announcements of one instance; expiry counts from local receipt.
 //  7. Instances are told apart by the SHA-256 of the certificate and the ident,

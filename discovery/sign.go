@@ -96,7 +96,7 @@ func (a *Announcement) appendJSON(b []byte) ([]byte, error) {
 	case interval < time.Millisecond:
 		return nil, refuse(countMalformed, "sign: interval %v: want at least 1 ms", interval)
 	case a.Timestamp/1000 < secondsBelow || a.Timestamp/1000 >= millisBelow:
-		return nil, refuse(countMalformed, "sign: timestamp %d us: want one that stays milliseconds when read, after 1973", a.Timestamp)
+		return nil, refuse(countMalformed, "sign: timestamp %d us: want microseconds since 1970, after 1973: what is sent are milliseconds, and less or more is read as another unit", a.Timestamp)
 	}
 	if err := checkAddress(a.Address, limits.MaxURI); err != nil {
 		return nil, &Error{Counter: countBadName, Text: "sign: address " + quoted(a.Address), Err: err}

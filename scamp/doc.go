@@ -19,7 +19,12 @@
 //	Call ─ query ─ directory ─ balancer ─ pool ─ peer.open ─► Stream ─► mux ─► network
 //	                                                            ▲ replied
 //	network ─► mux ─► peer.accept ─┬─ reply ────────────────────┘
-//	                               └─ request ─► intake ─► dispatcher ─► serving ─► callers ─► ticket ─► Middleware ─► Handler ─► ReplyWriter ─► mux
+//	                               ├─ request ─► intake ─► dispatcher ─► serving ─► Observe ─► callers ─► ticket ─► Use ─► Handler ─► ReplyWriter ─► mux
+//	                               └─ subscribe, notify ─► eventSource ─► subscriber ─► mux (its events), Notified
+//
+// Built-in actions (PROTOCOL 12.3) are handlers as all others. At the other end of events
+// a Subscription has a feed, which reads them in their order; the service may be of any
+// make that announces what those do that have events.
 //
 // When the balancer chooses a service of the same bus the network is a pipe in memory,
 // without TLS (openLocal); and a typed call of the very same types that can run at once
@@ -39,8 +44,9 @@
 //  6. Work counts as running until the handler has returned and its reply is written.
 //  7. Authorization is decided by the directory when an instance is chosen, on the
 //     resolved action.
-//  8. Who may call is decided for each request, before any middleware runs: by the
-//     certificate the connection showed (service.callers), then by the ticket.
+//  8. Who may call is decided for each request, before any middleware of Use runs: by the
+//     certificate the connection showed (service.callers), then by the ticket. Events
+//     have neither: whoever can connect can subscribe.
 //  9. A ticket is in no log and no error, goes to no instance without a rule, and is
 //     not forwarded by itself.
 package scamp

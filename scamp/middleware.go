@@ -16,7 +16,7 @@ import (
 type Middleware func(Handler) Handler
 
 // Use puts middleware around every handler of the service, those registered before and
-// after. The first is the outermost. It sees the octets of every request, so that calls
+// after, and the built-in ones. The first is the outermost. It sees the octets of every request, so that calls
 // within the process go as JSON too (see Call). Tickets and privileges are checked before any of
 // it runs. It must not be called after Serve.
 func (s *Service) Use(mw ...Middleware) { s.add("Use", &s.middleware, mw) }

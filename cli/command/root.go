@@ -183,6 +183,10 @@ func flagError(cmd *cobra.Command, err error) error {
 	if errors.As(err, &value) && value.GetFlag().Value.Type() == "duration" {
 		return hint(usage, "want a number with its unit, for example 5s or 500ms")
 	}
+	if value != nil && strings.HasPrefix(value.GetFlag().Value.Type(), "int") {
+		what, text := pflag.UnquoteUsage(value.GetFlag())
+		return hint(usage, "want a whole number, --%s %s: %s", value.GetFlag().Name, what, text)
+	}
 	if !errors.As(err, &unknown) {
 		return usage
 	}
@@ -258,8 +262,12 @@ func (a *app) config() (*scamp.Config, error) {
 		a.log.Info(noConfigText)
 	}
 	if err != nil {
-		inside := filepath.Join(a.configFile, "soa.conf")
-		if info, serr := os.Stat(a.configFile); serr == nil && info.IsDir() && exists(inside) {
+		named := a.configFile
+		if named == "" {
+			named, _ = scamp.LocateConfig(a.getenv)
+		}
+		inside := filepath.Join(named, "soa.conf")
+		if info, serr := os.Stat(named); serr == nil && info.IsDir() && exists(inside) {
 			err = hint(err, "did you mean %s?", inside)
 		} else if errors.Is(err, os.ErrNotExist) {
 			err = hint(err, "name an existing file with --config, or make one with: scamp init --dir DIR")

@@ -92,7 +92,7 @@ removed or not there).`,
 	flags.StringSliceVar(&o.service.envelopes, "envelope", o.service.envelopes, "envelopes of the actions that name none, a `LIST`")
 	flags.IntVar(&o.service.weight, "weight", o.service.weight, "0 to 100: more than 0 offers the actions, 0 withdraws")
 	flags.DurationVar(&o.service.interval, "interval", o.service.interval, "`TIME` between its announcements")
-	flags.Int64Var(&o.service.timestamp, "timestamp", 0, "timestamp, `MS` since 1970; default: now")
+	flags.Int64Var(&o.service.timestamp, "timestamp", 0, "when it was signed, in milliseconds `MS` since 1970, for example of date +%s000; default: now")
 	flags.IntVar(&o.count, "count", 1, "make `N` instances")
 	flags.StringVar(&o.cache, "cache", "", "put the records into this cache `FILE` instead of printing them")
 	flags.BoolVar(&o.force, "force", false, "with --cache: also if a cache daemon writes the file, which will put its own back, and also what makes old readers lose the whole file")
@@ -334,6 +334,9 @@ func (a *app) doubtSigned(ann *discovery.Announcement) {
 // fileSigned puts announcements into the cache file.
 func (a *app) fileSigned(ctx context.Context, o *signOptions, announcements []*discovery.Announcement) error {
 	done, err := discovery.UpdateCacheFile(ctx, o.cache, announcements, &discovery.CacheUpdateOptions{Loose: o.force, IgnoreLock: o.force})
+	if errors.Is(err, discovery.ErrCacheLocked) {
+		return hint(err, "stop the cache daemon, or name another file, for scamp list --cache FILE; --force changes this one until the daemon writes it again")
+	}
 	if err != nil {
 		return interrupted(ctx, err)
 	}

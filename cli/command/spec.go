@@ -58,7 +58,28 @@ func (s *serviceSpec) check() error {
 	case len(s.actions) == 0 && s.weight > 0:
 		return errors.New("actions are missing: want at least one, for example Hello.echo")
 	}
-	return nil
+	return checkTimestamp(s.timestamp)
+}
+
+// Readers tell by its size what a timestamp counts (PROTOCOL 7.9): from firstMS on, and
+// below lastMS, milliseconds; less is seconds to them, and more microseconds.
+const (
+	firstMS = 1e11
+	lastMS  = 1e14
+)
+
+func checkTimestamp(ms int64) error {
+	if ms == 0 || ms >= firstMS && ms < lastMS {
+		return nil
+	}
+	meant := ""
+	switch {
+	case ms >= firstMS/1000 && ms < lastMS/1000:
+		meant = fmt.Sprintf("; these are seconds: did you mean %d?", ms*1000)
+	case ms >= lastMS && ms/1000 < lastMS:
+		meant = fmt.Sprintf("; these are microseconds: did you mean %d?", ms/1000)
+	}
+	return fmt.Errorf("timestamp %d: want milliseconds since 1970, after 1973%s", ms, meant)
 }
 
 // name is the name of the service, which names its key pair in a configuration.
