@@ -148,6 +148,7 @@ func (o *Observer) tell() {
 // in the socket meanwhile was read.
 func (o *Observer) beat(ctx context.Context) {
 	var fragments fragmentWatch
+	_, kernel := o.carrier.(*Multicast) // others have no fragments, and no kernel to ask about them
 	lossy, _ := o.carrier.(lossy)
 	var lost uint64
 	if lossy != nil {
@@ -171,7 +172,7 @@ func (o *Observer) beat(ctx context.Context) {
 			lost = now
 		}
 		o.d.beat(o.drained())
-		if wait == beatTime {
+		if kernel && wait == beatTime {
 			fragments.look(o.d, o.report)
 		}
 	}
