@@ -12,16 +12,16 @@ import (
 const patience = 30 * time.Second
 
 // Eventually waits until cond holds, and says whether it came to: half a minute is
-// enough for all that a bus does by itself.
+// enough for all that a bus does by itself. It looks each millisecond, and not before the
+// first: in synthetic time all that happens now has happened then.
 func Eventually(cond func() bool) bool {
-	deadline := time.Now().Add(patience)
-	for !cond() {
-		if time.Now().After(deadline) {
-			return false
-		}
+	for deadline := time.Now().Add(patience); !time.Now().After(deadline); {
 		<-time.After(time.Millisecond)
+		if cond() {
+			return true
+		}
 	}
-	return true
+	return false
 }
 
 // Await waits until bus may call exactly count instances of an action,

@@ -26,10 +26,21 @@ func (e *End) SetLine(l Line) {
 }
 
 // Hold stops what e writes, the end too, until it is let go: it is written, takes room,
-// and does not arrive.
+// and does not arrive. What has waited then arrives write by write, a moment apart, so
+// that what a reader does in synthetic time depends on their order alone.
 func (e *End) Hold(held bool) {
 	e.out.mu.Lock()
-	e.out.transitLocked().held = held
+	t := e.out.transitLocked()
+	if t.held && !held {
+		at := time.Now()
+		for i := range t.parcels {
+			if p := &t.parcels[i]; p.at.Before(at) {
+				p.at = at
+			}
+			at = at.Add(moment)
+		}
+	}
+	t.held = held
 	e.out.mu.Unlock()
 	e.out.arrive()
 }
@@ -69,6 +80,9 @@ type parcel struct {
 
 // segment is how many octets arrive at once where they take time.
 const segment = 1460
+
+// moment is between the arrivals of what was held.
+const moment = time.Microsecond
 
 // longBuffer is what takes the place of buffer where octets are under way for a time,
 // as kernels let it grow on long lines.
