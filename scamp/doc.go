@@ -46,7 +46,7 @@
 //     resolved action.
 //  8. Who may call is decided for each request, before any middleware of Use runs: by the
 //     certificate the connection showed (service.callers), then by the ticket. Events
-//     have neither: whoever can connect can subscribe.
+//     have no ticket: the certificate alone says who may subscribe.
 //  9. A ticket is in no log and no error, goes to no instance without a rule, and is
 //     not forwarded by itself.
 package scamp
