@@ -212,7 +212,8 @@ func Call[Out, In any](ctx context.Context, c Caller, action string, in In) (Out
 }
 
 // CallWith is Call with a request of the caller's making, whose body is set to the
-// JSON form of in. The Reply is returned for its header; its body is at its end.
+// JSON form of in. The Reply is returned for its header; its body is at its end. An
+// Idempotent request is sent again also when the reply breaks off within its body.
 func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (Out, *Reply, error) {
 	if p, ok := c.(passer); ok && p.passes() {
 		return callValues[Out](ctx, c, req, in)
@@ -223,7 +224,7 @@ func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (
 		return out, nil, err
 	}
 	r := *req
-	r.Data, r.Body, r.GetBody = data, nil, nil
+	r.Data, r.Body, r.GetBody, r.whole = data, nil, nil, true
 	reply, err := c.Call(ctx, &r)
 	if err != nil {
 		return out, nil, err
@@ -246,7 +247,7 @@ func callValues[Out, In any](ctx context.Context, c Caller, req *Request, in In)
 	t := new(typedCall[In, Out])
 	t.in, t.req = in, *req
 	t.req.Data, t.req.Body, t.req.GetBody = nil, nil, nil
-	t.req.values = t
+	t.req.values, t.req.whole = t, true
 	reply, err := c.Call(ctx, &t.req)
 	if err != nil {
 		var none Out

@@ -150,7 +150,7 @@ func (d *direct) prepare(req *Request, b *Bus) {
 	r.Envelope = cmp.Or(r.Envelope, "json")
 	r.Extra = maps.Clone(r.Extra)
 	d.route, r.Route = r.Route, nil
-	r.Idempotent, r.Retry = false, nil
+	r.Idempotent, r.Retry, r.whole = false, nil, false
 	r.Caller, r.Remote = nil, localAddr{}
 	if own := b.pool.own; own != nil {
 		r.Caller = own.Certificate

@@ -70,6 +70,7 @@ type Request struct {
 	Caller *discovery.Certificate // the client certificate the caller showed; nil if it is anonymous
 	Remote net.Addr               // where the request came from; of the network "local" if that is this process
 
+	whole   bool   // the caller takes the reply as a whole: an attempt ends with that
 	values  values // of a typed call within the process; at a handler's they pass as they are
 	in      *mux.Inbound
 	collect *collector
@@ -292,9 +293,39 @@ type Reply struct {
 	body callBody
 }
 
+// A collected is the Body of a reply that was taken as a whole before anybody asked for it.
+type collected struct{ rest []byte }
+
+func (c *collected) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+func (c *collected) Close() error {
+	c.rest = nil
+	return nil
+}
+
+// collect takes the body as a whole, for Bytes to return.
+func (r *Reply) collect() error {
+	b, err := r.Bytes(0)
+	if err == nil {
+		r.Body = &collected{b}
+	}
+	return err
+}
+
 // Bytes returns the rest of the body and closes it. A body of more than limit octets
 // is an error; zero means flow.max_body.
 func (r *Reply) Bytes(limit int) ([]byte, error) {
+	if c, ok := r.Body.(*collected); ok && (limit == 0 || len(c.rest) <= limit) {
+		b := c.rest
+		return b, c.Close()
+	}
 	if s := r.body.use(); s != nil {
 		b, err := s.bytes(limit)
 		r.body.leave(err == nil)

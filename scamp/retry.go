@@ -143,7 +143,7 @@ func (c *campaign) series(ctx context.Context) (*Reply, error) {
 	}
 	for {
 		c.note(ctx, a)
-		out := c.attempt(ctx, a, nil)
+		out := c.taken(c.attempt(ctx, a, nil))
 		if out.err == nil {
 			return out.reply, nil
 		}
@@ -152,6 +152,17 @@ func (c *campaign) series(ctx context.Context) (*Reply, error) {
 			return nil, failure // what the last instance said counts
 		}
 	}
+}
+
+// taken takes the body of a reply where its caller wants that as a whole: then a reply that
+// breaks off is an attempt that failed.
+func (c *campaign) taken(out outcome) outcome {
+	if out.err == nil && c.req.whole {
+		if err := out.reply.collect(); err != nil {
+			out.reply, out.err = nil, err
+		}
+	}
+	return out
 }
 
 // further chooses the instance for another attempt after one that failed with err, and
@@ -355,7 +366,9 @@ func (c *campaign) race(ctx context.Context) (*Reply, error) {
 			h.running--
 			if out.err == nil {
 				h.end(out.number)
-				return out.reply, nil
+				if out = c.taken(out); out.err == nil {
+					return out.reply, nil
+				}
 			}
 			failure := c.verdict(out.err)
 			if h.running > 0 && worthwhile(out.err, true) {

@@ -158,6 +158,72 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// A typed call takes the reply as a whole: one that breaks off within its body is an attempt
+// that failed. Who reads the body himself has the reply, and sees it break off.
+func TestRetryOfReplyThatBreaksOff(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		req   scamp.Request
+		abort bool // the handler fails, else the connection is lost
+		want  string
+		runs  string
+	}{
+		{"lost, not idempotent", scamp.Request{}, false, "0 maybe", "[0]"},
+		{"lost, not idempotent, retried", scamp.Request{Retry: &scamp.RetryOptions{Attempts: 4}}, false, "0 maybe", "[0]"},
+		{"lost, idempotent", scamp.Request{Idempotent: true}, false, "17 ", "[0 1]"},
+		{"TXERR, idempotent", scamp.Request{Idempotent: true}, true, "17 ", "[0 1]"},
+		{"lost, one attempt", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Attempts: 1}}, false, "0 maybe", "[0]"},
+		{"lost, hedged", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Minute}}, false, "17 ", "[0 1]"},
+		{"lost, an attempt has a time", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{AttemptTimeout: time.Minute}}, false, "17 ", "[0 1]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := scamptest.New(t)
+				var log runLog
+				var all []*scamptest.Service
+				broken := func(ctx context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+					if _, err := rep.Write([]byte("1")); err != nil {
+						return err
+					}
+					time.Sleep(time.Second)
+					if !tt.abort {
+						n.Cut(all[0])
+						<-ctx.Done()
+					}
+					return errors.New("it fails")
+				}
+				all = serveEach(n, &log, broken, func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error { return rep.SetJSON(17) })
+				bus := n.Bus(&scamp.Options{Balancer: inOrder(all)})
+				req := tt.req
+				req.Action = "Sample.do"
+				v, reply, err := scamp.CallWith[int](t.Context(), bus, &req, "in")
+				got := fmt.Sprint(v, " ")
+				if ce, ok := errors.AsType[*scamp.CallError](err); ok {
+					got += ce.Ran.String()
+				} else if err == nil {
+					if rest, err := io.ReadAll(reply.Body); len(rest) > 0 || err != nil {
+						t.Errorf("after the call its body has %q and %v, want its end", rest, err)
+					}
+				}
+				if runs := fmt.Sprint(log.runs); got != tt.want || runs != tt.runs {
+					t.Errorf("%q (%v), ran at %s, want %q at %s", got, err, runs, tt.want, tt.runs)
+				}
+				if tt.req.Idempotent && tt.req.Retry == nil { // read as a stream
+					log.runs = nil
+					reply, err := bus.Call(t.Context(), &req)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, err = reply.Bytes(0)
+					if ce, ok := errors.AsType[*scamp.CallError](err); !ok || ce.Ran != scamp.RanMaybe || len(log.runs) != 1 {
+						t.Errorf("read as a stream: %v, ran at %v, want an error that may have run, once", err, log.runs)
+					}
+				}
+			})
+		})
+	}
+}
+
 // What cannot be meant is refused before anything is sent: a negative pause has no jitter.
 func TestRetryOptionsAreChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
