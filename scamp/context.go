@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// A requestContext is the context of one handler. It ends when the caller leaves,
-// its time is over, the connection is lost or the handler has returned. It is a type
-// of its own because most handlers never ask for Done: nothing is made until one does.
+// A requestContext is the context of one handler. It ends when the caller leaves, which
+// the end of the request by TXERR means too, its time is over, the connection is lost or
+// the handler has returned. It is a type of its own because most handlers never ask for
+// Done: nothing is made until one does.
 type requestContext struct {
 	deadline time.Time // zero if none
 	given    *handling // what it is a part of

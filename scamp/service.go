@@ -18,7 +18,8 @@ import (
 // becomes an error reply (a *RemoteError chooses code and text, any other error is
 // "general" with its text), and after it breaks the reply off with that text.
 //
-// ctx ends when the caller has left, its time is over, or the connection is lost.
+// ctx ends when the caller has left, also by breaking its request off, its time is over,
+// or the connection is lost.
 // req, its Body and rep are invalid after the handler has returned.
 type Handler func(ctx context.Context, req *Request, rep *ReplyWriter) error
 

@@ -51,7 +51,8 @@ func (s *Stream) why() error {
 }
 
 // Abort ends the request's body as broken, with a text for the service. The service
-// does not take what it got for complete; the reply still comes.
+// does not take what it got for complete: its handler's context ends, and the reply is an
+// error or breaks off.
 func (s *Stream) Abort(text string) {
 	if text == "" || text == "0" {
 		text = "aborted by the caller"

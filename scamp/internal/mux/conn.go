@@ -39,7 +39,7 @@ type Options struct {
 	Window    int              // announced to the peer as ext.win, octets; zero means Limits.MaxWindow, the least is MinWindow
 	NoExt     bool             // send no ext, as an old peer
 	Accept    func(*Inbound)   // called for each message that arrives; see Run. Nil discards them
-	Broken    func(*Inbound)   // called, as Accept is, when a message ends with TXERR that was handed up before; may be nil
+	Broken    func(*Inbound)   // called, as Accept is, when a message ends with TXERR or ErrWindow that was handed up before; may be nil
 	Full      func()           // called, as Accept is, while more than Limits.MaxBuffered octets are unread and more come; may be nil
 	Busy      func() bool      // reports work that keeps the connection from being idle, beside open messages
 	Idle      time.Duration    // close after so long without a packet while not busy; zero means never

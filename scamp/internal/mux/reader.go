@@ -312,7 +312,8 @@ func (r *reader) data(p packet.Packet) error {
 		return broken(p, "want no flood of tiny ones")
 	}
 	f.received += int64(len(p.Body))
-	if m := f.m.Load(); m != nil && m.add(p.Body, r.stamp.Load()) {
+	m := f.m.Load()
+	if m != nil && m.add(p.Body, r.stamp.Load()) {
 		if r.c.opts.Full != nil && r.c.Unread() > int64(r.c.limits.MaxBuffered) {
 			r.c.opts.Full()
 		}
@@ -323,7 +324,17 @@ func (r *reader) data(p packet.Packet) error {
 		f.lazy = true
 		r.lazy = append(r.lazy, f)
 	}
+	if m != nil && m.offered && m.Broken() == ErrWindow {
+		r.broke(m)
+	}
 	return nil
+}
+
+// broke tells of a message that was handed up and has ended before its end.
+func (r *reader) broke(m *Inbound) {
+	if r.c.opts.Broken != nil {
+		r.c.opts.Broken(m)
+	}
 }
 
 // ended handles EOF and TXERR.
@@ -344,8 +355,8 @@ func (r *reader) ended(p packet.Packet, err error) error {
 		return nil
 	}
 	m.end(err, r.stamp.Load())
-	if m.offered && err != nil && r.c.opts.Broken != nil {
-		r.c.opts.Broken(m)
+	if m.offered && err != nil {
+		r.broke(m)
 	}
 	r.offerOnce(m)
 	return nil

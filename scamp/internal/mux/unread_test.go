@@ -3,6 +3,7 @@ package mux_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -106,6 +107,25 @@ func TestBudgetViolationEndsTheMessageThatMakesIt(t *testing.T) {
 		synctest.Wait()
 		if left := mux.Pending(e.Conn); left != "" {
 			t.Errorf("left at the end: %s", left)
+		}
+	})
+}
+
+// Who was handed a message that ends before its end is told at once, and once; of one that
+// was not handed up yet, or is thrown away already, nobody is.
+func TestBrokenMessagesAreTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var s shelf
+		var told []uint64
+		_, w := talk(t, mux.Options{Accept: s.accept, Broken: func(m *mux.Inbound) { told = append(told, m.No()) }})
+		w.send(header(0, jsRequest) + data(0, "x") + header(1, jsRequest) + header(2, jsRequest) + header(3, jsRequest))
+		synctest.Wait()
+		s.messages()[3].Discard()
+		w.send(txerr(0, "gone") + data(1, "x") + eof(1) + stream(2, 196609, 16384) + data(2, "x") + txerr(2, "gone") +
+			txerr(3, "gone") + header(4, jsRequest) + txerr(4, "gone"))
+		synctest.Wait()
+		if want := []uint64{0, 2}; !slices.Equal(told, want) || len(s.messages()) != 5 {
+			t.Errorf("told of %v, of %d messages, want %v of 5: TXERR, and an ignored window", told, len(s.messages()), want)
 		}
 	})
 }

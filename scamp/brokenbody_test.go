@@ -1,0 +1,135 @@
+package scamp_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// A caller that ends its request with TXERR has left (PROTOCOL 3.7): the handler's context
+// ends then, wherever it waits, and not when it has waited for long enough.
+func TestBrokenBodyEndsTheHandler(t *testing.T) {
+	closed := func(s *scamp.Stream, _ context.CancelFunc) { s.Close() }
+	for _, tt := range []struct {
+		name  string
+		leave func(s *scamp.Stream, cancel context.CancelFunc)
+		begun bool   // the reply has begun
+		want  string // in what Reply, or else the reply's body, says; empty if the caller has left that too
+	}{
+		{"Abort", func(s *scamp.Stream, _ context.CancelFunc) { s.Abort("") }, false, "transport: request body not received"},
+		{"Abort behind the reply's header", func(s *scamp.Stream, _ context.CancelFunc) { s.Abort("") }, true, "transport: request body not received"},
+		{"Close", closed, false, ""},
+		{"Close behind the reply's header", closed, true, ""},
+		{"context", func(_ *scamp.Stream, cancel context.CancelFunc) { cancel() }, false, ""},
+	} {
+		eachPlace(t, tt.name, func(t *testing.T, svc *scamptest.Service, bus *scamp.Bus, seen *endings) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			action := "Sample.wait"
+			if tt.begun {
+				action = "Sample.begin"
+			}
+			s, err := bus.Stream(ctx, &scamp.Request{Action: action})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.Write([]byte("half")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			tt.leave(s, cancel)
+			seen.want(t)
+			if tt.want == "" {
+				return
+			}
+			_, err = s.Reply()
+			if tt.begun {
+				_, err = io.ReadAll(s)
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("the reply: %v, want %q", err, tt.want)
+			}
+		})
+	}
+	eachPlace(t, "the body fails", func(t *testing.T, svc *scamptest.Service, bus *scamp.Bus, seen *endings) {
+		body := io.MultiReader(strings.NewReader("half"), pauseReader{}, brokenReader{})
+		_, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.wait", Body: body})
+		wantRan(t, "body that fails", err, scamp.RanMaybe, nil)
+		seen.want(t)
+	})
+}
+
+// A pauseReader has no octets, and says so after a second.
+type pauseReader struct{}
+
+func (pauseReader) Read([]byte) (int, error) {
+	time.Sleep(time.Second)
+	return 0, io.EOF
+}
+
+// Endings are how handlers ended.
+type endings struct {
+	mu  sync.Mutex
+	all []error
+	at  []time.Time
+}
+
+// want wants one handler to have ended now, because its caller has left.
+func (e *endings) want(t *testing.T) {
+	t.Helper()
+	now := time.Now()
+	synctest.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.all) != 1 || !errors.Is(e.all[0], context.Canceled) || !e.at[0].Equal(now) {
+		t.Errorf("when the caller had left, handlers ended with %v at %v, want one with context.Canceled at %v", e.all, e.at, now)
+	}
+}
+
+// eachPlace runs f with a bus that calls a service over a connection, and within its own
+// process.
+func eachPlace(t *testing.T, name string, f func(t *testing.T, svc *scamptest.Service, bus *scamp.Bus, seen *endings)) {
+	for _, from := range []string{"remote", "local"} {
+		t.Run(name+"/"+from, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := scamptest.New(t)
+				seen := new(endings)
+				svc := n.Serve("sample", func(s *scamp.Service) {
+					wait := func(ctx context.Context) error {
+						var err error
+						select {
+						case <-ctx.Done():
+							err = ctx.Err()
+						case <-time.After(50 * time.Second):
+						}
+						seen.mu.Lock()
+						defer seen.mu.Unlock()
+						seen.all, seen.at = append(seen.all, err), append(seen.at, time.Now())
+						return err
+					}
+					s.Handle("Sample.wait", func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error { return wait(ctx) }, nil)
+					s.Handle("Sample.begin", func(ctx context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+						if _, err := rep.Write([]byte("so far")); err != nil {
+							return err
+						}
+						return wait(ctx)
+					}, nil)
+				})
+				bus := svc.Bus
+				if from == "remote" {
+					bus = n.Bus(nil)
+				}
+				f(t, svc, bus, seen)
+			})
+		})
+	}
+}
