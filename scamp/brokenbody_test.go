@@ -133,3 +133,39 @@ func eachPlace(t *testing.T, name string, f func(t *testing.T, svc *scamptest.Se
 		})
 	}
 }
+
+// A request that waits in line on a connection that has carried no reply yet can be taken
+// back all the same: its caller is told at once that the service knows cancel.
+func TestQueuedOnFreshConnectionIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		n.Limits.MaxConcurrency = 1
+		var log runLog
+		n.Serve("sample", func(s *scamp.Service) {
+			s.Handle("Sample.hold", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+				time.Sleep(10 * time.Second)
+				return nil
+			}, nil)
+			s.Handle("Sample.do", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+				log.add(1)
+				return nil
+			}, &scamp.ActionOptions{Timeout: 2 * time.Second})
+		})
+		bus := n.Bus(nil)
+		first := inBackground(t.Context(), bus, &scamp.Request{Action: "Sample.hold"})
+		synctest.Wait()
+		began := time.Now()
+		o := <-inBackground(t.Context(), bus, &scamp.Request{Action: "Sample.do"})
+		wantRan(t, "the one in line", o.err, scamp.RanMaybe, scamp.ErrTimeout)
+		if took := time.Since(began); took != 7*time.Second {
+			t.Errorf("an action with t2 that waits for its turn fails after %v, want 7s", took)
+		}
+		if o := <-first; o.err != nil {
+			t.Error(o.err)
+		}
+		synctest.Wait()
+		if len(log.runs) != 0 {
+			t.Errorf("%d handlers ran of a request whose caller had left before its turn", len(log.runs))
+		}
+	})
+}

@@ -2,6 +2,7 @@ package scamp_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -22,6 +23,7 @@ func TestConformanceServiceTime(t *testing.T) {
 		{"46_idle_service", idleService},
 		{"47b_handler_that_does_not_begin", handlerDoesNotBegin},
 		{"47b_reply_in_progress", replyInProgress},
+		{"47b_reply_of_tN_in_progress", replyOfTNInProgress},
 		{"47b_reply_without_progress", replyWithoutProgress},
 		{"49_caller_without_a_header_line", noHeaderLine},
 	} {
@@ -91,6 +93,43 @@ func handlerDoesNotBegin(t *testing.T) {
 			t.Errorf("%s: the handler could still write", tt.action)
 		}
 		w.quiet()
+	}
+}
+
+// N + 5 s stop at the reply's HEADER (PROTOCOL 4.9), also between two of ours: what has
+// begun goes on for as long as it makes progress. What has not ends at N.
+func replyOfTNInProgress(t *testing.T) {
+	n := scamptest.New(t)
+	svc := n.Serve("slow", func(s *scamp.Service) {
+		opts := &scamp.ActionOptions{Timeout: 2 * time.Second}
+		s.Handle("Slow.rows", func(ctx context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+			for range 30 {
+				if _, err := rep.Write([]byte("row\n")); err != nil {
+					return err
+				}
+				select {
+				case <-time.After(time.Second):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return nil
+		}, opts)
+		s.Handle("Slow.hang", hang, opts)
+	})
+	for name, bus := range map[string]*scamp.Bus{"remote": n.Bus(nil), "local": svc.Bus} {
+		for range 2 { // the service has shown that it knows ext, the second time
+			began := time.Now()
+			o := <-inBackground(t.Context(), bus, &scamp.Request{Action: "Slow.rows"})
+			if took := time.Since(began); o.err != nil || len(o.body) != 30*len("row\n") || took < 29*time.Second {
+				t.Errorf("%s: 30 rows in 30 s of an action with t2: %d octets and %v after %v, want all", name, len(o.body), o.err, took)
+			}
+			began = time.Now()
+			o = <-inBackground(t.Context(), bus, &scamp.Request{Action: "Slow.hang"})
+			if took := time.Since(began); took != 2*time.Second || !errors.Is(o.err, scamp.ErrTimeout) {
+				t.Errorf("%s: an action with t2 that says nothing: %v after %v, want a timeout after 2s", name, o.err, took)
+			}
+		}
 	}
 }
 

@@ -65,9 +65,7 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 		turnAway(p, m, errBodyBroken.Text)
 		return
 	}
-	if !m.Whole() {
-		p.conn.Greet() // more of it is to come
-	}
+	more := !m.Whole()
 	r := newServing(p, s, m, a)
 	s.mu.Lock()
 	why, counter := s.takeLocked(p, r)
@@ -77,6 +75,11 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 	}
 	s.mu.Unlock()
 	w.wake()
+	if more || counter == "handlers_queued" {
+		// More of it is to come, or its caller may leave before its turn and is to know
+		// that we understand cancel.
+		p.conn.Greet()
+	}
 	if counter != "" {
 		s.log.count(counter)
 	}

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// remaining is the time the caller has left, for the service to know.
+// remaining is the time the caller has left, for the service to know, if he has set a
+// deadline. N + 5 s are none: they stop at the reply's HEADER (PROTOCOL 4.9), and a service
+// ends whatever has begun when the time it was told has passed (3.7). It enforces N itself.
 func (s *Stream) remaining(now time.Duration) (milliseconds int64, ok bool) {
-	left := time.Duration(0)
-	if at, has := s.ctx.Deadline(); has {
-		left, ok = s.p.conn.At(at)-now, true
-	} else if s.total > 0 {
-		left, ok = s.asked+s.total-now, true
+	at, ok := s.ctx.Deadline()
+	if !ok {
+		return 0, false
 	}
-	return max(int64(left/time.Millisecond), 1), ok
+	return max(int64((s.p.conn.At(at)-now)/time.Millisecond), 1), true
 }
 
 // check ends the call if its time is over, else it says when to look again, on the
