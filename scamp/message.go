@@ -15,7 +15,7 @@ import (
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
-// A Caller calls actions: a Bus, a Client, what With returns, or the fake of
+// A Caller calls actions: a Bus, a Client, what With returns, or the Caller of
 // scamptest. Safe for concurrent use.
 type Caller interface {
 	// Call sends one request and returns when the reply's header is there. The
