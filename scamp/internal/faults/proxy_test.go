@@ -1,0 +1,117 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// A proxy passes octets on whole and in order, and does to them what its weather says.
+func TestProxy(t *testing.T) {
+	sent, err := io.ReadAll(newBody(nil, [16]byte{1}, 40_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		weather weather
+		least   time.Duration // an echo takes that long
+		differ  bool          // other octets come back
+		breaks  bool          // or none
+	}{
+		{"fair", weather{}, 0, false, false},
+		{"latency", weather{latency: 50 * time.Millisecond, jitter: 20 * time.Millisecond}, 60 * time.Millisecond, false, false},
+		{"slow", weather{rate: 100_000}, 300 * time.Millisecond, false, false},
+		{"slices", weather{slice: 7}, 0, false, false},
+		{"flips", weather{flip: 10_000}, 0, true, false},
+		{"short lives", weather{latency: time.Second, lives: [2]time.Duration{20 * time.Millisecond, 30 * time.Millisecond}}, 0, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := echoing(t)
+			p.set(tt.weather)
+			began := time.Now()
+			got, err := through(t, p, sent)
+			if took := time.Since(began); took < tt.least {
+				t.Errorf("%d octets there and back in %v, want %v at least", len(sent), took, tt.least)
+			}
+			if tt.breaks != (err != nil) {
+				t.Errorf("echo through %+v: %v", tt.weather, err)
+			}
+			if !tt.breaks && (len(got) != len(sent) || bytes.Equal(got, sent) == tt.differ) {
+				t.Errorf("%d octets came back, the same %v; want %d, the same %v", len(got), bytes.Equal(got, sent), len(sent), !tt.differ)
+			}
+			if flipped := p.flipped.Load(); tt.differ != (flipped > 0) {
+				t.Errorf("%d bits were turned over", flipped)
+			}
+		})
+	}
+}
+
+// What a hole swallows comes out of it, and nothing comes before its end.
+func TestProxyHole(t *testing.T) {
+	p := echoing(t)
+	p.set(weather{hole: true})
+	type end struct {
+		got []byte
+		err error
+	}
+	ends := make(chan end, 1)
+	go func() { // ends with the echo
+		got, err := through(t, p, []byte("patience"))
+		ends <- end{got, err}
+	}()
+	select {
+	case e := <-ends:
+		t.Errorf("%q, %v came out of a hole", e.got, e.err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	p.set(weather{})
+	if e := <-ends; string(e.got) != "patience" || e.err != nil {
+		t.Errorf("%q, %v after the hole, want what was sent", e.got, e.err)
+	}
+}
+
+// echoing returns a proxy before somebody who sends back what he gets.
+func echoing(t *testing.T) *proxy {
+	t.Helper()
+	p, err := newProxy(7, t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.point(l.Addr().String())
+	done := make(chan struct{})
+	go func() { // ends with the connection, or the listener
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.Copy(c, c)
+	}()
+	t.Cleanup(func() { p.close(); l.Close(); <-done })
+	return p
+}
+
+// through sends octets and their end through a proxy and returns what comes back.
+func through(t *testing.T, p *proxy, b []byte) ([]byte, error) {
+	c, err := net.Dial("tcp", p.address())
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	go func() { // ends when all is taken, or c is closed
+		c.Write(b)
+		c.(*net.TCPConn).CloseWrite()
+	}()
+	return io.ReadAll(c)
+}
