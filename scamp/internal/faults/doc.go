@@ -50,7 +50,7 @@
 //	    detector suspends.
 //	  - s.base is the figures of F1 of the same run, nil if F1 did not run: rows that THREATS
 //	    compares with a quiet bus look there, or load twice (loads).
-//	  - Tests play a row with -scale and -rate: TestNone shows how.
+//	  - Tests play a row with -scale and -rate: TestRows shows how.
 //
 // Nothing stays behind: children die with the stage, everything is in one temporary
 // directory, multicast goes over loopback on a port of the run's own.

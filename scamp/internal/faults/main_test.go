@@ -52,13 +52,14 @@ func play(t *testing.T, args ...string) (int, []result, string) {
 	return code, all, out.String()
 }
 
-// A quiet bus passes, its calls are the planned ones, and nothing is left behind.
-func TestNone(t *testing.T) {
+// A quiet bus passes, and one whose connections are reset; the calls are as many as were
+// planned, and nothing is left behind.
+func TestRows(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	code, all, out := play(t, "-rows", "F1", "-quick", "-scale", "0.25", "-rate", "0.2", "-seed", "7")
-	if code != 0 || len(all) != 1 || all[0].Verdict != pass {
-		t.Fatalf("exit code %d, want 0 and a pass\n%s", code, out)
+	code, all, out := play(t, "-rows", "F1,F6", "-quick", "-scale", "0.25", "-rate", "0.2", "-seed", "7")
+	if code != 0 || len(all) != 2 || all[0].Verdict != pass || all[1].Verdict != pass {
+		t.Fatalf("exit code %d, want 0 and two passes\n%s", code, out)
 	}
 	r := all[0]
 	if r.Issued < 100 || r.OK+r.Cancelled != r.Issued || r.Runs < r.OK || r.Lost+r.Twice != 0 {
@@ -66,6 +67,9 @@ func TestNone(t *testing.T) {
 	}
 	if want := 120; r.Issued != want {
 		t.Errorf("%d calls in 3 s of 40 a second, want %d", r.Issued, want)
+	}
+	if all[1].Plan == r.Plan || all[1].Figures["connections"] == 0 {
+		t.Errorf("%+v beside %+v: want another plan, and connections", all[1], r)
 	}
 	if left, _ := filepath.Glob(filepath.Join(tmp, "*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
@@ -144,7 +148,7 @@ func TestPlan(t *testing.T) {
 		want float64
 	}{
 		{"200 octets", func(p planned) bool { return max(p.Request, p.Reply) == 200 }, 0.6},
-		{"8 MiB", func(p planned) bool { return max(p.Request, p.Reply) == 8<<20 }, 0.01},
+		{"8 MiB", func(p planned) bool { return max(p.Request, p.Reply) == streamed }, 0.01},
 		{"long requests", func(p planned) bool { return p.Request > p.Reply }, 0.5},
 		{"given up", func(p planned) bool { return p.CancelAt > 0 }, 0.05},
 		{"idempotent", func(p planned) bool { return p.Idempotent }, 0.25},

@@ -42,7 +42,7 @@ type mix struct {
 func baseMix() mix {
 	return mix{
 		Rate:   200,
-		Parts:  []part{{0.60, 200}, {0.30, 8 << 10}, {0.09, 256 << 10}, {0.01, 8 << 20}},
+		Parts:  []part{{0.60, 200}, {0.30, 8 << 10}, {0.09, 256 << 10}, {0.01, streamed}},
 		Cancel: 0.05, Idempotent: 0.25, Deadline: 2 * time.Second,
 	}
 }

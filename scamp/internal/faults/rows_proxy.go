@@ -21,10 +21,6 @@ var proxyRows = []row{
 	{id: "F26", fault: "1 bit of 100,000 packets turned over", seconds: 60, minOK: 0.97, run: runFlips},
 }
 
-// streamed is how long the bodies are that have no latency to speak of: the 1 % of the
-// load whose calls take as long as their octets.
-const streamed = 8 << 20
-
 // latencies notes how long the calls took that succeeded, and returns all calls.
 func (s *stage) latencies() (calls, error) {
 	all, err := s.calls()
