@@ -43,7 +43,7 @@ func limitFiles(args json.RawMessage) (any, error) {
 // A mute carrier sends nothing when it is told so: the service seems to be gone, and its
 // port is alive.
 type mute struct {
-	discovery.Carrier
+	*discovery.Multicast
 	on atomic.Bool
 }
 
@@ -51,7 +51,7 @@ func (m *mute) Send(ctx context.Context, i discovery.Iface, data []byte) error {
 	if m.on.Load() {
 		return nil
 	}
-	return m.Carrier.Send(ctx, i, data)
+	return m.Multicast.Send(ctx, i, data)
 }
 
 // restrict takes from a service what its spec says, and returns the orders that come with
@@ -72,7 +72,7 @@ func (spec *serviceSpec) restrict(cfg *scamp.Config, opts *scamp.Options) (order
 	if err != nil {
 		return nil, err
 	}
-	m := &mute{Carrier: multicast}
+	m := &mute{Multicast: multicast}
 	opts.Carriers = []discovery.Carrier{m} // the bus closes it
 	return orders{"mute": func(json.RawMessage) (any, error) { m.on.Store(true); return nil, nil }}, nil
 }
@@ -139,7 +139,7 @@ type tried struct {
 
 // orders are those that rows of this kind give to clients: burst makes calls at once and
 // answers when all have ended; dials answers with all tries to connect; try makes one call
-// that fails in the service, if it comes there, and tells how it ended; remember answers
+// of an action that fails in the service, if it comes there, and tells how it ended; remember answers
 // with the idents in memory.
 func (c *client) orders(ctx context.Context) orders {
 	return orders{
@@ -156,7 +156,13 @@ func (c *client) orders(ctx context.Context) orders {
 			defer c.mu.Unlock()
 			return append([]dialed{}, c.dials...), nil
 		},
-		"try":      func(json.RawMessage) (any, error) { return c.try(ctx), nil },
+		"try": func(args json.RawMessage) (any, error) {
+			var action string
+			if err := json.Unmarshal(args, &action); err != nil {
+				return nil, err
+			}
+			return c.try(ctx, action), nil
+		},
 		"remember": func(json.RawMessage) (any, error) { return idents(c.bus.Directory()), nil },
 	}
 }
@@ -175,10 +181,10 @@ func (c *client) burst(ctx context.Context, b *burst) {
 }
 
 // try asks for nothing that could run: a service that is asked says so.
-func (c *client) try(ctx context.Context) tried {
+func (c *client) try(ctx context.Context, action string) tried {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, err := c.bus.Call(ctx, &scamp.Request{Action: loadAction})
+	_, err := c.bus.Call(ctx, &scamp.Request{Action: action})
 	if re, ok := errors.AsType[*scamp.RemoteError](err); ok && re.Code == scamp.CodeBadRequest {
 		return tried{OK: true}
 	}

@@ -137,7 +137,7 @@ func clearPlace(path string) error {
 // The rights of the services in the file at first are start.
 func ruleEdits(r *rand.Rand, n int, prints []string, start []bool) []ruleEdit {
 	var edits []ruleEdit
-	last := start
+	earlier, last := start, start
 	var order []int
 	for range n {
 		if len(order) == 0 {
@@ -150,21 +150,26 @@ func ruleEdits(r *rand.Rand, n int, prints []string, start []bool) []ruleEdit {
 			allowed[i] = r.IntN(2) == 0
 		}
 		allowed[r.IntN(len(allowed))] = true
-		e := f.edit(prints, allowed, last)
-		edits, last = append(edits, e), e.after()
+		e := f.edit(prints, allowed, earlier, last)
+		edits = append(edits, e)
+		if f.text != nil {
+			earlier, last = last, e.after()
+		}
 	}
-	return append(edits, ruleForms[0].edit(prints, slices.Repeat([]bool{true}, len(prints)), last))
+	return append(edits, ruleForms[0].edit(prints, slices.Repeat([]bool{true}, len(prints)), earlier, last))
 }
 
-// edit makes the edit that writes allowed in this form, when last is in force.
-func (f *ruleForm) edit(prints []string, allowed, last []bool) ruleEdit {
+// edit makes the edit that writes allowed in this form, when last is in force and earlier
+// was. Whoever looks once a second may not have seen what is replaced by nothing that can be
+// read: he goes by what was before.
+func (f *ruleForm) edit(prints []string, allowed, earlier, last []bool) ruleEdit {
 	e := ruleEdit{name: f.name, states: [][]bool{allowed}}
 	if f.states != nil {
 		e.states = f.states(allowed)
 	}
 	text := ""
 	if f.text == nil {
-		e.states = [][]bool{last}
+		e.states = [][]bool{earlier, last}
 	} else {
 		text = f.text(prints, e.after())
 	}
