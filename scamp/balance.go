@@ -26,14 +26,19 @@ type Choice struct {
 	b *balancer
 }
 
-// Pending is how many calls of this bus wait for a reply of instance i.
-func (c *Choice) Pending(i int) int { return c.b.pending(c.Routes[i]) }
+// Pending is how many calls of this bus wait for a reply of instance i, with those that
+// were given up unanswered, unless it has answered anything since.
+func (c *Choice) Pending(i int) int {
+	n, owed := c.b.pending(c.Routes[i])
+	return n + owed
+}
 
 // Rand returns a number from 0 to n-1, by Options.Rand if that is set.
 func (c *Choice) Rand(n int) int { return c.b.rand(n) }
 
 // LeastPending looks at two instances at random and takes the one with fewer calls
-// waiting. It is what a nil Balancer means.
+// waiting. One that owes an answer to calls that were given up comes second: it may stand
+// still. It is what a nil Balancer means.
 func LeastPending(c *Choice) int {
 	n := len(c.Routes)
 	i := c.Rand(n)
@@ -41,7 +46,12 @@ func LeastPending(c *Choice) int {
 	if j >= i {
 		j++
 	}
-	if c.Pending(j) < c.Pending(i) {
+	pendingI, owedI := c.b.pending(c.Routes[i])
+	pendingJ, owedJ := c.b.pending(c.Routes[j])
+	switch {
+	case owedI == 0 && owedJ > 0:
+		return i
+	case owedJ == 0 && owedI > 0, pendingJ+owedJ < pendingI+owedI:
 		return j
 	}
 	return i
@@ -208,12 +218,13 @@ func (b *balancer) ask(policy Balancer, c *Choice) int {
 	return LeastPending(c)
 }
 
-// pending is how many calls of this bus wait for a reply of the instance at r.
-func (b *balancer) pending(r discovery.Route) int {
+// pending is how many calls of this bus wait for a reply of the instance at r, and how
+// many it owes one that wait no more.
+func (b *balancer) pending(r discovery.Route) (n, owed int) {
 	local := b.locals.at(r)
-	n := b.pool.pending(target{addr: r.Address, pin: pin{pinCertificate, r.Certificate.SHA256}, local: local})
+	n, owed = b.pool.pending(target{addr: r.Address, pin: pin{pinCertificate, r.Certificate.SHA256}, local: local})
 	if local != nil {
 		n += int(local.s.intake.directs.Load())
 	}
-	return n
+	return n, owed
 }

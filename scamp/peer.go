@@ -39,6 +39,7 @@ type peer struct {
 	closed  atomic.Bool          // takes no new calls: it has ended or is retired; set under mu
 
 	load    atomic.Int32 // calls that wait for their reply to end
+	debt    debt         // calls that have left, and whose replies have not come
 	headers atomic.Int64 // octets of the headers of requests in queue
 	tickets ticketFailures
 	guard   ticketGuard // over tickets; set before run on the accepting side
@@ -186,6 +187,7 @@ func (p *peer) leaveLocked(s *Stream) bool {
 	if s.id != 0 && p.pending[s.id] == s {
 		delete(p.pending, s.id)
 		p.abandoned++
+		p.debt.grow(p.conn.Now())
 	}
 	if s.prev != nil {
 		s.prev.next = s.next
@@ -257,6 +259,7 @@ func (p *peer) replied(m *mux.Inbound) {
 			return
 		}
 	}
+	p.debt.clear()
 	id, ok := m.Header.ID.Number()
 	p.mu.Lock()
 	s := p.pending[id]

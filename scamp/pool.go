@@ -260,19 +260,20 @@ func (pl *pool) forget(p *peer) {
 }
 
 // pending is how many calls wait on the connection to a target, or for it: an instance
-// that does not finish the handshake is no idle one.
-func (pl *pool) pending(key target) int {
+// that does not finish the handshake is no idle one. Owed is how many have left and wait
+// no more, though nothing was answered since.
+func (pl *pool) pending(key target) (n, owed int) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	e := pl.entries[key]
 	if e == nil {
-		return 0
+		return 0, 0
 	}
-	n := int(e.waiting.Load())
+	n = int(e.waiting.Load())
 	if e.peer != nil {
-		n += int(e.peer.load.Load())
+		n, owed = n+int(e.peer.load.Load()), e.peer.debt.size(e.peer.conn.Now)
 	}
-	return n
+	return n, owed
 }
 
 // signals are channels for one value at a time, kept for the next who wait.
