@@ -50,7 +50,7 @@ var layers = []row{
 	{dir: "scamp/internal/pipe"},   // beneath buses of tests, and calls within a process
 	{dir: "scamp/internal/wire", other: "sys", files: map[string]string{"*_test.go": "net"}}, // loses packets between hosts of tests
 	// A program that breaks a bus on purpose; nobody imports it.
-	{dir: "scamp/internal/faults", ours: "scamp scamp/scamptest scamp/internal/ledger discovery", other: "net sys"},
+	{dir: "scamp/internal/faults", ours: "scamp scamp/scamptest scamp/internal/ledger scamp/internal/wire discovery packet", other: "net sys"},
 	{dir: "scamp", ours: "scamp/internal/mux scamp/internal/pipe packet discovery", other: "net sys fsnotify",
 		// Users who call Open bring their own logger; only Initialize makes one.
 		files: map[string]string{"initialize*.go": "zerolog", "*_test.go": "scamp/scamptest scamp/internal/ledger"}},

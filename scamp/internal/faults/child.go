@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/scamp/internal/ledger"
+	"github.com/scampbus/scamp-go/scamp/internal/wire"
 )
 
 // A child is a process of this same program in one of its roles. It dies with us.
@@ -77,9 +78,9 @@ const (
 // A launch says what a child is started with beside its name.
 type launch struct {
 	role string
-	spec any      // in JSON, for the role
-	env  []string // beside ours
-	wrap []string // a command before it, such as "ip netns exec NAME"
+	spec any        // in JSON, for the role
+	env  []string   // beside ours
+	on   *wire.Host // where it runs; nil means here
 }
 
 // start starts a child in the directory of the stage. begin waits for it.
@@ -102,8 +103,7 @@ func (s *stage) start(name string, l launch) (*child, error) {
 		name: name, role: l.role, done: make(chan struct{}), news: make(chan struct{}),
 		ledger: filepath.Join(s.dir, name+".ledger"), log: filepath.Join(s.dir, name+".log"),
 	}
-	args := append(slices.Clone(l.wrap), program, childWord, l.role, name, c.ledger)
-	c.cmd = exec.Command(args[0], args[1:]...)
+	c.cmd = exec.Command(program, childWord, l.role, name, c.ledger)
 	c.cmd.Env = append(os.Environ(), l.env...)
 	// A Ctrl-C that is meant for us does not reach it.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -117,7 +117,11 @@ func (s *stage) start(name string, l launch) (*child, error) {
 	if err == nil {
 		c.in, err = c.cmd.StdinPipe()
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case l.on != nil:
+		err = l.on.Start(c.cmd)
+	default:
 		err = c.cmd.Start()
 	}
 	if err != nil {

@@ -28,6 +28,10 @@ var roles = map[string]func(p *post) error{
 	"cache":   beCache,
 	"service": beService,
 	"client":  beClient,
+
+	"attacker": beAttacker,
+	"busy":     beBusy,
+	"clock":    beClock,
 }
 
 // childRole returns the role that arguments ask for, and whether they do.

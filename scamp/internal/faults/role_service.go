@@ -31,7 +31,7 @@ type loadHead struct {
 type serviceSpec struct {
 	Config    string // path of soa.conf
 	Service   string // name, which names its key pair
-	Listen    string // empty means 127.0.0.1:0
+	Listen    string
 	Advertise string // host:port announced; empty means where it listens
 	Grace     time.Duration
 	Work      time.Duration // a handler takes so long before it answers
@@ -39,6 +39,7 @@ type serviceSpec struct {
 	Limits    scamp.Limits
 	Files     int  // descriptors it may have; zero means as many as we
 	Mutable   bool // it can be told to be mute
+	Hostile   bool // it also offers what an attacker calls
 }
 
 // beService serves Load.work and notes each run. Orders: stats; drain notes what the
@@ -63,9 +64,6 @@ func beService(p *post) error {
 	}
 	defer bus.Close()
 	settled()
-	if spec.Listen == "" {
-		spec.Listen = "127.0.0.1:0"
-	}
 	w := &worker{book: p.book, work: spec.Work}
 	svc, err := bus.NewService(spec.Service, &scamp.ServiceOptions{
 		Listen: []string{spec.Listen}, Advertise: spec.Advertise, Grace: spec.Grace, Interval: spec.Interval,
@@ -74,6 +72,9 @@ func beService(p *post) error {
 		return err
 	}
 	svc.Handle(loadAction, w.serve, nil)
+	if spec.Hostile {
+		serveHostile(svc)
+	}
 	served := make(chan error, 1)
 	go func() { served <- svc.Serve(p.ctx) }() // ends with the post
 	select {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/internal/ledger"
+	"github.com/scampbus/scamp-go/scamp/internal/wire"
 )
 
 // A stage is where one row plays: its processes, its files, its load and its faults.
@@ -37,6 +38,7 @@ type stage struct {
 	clients  []*child
 	cache    *child // nil if there is none
 	proxies  []*proxy
+	wires    []*wire.Wire
 	began    time.Time // of the load
 
 	// Set by the row.
@@ -57,6 +59,10 @@ type layout struct {
 	proxied  bool   // clients reach services through s.proxies[i], as announced
 	mix      mix    // zero means L
 	config   string // further lines of the configuration of all processes
+
+	// Where each process runs, by its name: svc1, client1, cache. Nil, also as the answer,
+	// means here.
+	on func(name string) *wire.Host
 
 	service    serviceSpec // of each service, beside what the stage sets: Config, Service and Advertise
 	client     clientSpec
@@ -132,19 +138,44 @@ func each(n int, f func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// configPath, rulesPath and cachePath are files of the stage.
-func (s *stage) configPath() string { return filepath.Join(s.dir, "soa.conf") }
+// host is where a process runs, by its name; nil means here.
+func (s *stage) host(name string) *wire.Host {
+	if s.layout.on == nil {
+		return nil
+	}
+	return s.layout.on(name)
+}
+
+// addressOf is the address of a host.
+func addressOf(h *wire.Host) string {
+	if h == nil {
+		return "127.0.0.1"
+	}
+	return h.Addr.String()
+}
+
+// configOf is the configuration of the processes of a host.
+func (s *stage) configOf(h *wire.Host) string {
+	return filepath.Join(s.dir, "soa-"+addressOf(h)+".conf")
+}
+
+// configPath, rulesPath and cachePath are files of the stage; the first is that of the
+// processes that run here.
+func (s *stage) configPath() string { return s.configOf(nil) }
 func (s *stage) rulesPath() string  { return filepath.Join(s.dir, "authorized_services") }
 func (s *stage) cachePath() string  { return filepath.Join(s.dir, "cache", "discovery") }
 
 // serviceName is the name of service i, and of its key pair.
 func serviceName(i int) string { return fmt.Sprintf("svc%d", i+1) }
 
+// clientName is the name of client i.
+func clientName(i int) string { return fmt.Sprintf("client%d", i+1) }
+
 // configure writes configuration, rules and key pairs.
 func (s *stage) configure() error {
 	var b strings.Builder
 	// Not that of a real bus of this machine, nor of another stage.
-	fmt.Fprintf(&b, "bus.address = 127.0.0.1\ndiscovery.port = %d\n", 20000+rand.IntN(40000))
+	fmt.Fprintf(&b, "discovery.port = %d\n", 20000+rand.IntN(40000))
 	fmt.Fprintf(&b, "bus.authorized_services = %s\nservice.shutdown_grace = 0.3\n", s.rulesPath())
 	if !s.layout.noCache {
 		fmt.Fprintf(&b, "discovery.cache_path = %s\n", s.cachePath())
@@ -164,7 +195,16 @@ func (s *stage) configure() error {
 	if err := os.MkdirAll(filepath.Dir(s.cachePath()), 0o755); err != nil {
 		return fmt.Errorf("faults: %w", err)
 	}
-	return errors.Join(os.WriteFile(s.rulesPath(), []byte(rules.String()), 0o644), os.WriteFile(s.configPath(), []byte(b.String()), 0o644))
+	errs := []error{os.WriteFile(s.rulesPath(), []byte(rules.String()), 0o644)}
+	hosts := []*wire.Host{nil, s.host("cache")}
+	for i := range max(s.layout.services, s.layout.clients) {
+		hosts = append(hosts, s.host(serviceName(i)), s.host(clientName(i)))
+	}
+	for _, h := range hosts {
+		text := "bus.address = " + addressOf(h) + "\n" + b.String()
+		errs = append(errs, os.WriteFile(s.configOf(h), []byte(text), 0o644))
+	}
+	return errors.Join(errs...)
 }
 
 // writePair writes the key pair of a service where its next start finds it.
@@ -179,18 +219,23 @@ func (s *stage) writePair(name string, pair *scamp.KeyPair) error {
 
 // startCache starts the cache manager, also again after its death.
 func (s *stage) startCache(ctx context.Context) (err error) {
-	s.cache, err = s.begin(ctx, "cache", launch{role: "cache", spec: cacheSpec{s.configPath()}, env: s.layout.cacheEnv})
+	h := s.host("cache")
+	s.cache, err = s.begin(ctx, "cache", launch{role: "cache", spec: cacheSpec{s.configOf(h)}, env: s.layout.cacheEnv, on: h})
 	return err
 }
 
 // startService starts service i, also again after its death, and points its proxy to it.
 func (s *stage) startService(ctx context.Context, i int) error {
 	spec := s.layout.service
-	spec.Config, spec.Service = s.configPath(), serviceName(i)
+	h := s.host(serviceName(i))
+	spec.Config, spec.Service = s.configOf(h), serviceName(i)
+	if spec.Listen == "" {
+		spec.Listen = addressOf(h) + ":0"
+	}
 	if len(s.proxies) > 0 {
 		spec.Advertise = s.proxies[i].address()
 	}
-	c, err := s.begin(ctx, serviceName(i), launch{role: "service", spec: spec, env: s.layout.serviceEnv})
+	c, err := s.begin(ctx, serviceName(i), launch{role: "service", spec: spec, env: s.layout.serviceEnv, on: h})
 	if err != nil {
 		return err
 	}
@@ -204,8 +249,9 @@ func (s *stage) startService(ctx context.Context, i int) error {
 // startClient starts client i, also again after its death.
 func (s *stage) startClient(ctx context.Context, i int) (err error) {
 	spec := s.layout.client
-	spec.Config = s.configPath()
-	s.clients[i], err = s.begin(ctx, fmt.Sprintf("client%d", i+1), launch{role: "client", spec: spec, env: s.layout.clientEnv})
+	h := s.host(clientName(i))
+	spec.Config = s.configOf(h)
+	s.clients[i], err = s.begin(ctx, clientName(i), launch{role: "client", spec: spec, env: s.layout.clientEnv, on: h})
 	return err
 }
 
@@ -368,6 +414,9 @@ func (s *stage) end() {
 		c.in.Close()
 		c.kill()
 	}
+	for _, w := range s.wires {
+		w.Close()
+	}
 }
 
 // records joins the ledgers of all processes so far.
@@ -398,6 +447,9 @@ func (s *stage) judge(ctx context.Context, err error) {
 	records, rerr := s.records()
 	report := ledger.Check(records, s.row.minOK)
 	t := report.Totals
+	if s.row.minOK > 0 && t.Issued == 0 && err == nil {
+		err = errors.New("no call was noted: are the ledgers gone?")
+	}
 	r.Issued, r.OK, r.Error, r.NotRun, r.Maybe, r.Cancelled, r.Runs = t.Issued, t.OK, t.Error, t.NotRun, t.Maybe, t.Cancelled, t.Runs
 	r.Twice, r.Lost = tally(records)
 	for i, v := range report.Violations {
