@@ -51,10 +51,9 @@ func newCrowd(t *testing.T) *crowd {
 
 // serve starts an instance.
 func (c *crowd) serve(opts *scamp.ServiceOptions) *scamptest.Service {
-	var s *scamptest.Service
-	s = c.n.ServeWith("crowd", opts, func(svc *scamp.Service) {
+	return c.n.ServeWith("crowd", opts, func(svc *scamp.Service) {
 		svc.Handle("Crowd.work", func(_ context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
-			id, addr := string(req.Data), s.Addr()
+			id, addr := string(req.Data), svc.Addr()
 			c.mu.Lock()
 			c.runs[id]++
 			c.in[addr]++
@@ -66,7 +65,6 @@ func (c *crowd) serve(opts *scamp.ServiceOptions) *scamptest.Service {
 			return rep.SetBytes([]byte(id + " " + addr))
 		}, nil)
 	})
-	return s
 }
 
 // load makes so many calls a second for a while, and waits for them.
@@ -186,9 +184,9 @@ func TestHungInstance(t *testing.T) {
 			}
 			return elsewhere, there, at
 		}
-		before, _, _ := slowest(c.load(500, time.Second, always, retry))
+		before, _, _ := slowest(c.load(500, time.Second/2, always, retry))
 		resume := c.n.Pause(hung)
-		during := c.load(500, 3*time.Second, always, retry)
+		during := c.load(500, 3*time.Second/2, always, retry)
 		if failed := c.wantTrue(during); len(failed) > 0 {
 			t.Errorf("%d of %d idempotent calls failed, the first with %v", len(failed), len(during), failed[0].err)
 		}
@@ -201,7 +199,7 @@ func TestHungInstance(t *testing.T) {
 		}
 		late := c.bus.Stats()["reply_late"]
 		resume()
-		after := c.load(500, time.Second, never, nil)
+		after := c.load(500, time.Second/2, never, nil)
 		if failed := c.wantTrue(after); len(failed) > 0 {
 			t.Errorf("when it goes on %d calls fail, the first with %v", len(failed), failed[0].err)
 		}
@@ -226,7 +224,7 @@ func TestUnconnectableInstance(t *testing.T) {
 		c.serve(&scamp.ServiceOptions{})
 		c.serve(&scamp.ServiceOptions{})
 		c.n.Pause(hole) // nobody has a connection to it
-		calls := c.load(500, 12*time.Second, everyOther, &scamp.RetryOptions{AttemptTimeout: 100 * time.Millisecond})
+		calls := c.load(150, 12*time.Second, everyOther, &scamp.RetryOptions{AttemptTimeout: 100 * time.Millisecond})
 		c.wantTrue(calls)
 		waited := 0
 		for _, call := range calls {
