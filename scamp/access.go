@@ -30,7 +30,7 @@ type Principal struct {
 	Effective *TicketClaims // what the request's Ticket says: these rights count; nil without a valid one
 	Real      *TicketClaims // who is really there: what IdentifyingToken says if it is valid, else Effective
 	Client    int64         // the real ticket's client, else the request's ClientID
-	Terminal  string        // the request's Terminal
+	Terminal  Ticket        // the request's Terminal
 }
 
 // Principal verifies the tickets of a handler's request. The error is a *RemoteError

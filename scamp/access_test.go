@@ -118,7 +118,7 @@ func TestPrincipal(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return rep.SetJSON(fmt.Sprintf("%d %d %d %s", p.Effective.User, p.Real.User, p.Client, p.Terminal))
+				return rep.SetJSON(fmt.Sprintf("%d %d %d %s", p.Effective.User, p.Real.User, p.Client, string(p.Terminal)))
 			}, nil)
 			s.Handle("Sample.free", func(_ context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
 				p, err := req.Principal()
@@ -126,7 +126,7 @@ func TestPrincipal(t *testing.T) {
 				if p.Real != nil {
 					real = p.Real.User
 				}
-				return rep.SetJSON(fmt.Sprintf("%v %d %d %s: %v", p.Effective != nil, real, p.Client, p.Terminal, err))
+				return rep.SetJSON(fmt.Sprintf("%v %d %d %s: %v", p.Effective != nil, real, p.Client, string(p.Terminal), err))
 			}, &scamp.ActionOptions{Flags: []string{"noauth"}})
 		})
 		bus := n.Bus(nil)

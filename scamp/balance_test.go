@@ -34,7 +34,7 @@ func serveNamed(n *scamptest.Network, count int) []*scamptest.Service {
 // where calls Sample.where and returns the address that answered, or the error.
 func where(t *testing.T, c scamp.Caller, route *scamp.RouteOptions, key string) string {
 	t.Helper()
-	reply, err := c.Call(t.Context(), &scamp.Request{Action: "Sample.where", Terminal: key, Route: route})
+	reply, err := c.Call(t.Context(), &scamp.Request{Action: "Sample.where", Terminal: scamp.Ticket(key), Route: route})
 	if err != nil {
 		return err.Error()
 	}
@@ -74,7 +74,7 @@ func TestBalancers(t *testing.T) {
 			}
 		}
 
-		sticky := &scamp.RouteOptions{Balancer: scamp.Sticky(func(r *scamp.Request) string { return r.Terminal })}
+		sticky := &scamp.RouteOptions{Balancer: scamp.Sticky(func(r *scamp.Request) string { return string(r.Terminal) })}
 		before := make(map[string]string)
 		for i := range 300 {
 			key := fmt.Sprint(i)

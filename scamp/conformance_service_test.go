@@ -73,7 +73,7 @@ func look(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error
 	if err != nil {
 		return err
 	}
-	s := seen{req.Version, req.Envelope, string(req.Ticket), string(req.IdentifyingToken), req.Terminal, req.ClientID, req.Extra, string(b), 0, "", ""}
+	s := seen{req.Version, req.Envelope, string(req.Ticket), string(req.IdentifyingToken), string(req.Terminal), req.ClientID, req.Extra, string(b), 0, "", ""}
 	if at, ok := ctx.Deadline(); ok {
 		s.Deadline = time.Until(at)
 	}

@@ -127,7 +127,7 @@ func TestConnectionOfOneCallEndsWithIt(t *testing.T) {
 		}
 
 		slow = false
-		_, err = c.Stream(t.Context(), &scamp.Request{Action: "Sample.echo", Terminal: strings.Repeat("\x01", 8000)})
+		_, err = c.Stream(t.Context(), &scamp.Request{Action: "Sample.echo", Terminal: scamp.Ticket(strings.Repeat("\x01", 8000))})
 		wantRan(t, "header that is too big", err, scamp.RanNo, nil)
 		synctest.Wait()
 		if n := scamp.Connections(c); n != 1 || f.dialed() != 6 {

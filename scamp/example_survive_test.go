@@ -43,7 +43,7 @@ func ExampleRouteOptions() {
 	})
 	defer stop()
 
-	sticky := scamp.Sticky(func(req *scamp.Request) string { return req.Terminal }) // a terminal keeps its instance
+	sticky := scamp.Sticky(func(req *scamp.Request) string { return string(req.Terminal) }) // a terminal keeps its instance
 	baskets := bus.With(scamp.Request{Terminal: "t7", Route: &scamp.RouteOptions{Balancer: scamp.SameHostFirst(sticky)}})
 	fmt.Println(scamp.Call[string](context.Background(), baskets, "Basket.add", "lamp"))
 	// Output: added lamp <nil>

@@ -262,7 +262,7 @@ var localCases = []struct {
 			scamp.HandleJSON(s, "A.add", func(ctx context.Context, in pair) (sum, error) {
 				req, rep := scamp.RequestFrom(ctx), scamp.ReplyFrom(ctx)
 				b, err := req.Bytes()
-				p.note("%s %s~%d %s %s %s %d %s; %s %v", req.Sector, req.Action, req.Version, req.Envelope, req.Ticket, req.Terminal, req.ClientID, req.Extra["x"], b, err)
+				p.note("%s %s~%d %s %s %s %d %s; %s %v", req.Sector, req.Action, req.Version, req.Envelope, req.Ticket, string(req.Terminal), req.ClientID, req.Extra["x"], b, err)
 				req.Extra["x"] = nil
 				rep.Extra = map[string]json.RawMessage{"y": json.RawMessage("2")}
 				return sum{in.A}, nil

@@ -43,11 +43,11 @@ type Request struct {
 	Envelope string // name of the body's format; empty means "json"
 	Version  int    // zero means the version in Action, then 1
 
-	Ticket           Ticket                     // of the user on whose behalf, else that of WithTicket; sent only to authorized instances
-	IdentifyingToken Ticket                     // of the real user when Ticket is another's
-	Terminal         string                     // station token
-	ClientID         int64                      // tenant, when no ticket names one
-	Extra            map[string]json.RawMessage // further members of the header
+	Ticket           Ticket // of the user on whose behalf, else that of WithTicket; sent only to authorized instances
+	IdentifyingToken Ticket // of the real user when Ticket is another's
+	Terminal         Ticket // station token, which shows itself as little as a ticket
+	ClientID         int64  // tenant, when no ticket names one
+	Extra            Extra  // further members of the header
 
 	// A caller gives the body as octets, as a reader, or as a function that makes a
 	// reader. Only Data and GetBody can be sent again to another instance. A Body
@@ -285,9 +285,9 @@ const smallBody = 16 << 10
 // early tells the service to stop and frees the slot. Bytes and JSON do both. It must
 // not be copied.
 type Reply struct {
-	Envelope string                     // as the service sent it; usually empty
-	Extra    map[string]json.RawMessage // members of the header that have no field here
-	Instance string                     // ident of the instance that answered; its address for a Client
+	Envelope string // as the service sent it; usually empty
+	Extra    Extra  // members of the header that have no field here
+	Instance string // ident of the instance that answered; its address for a Client
 	Body     io.ReadCloser
 
 	body callBody
@@ -365,7 +365,7 @@ func (r *Request) header(h *packet.Header, route discovery.Route) {
 	if h.Envelope == "" {
 		h.Envelope = "json"
 	}
-	h.Terminal, h.ClientID, h.Extra = r.Terminal, r.ClientID, r.Extra
+	h.Terminal, h.ClientID, h.Extra = string(r.Terminal), r.ClientID, r.Extra
 	if route.Rule { // a stranger may offer _meta actions: no ticket for it (PROTOCOL 18)
 		h.Ticket, h.IdentifyingToken = string(r.Ticket), string(r.IdentifyingToken)
 	}

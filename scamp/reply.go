@@ -15,8 +15,8 @@ import (
 // until the first Write, ReadFrom or SetBytes. It is valid until the handler returns
 // and is for one goroutine.
 type ReplyWriter struct {
-	Envelope string                     // format of the body, if it differs from the request's
-	Extra    map[string]json.RawMessage // further members of the header
+	Envelope string // format of the body, if it differs from the request's
+	Extra    Extra  // further members of the header
 
 	ctx *requestContext
 	out *mux.Outbound // the reply that is written piece by piece, once it has begun

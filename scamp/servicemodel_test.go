@@ -83,7 +83,7 @@ type modelHandler struct {
 func (m *servingModel) work(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
 	h := &modelHandler{ctx: ctx, acts: make(chan string, 1000)} // more than there are steps
 	m.mu.Lock()
-	m.started[req.Terminal] = h
+	m.started[string(req.Terminal)] = h
 	if m.over {
 		close(h.acts)
 	}

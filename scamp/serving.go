@@ -247,7 +247,7 @@ func (r *serving) prepare() {
 	g.rep.r, g.rep.ctx = r, &g.ctx
 	g.req = Request{
 		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
-		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: h.Terminal,
+		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: Ticket(h.Terminal),
 		ClientID: h.ClientID, Extra: h.Extra,
 		Caller: r.p.cert, Remote: r.p.addr, limit: r.p.limits.MaxBody, collect: &r.whole, guard: &r.p.guard,
 	}
