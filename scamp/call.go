@@ -204,8 +204,15 @@ func def[T comparable](v *T, d T) {
 // shared by caller and handler, also when the call has ended before its handler. Fields
 // that JSON leaves out pass too, and flow.max_body bounds nothing. A handler that is to
 // be called through middleware, or must wait for a place, gets JSON, as does one of a
-// request that is Idempotent or has Retry. Without Done in ctx, such a handler runs on
-// the caller's goroutine: it then holds the caller until it returns.
+// request that is Idempotent or has Retry. 
+//
+// If ctx has no Done, as context.Background(), such a handler runs on the caller's
+// goroutine, which is what makes the call cheap: it holds the caller until it returns. Its
+// context ends as ever, after worker.timeout or the time of its action, and then the
+// call fails; but not before a handler that does not look at its context has returned,
+// where a remote call would be over. One that ends its goroutine (runtime.Goexit, as
+// testing.T.FailNow does) ends the caller's; the log says so. Give ctx a deadline or a
+// cancel where a handler may hang.
 func Call[Out, In any](ctx context.Context, c Caller, action string, in In) (Out, error) {
 	out, _, err := CallWith[Out](ctx, c, &Request{Action: action}, in)
 	return out, err

@@ -193,12 +193,25 @@ func (c *Config) readLines(text []byte) {
 	}
 }
 
+// An empty value is none, as it is for the other implementations. Where that would protect
+// less than its author may have meant it is an error in keys that only we read, and is told
+// in others.
+var (
+	neverEmpty  = []string{"service.callers", "service.callers_mode"}
+	hardlyEmpty = []string{"auth.ticket_verify_key", "bus.identity", "bus.authorized_services", "bus.require_sha256"}
+)
+
 // readSettings takes the keys that have a field from values into it.
 func (c *Config) readSettings() error {
 	var errs []error
 	for _, s := range settings {
 		key, v := s.find(c.values)
 		if v.text == "" {
+			if v.line > 0 && slices.Contains(neverEmpty, s.key) {
+				errs = append(errs, &ConfigError{c.File, v.line, key + " has no value: want one, or no such line; as it stands it would let everybody call"})
+			} else if v.line > 0 && slices.Contains(hardlyEmpty, s.key) {
+				c.warn(v.line, "%s has no value: the default is used, and no later line counts", key)
+			}
 			continue
 		}
 		want := "UTF-8"

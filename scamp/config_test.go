@@ -379,3 +379,31 @@ func TestConfigPortsAndMark(t *testing.T) {
 		t.Error("a PEM file after a mark: no error")
 	}
 }
+
+// An empty value is the default, but where that opens a door: there it is an error, or told.
+func TestEmptyValuesAreNoProtection(t *testing.T) {
+	for _, tt := range []struct{ text, err, warning string }{
+		{"service.callers =", "soa.conf:1: service.callers has no value", ""},
+		{"service.callers = # callers\nservice.callers = callers", "soa.conf:1: service.callers has no value", ""},
+		{"a.key = k\nservice.callers_mode =", "soa.conf:2: service.callers_mode has no value", ""},
+		{"auth.ticket_verify_key =", "", "auth.ticket_verify_key has no value"},
+		{"bus.identity =", "", "bus.identity has no value"},
+		{"bus.authorized_services =\nbus.authorized_services = x", "", "bus.authorized_services has no value"},
+		{"bus.require_sha256 = # 1", "", "bus.require_sha256 has no value"},
+		{"bus.default_sector =", "", ""},
+		{"service.callers = callers", "", ""},
+	} {
+		c, err := scamp.ParseConfig([]byte(tt.text), "soa.conf")
+		if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%q: error %v, want one with %q", tt.text, err, tt.err)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		told := fmt.Sprint(c.Warnings)
+		if tt.warning == "" && len(c.Warnings) > 0 || !strings.Contains(told, tt.warning) {
+			t.Errorf("%q: warnings %s, want one with %q", tt.text, told, tt.warning)
+		}
+	}
+}

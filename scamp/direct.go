@@ -164,7 +164,11 @@ func (d *direct) run() {
 	returned := false
 	defer func() {
 		if !returned { // the handler has ended its goroutine (runtime.Goexit)
-			d.s.log.fault("handler_panicked", "handler ended its goroutine", "action", d.action.name)
+			msg := "handler ended its goroutine"
+			if d.done == nil {
+				msg = "handler ended its goroutine, which was that of its caller: want no runtime.Goexit, or a context with Done for the call"
+			}
+			d.s.log.fault("handler_panicked", msg, "action", d.action.name)
 			d.end(errFailed)
 		}
 		d.s.exit(d)

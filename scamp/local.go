@@ -13,7 +13,10 @@ import (
 
 // LocalCalls says how a bus calls the services that it serves itself (rpc.local). Which
 // instance a call goes to is chosen among all that are announced and authorized, as ever;
-// when that is one of its own, nothing of the call needs to leave the process.
+// when that is one of its own, nothing of the call needs to leave the process. Its own are
+// those of the very Bus: two buses of one process call each other over TLS. A local call
+// ends as a remote one does, but for one thing: the typed call of a caller that cannot be
+// cancelled waits for its handler (Call).
 type LocalCalls int
 
 // How a bus calls its own services.

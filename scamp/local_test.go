@@ -116,6 +116,9 @@ var localCases = []struct {
 	serve  func(p *place, s *scamp.Service)
 	call   func(p *place)
 	want   string // notes, and the counters that rose
+	// endless is what is different for a caller within the process whose context has no
+	// Done, if anything is: he has lent the handler his goroutine.
+	endless string
 }{
 	{name: "octets",
 		serve: func(_ *place, s *scamp.Service) { s.Handle("A.do", echoRaw, nil) },
@@ -418,6 +421,23 @@ var localCases = []struct {
 			synctest.Wait()
 		},
 		want: `*failed ran=yes attempts=1 code=transport text="service timeout" data={"timeout":true} is=timed out; after 3s; handler: context deadline exceeded; worker_timeout 1`},
+	{name: "a handler that does not look at its context",
+		limits: scamp.Limits{WorkerTimeout: 3 * time.Second},
+		serve: func(p *place, s *scamp.Service) {
+			scamp.HandleJSON(s, "A.add", func(ctx context.Context, in pair) (sum, error) {
+				time.Sleep(10 * time.Second)
+				p.note("handler: %v", ctx.Err())
+				return sum{}, nil
+			}, nil)
+		},
+		call: func(p *place) {
+			_, err := scamp.Call[sum](p.ctx, p.bus, "A.add", pair{})
+			p.elapsed()
+			p.outcome(nil, err)
+			time.Sleep(10 * time.Second)
+		},
+		want:    `after 3s; failed ran=yes attempts=1 code=transport text="service timeout" data={"timeout":true} is=timed out; handler: context deadline exceeded; worker_timeout 1`,
+		endless: `handler: context deadline exceeded; after 10s; failed ran=yes attempts=1 code=transport text="service timeout" data={"timeout":true} is=timed out; worker_timeout 1`},
 	{name: "the time of an action",
 		serve: func(p *place, s *scamp.Service) {
 			scamp.HandleJSON(s, "A.add", func(ctx context.Context, in pair) (sum, error) {
@@ -531,6 +551,9 @@ func TestLocalIsAsRemote(t *testing.T) {
 					}
 					sortCounters(p)
 					want := tt.want
+					if from == "local, endless" && tt.endless != "" {
+						want = tt.endless
+					}
 					if w, ok := strings.CutPrefix(want, "*"); ok { // the order of the first notes is anybody's
 						want = w
 						got, first := slices.Clone(p.notes), strings.Split(w, "; ")

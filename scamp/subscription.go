@@ -29,6 +29,7 @@ type Subscription struct {
 	table    *eventTable
 	usable   bool
 	err      error         // why it is not usable
+	trying   string        // the instance that is asked, or was last
 	instance string        // that told the table
 	changed  chan struct{} // closed, and made anew, when any of this changes
 }
@@ -68,7 +69,7 @@ func (b *Bus) Subscribe(req *Request, codes ...string) (*Subscription, error) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	s := &Subscription{bus: b, query: q, codes: slices.Clone(codes), cancel: cancel, done: make(chan struct{}),
 		req:   Request{Action: req.Action, Sector: req.Sector, Version: req.Version, Envelope: req.Envelope, Route: req.Route},
-		table: newEventTable(&b.limits), err: errNotYet, changed: make(chan struct{})}
+		table: newEventTable(&b.limits), err: errLooking, changed: make(chan struct{})}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ctx.Err() != nil { // Close may wait already
@@ -80,7 +81,9 @@ func (b *Bus) Subscribe(req *Request, codes ...string) (*Subscription, error) {
 }
 
 var (
-	errNotYet       = errors.New("scamp: the service has not answered the subscription yet")
+	errLooking      = errors.New("no instance is found yet that offers the action")
+	errConnecting   = errors.New("there is no connection to it yet")
+	errNotYet       = errors.New("it has not answered the subscription yet")
 	errUnsubscribed = errors.New("scamp: the subscription is closed")
 )
 
@@ -92,7 +95,8 @@ func (s *Subscription) Close() error {
 }
 
 // Ready returns when the table is usable, or with an error when ctx or the subscription
-// ends before that; it says what was wrong last.
+// ends before that. The error is a *CallError that says what was wrong last, with which
+// instance, and what would cure it, but for a subscription that was closed.
 func (s *Subscription) Ready(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -107,9 +111,39 @@ func (s *Subscription) Ready(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ctxError(ctx), err)
+			return s.unready(ctx, err)
 		}
 	}
+}
+
+// unready is the error of Ready when its context has ended while err was wrong.
+func (s *Subscription) unready(ctx context.Context, err error) error {
+	ce := new(CallError)
+	switch failed, ok := errors.AsType[*CallError](err); {
+	case ok:
+		*ce = *failed
+	case errors.Is(err, errLooking):
+		if missing, ok := errors.AsType[*CallError](s.bus.notFound(context.WithoutCancel(ctx), s.query)); ok {
+			*ce = *missing
+		}
+	}
+	s.mu.Lock()
+	def(&ce.Instance, s.trying)
+	s.mu.Unlock()
+	def(&ce.Action, fmt.Sprintf("%s:%s~%d", s.query.Sector, s.query.Action, max(s.query.Version, 1)))
+	if ce.Err != nil {
+		err = ce.Err
+	}
+	ce.Err = fmt.Errorf("%w: %w", ctxError(ctx), err)
+	return ce
+}
+
+// tries notes which instance is asked, and what is awaited of it.
+func (s *Subscription) tries(instance string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trying, s.err = instance, err
+	s.tellLocked()
 }
 
 // Err says why the table is not usable now, nil if it is.
@@ -246,6 +280,7 @@ func (s *Subscription) connect(ctx context.Context, what *attempt, tried []disco
 		return err
 	}
 	what.route = route
+	s.tries(what.instance(), errConnecting)
 	if route.GoDialect {
 		return fmt.Errorf("%w: %s", errNoEvents, clean(what.instance()))
 	}
@@ -254,6 +289,7 @@ func (s *Subscription) connect(ctx context.Context, what *attempt, tried []disco
 	if err != nil {
 		return err
 	}
+	s.tries(what.instance(), errNotYet)
 	defer b.pool.abandon(what.link)
 	defer context.AfterFunc(ctx, p.conn.Close)()
 	f := &feed{s: s, p: p, more: make(chan struct{}, 1)}

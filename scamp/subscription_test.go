@@ -360,3 +360,43 @@ func TestSubscribeRefusesWhatCannotBe(t *testing.T) {
 	}
 	s.Close()
 }
+
+// Ready says what it waits for: an instance, which one, or its answer.
+func TestReadySaysWhatIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		bus := f.bus(nil)
+		for _, tt := range []struct {
+			name     string
+			announce bool
+			after    time.Duration
+			want     []string
+			is       error
+		}{
+			{"nobody, soon", false, 500 * time.Millisecond, []string{"main:Sample.echo~1", "timed out"}, scamp.ErrNotFound},
+			{"nobody, later", false, 20 * time.Second, []string{"main:Sample.echo~1", "timed out"}, scamp.ErrNotFound},
+			{"one that does not answer", true, 5 * time.Second, []string{"main:Sample.echo~1 at far:1 (127.0.0.1:30100)", "has not answered the subscription yet"}, scamp.ErrTimeout},
+		} {
+			if tt.announce {
+				f.announce(bus, "far:1", "127.0.0.1:30100")
+			}
+			s, err := bus.Subscribe(&scamp.Request{Action: "Sample.echo"}, "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), tt.after)
+			err = s.Ready(ctx)
+			cancel()
+			ce, _ := errors.AsType[*scamp.CallError](err)
+			if ce == nil || !errors.Is(err, tt.is) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: Ready: %v, want a CallError that is %v", tt.name, err, tt.is)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(fmt.Sprint(err), want) {
+					t.Errorf("%s: Ready: %v, want %q in it", tt.name, err, want)
+				}
+			}
+			s.Close()
+		}
+	})
+}
