@@ -494,6 +494,9 @@ func TestCacheReaderStale(t *testing.T) {
 	if fmt.Sprint(c.states) != fmt.Sprint(want) {
 		t.Errorf("OnState heard %v: want %v", c.states, want)
 	}
+	if n := c.d.Stats().Counters["cache_stale"]; n != 2 {
+		t.Errorf("cache_stale is %d: want one for each time it became so", n)
+	}
 }
 
 // TestCacheReaderFutureDate: a file with a date that is far in the future is fresh as long

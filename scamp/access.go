@@ -123,7 +123,7 @@ func (o *ServiceOptions) checkAuthzTable() error {
 // not suffice, nil if it asks for none.
 func (s *Service) admission(a *action) Middleware {
 	byTable := s.opts.RequireTickets && (s.opts.AuthzTable == AuthzTableAll || s.opts.AuthzTable == AuthzTableMain && strings.EqualFold(a.sector, "main"))
-	if slices.Contains(a.flags, "noauth") || !s.opts.RequireTickets && len(a.privileges) == 0 {
+	if slices.Contains(a.flags, FlagNoAuth) || !s.opts.RequireTickets && len(a.privileges) == 0 {
 		return nil
 	}
 	return func(next Handler) Handler {
@@ -143,6 +143,7 @@ func (s *Service) admission(a *action) Middleware {
 				s.bus.log.count("authz_refused")
 				return notRun{err}
 			}
+			req.claims = claims
 			return next(ctx, req, rep)
 		}
 	}

@@ -173,8 +173,14 @@ type withDefaults struct {
 
 func (w withDefaults) Call(ctx context.Context, req *Request) (*Reply, error) {
 	r := *req
-	def(&r.Sector, w.d.Sector)
-	def(&r.Version, w.d.Version)
+	if q, err := discovery.ParseAction(r.Action); err == nil { // what the action itself says is not left empty
+		if q.Sector == "" {
+			def(&r.Sector, w.d.Sector)
+		}
+		if q.Version == 0 {
+			def(&r.Version, w.d.Version)
+		}
+	}
 	def(&r.Envelope, w.d.Envelope)
 	def(&r.Ticket, w.d.Ticket)
 	def(&r.IdentifyingToken, w.d.IdentifyingToken)
@@ -204,7 +210,7 @@ func def[T comparable](v *T, d T) {
 // shared by caller and handler, also when the call has ended before its handler. Fields
 // that JSON leaves out pass too, and flow.max_body bounds nothing. A handler that is to
 // be called through middleware, or must wait for a place, gets JSON, as does one of a
-// request that is Idempotent or has Retry. 
+// request that is Idempotent or has Retry.
 //
 // If ctx has no Done, as context.Background(), such a handler runs on the caller's
 // goroutine, which is what makes the call cheap: it holds the caller until it returns. Its

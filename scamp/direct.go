@@ -151,7 +151,7 @@ func (d *direct) prepare(req *Request, b *Bus) {
 	r.Extra = maps.Clone(r.Extra)
 	d.route, r.Route = r.Route, nil
 	r.Idempotent, r.Retry, r.whole = false, nil, false
-	r.Caller, r.Remote = nil, localAddr{}
+	r.Caller, r.Remote, r.claims = nil, localAddr{}, nil // they may be those of the handler that calls
 	if own := b.pool.own; own != nil {
 		r.Caller = own.Certificate
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -39,9 +40,9 @@ var (
 // A handler's request is valid until the handler returns.
 type Request struct {
 	Action   string // "[sector:]Class.name[~version]"; a handler sees the announced name alone
-	Sector   string // empty means the sector in Action, then the configured default, then "main"
+	Sector   string // empty means the sector in Action, then the configured default, then "main"; another than that in Action is an error
 	Envelope string // name of the body's format; empty means "json"
-	Version  int    // zero means the version in Action, then 1
+	Version  int    // zero means the version in Action, then 1; another than that in Action is an error
 
 	Ticket           Ticket // of the user on whose behalf, else that of WithTicket; sent only to authorized instances
 	IdentifyingToken Ticket // of the real user when Ticket is another's
@@ -74,8 +75,9 @@ type Request struct {
 	values  values // of a typed call within the process; at a handler's they pass as they are
 	in      *mux.Inbound
 	collect *collector
-	limit   int          // MaxBody of the service
-	guard   *ticketGuard // of the connection
+	limit   int           // MaxBody of the service
+	guard   *ticketGuard  // of the connection
+	claims  *TicketClaims // of a ticket that let the request in; nil if none was asked for
 }
 
 // RouteOptions narrow the choice of an instance.
@@ -231,9 +233,24 @@ func (r *Request) query() (discovery.Query, error) {
 	if err != nil {
 		return q, fmt.Errorf("scamp: call: %w", err)
 	}
+	if err := agree(q, r.Sector, r.Version); err != nil {
+		return q, fmt.Errorf("scamp: call %s: %w", clean(r.Action), err)
+	}
 	def(&q.Sector, r.Sector)
 	def(&q.Version, r.Version)
 	return q, nil
+}
+
+// agree refuses a sector or version beside an action whose text names another: nobody knows
+// which of them was meant.
+func agree(q discovery.Query, sector string, version int) error {
+	switch {
+	case q.Sector != "" && sector != "" && !strings.EqualFold(q.Sector, sector):
+		return fmt.Errorf("sector %q beside it: want one of the two", clean(sector))
+	case q.Version != 0 && version != 0 && q.Version != version:
+		return fmt.Errorf("version %d beside it: want one of the two", version)
+	}
+	return nil
 }
 
 // maxHeaderText leaves room in a header of 32768 octets for escapes and the rest.

@@ -49,7 +49,8 @@ func around(h Handler, mw []Middleware) Handler {
 
 // AccessLog writes a line for each request that ended: action, version, caller, where
 // from, how long, octets of the reply, and the error code if it failed, also when it
-// panicked or was answered in its handler's stead. It waits for log. Tickets never show.
+// panicked or was answered in its handler's stead; user and client too of a ticket that let
+// the request in. It waits for log. Tickets never show.
 // Give it to Observe to hear of refused requests too.
 func AccessLog(log *slog.Logger) Middleware {
 	return func(next Handler) Handler {
@@ -94,6 +95,9 @@ func logAccess(ctx context.Context, log *slog.Logger, req *Request, rep *ReplyWr
 		slog.String("action", req.Sector+":"+req.Action), slog.Int("version", req.Version),
 		slog.String("caller", caller), slog.String("from", from),
 		slog.Duration("took", took), slog.Int64("octets", rep.size()),
+	}
+	if req.claims != nil {
+		attrs = append(attrs, slog.Int64("user", req.claims.User), slog.Int64("client", req.claims.Client))
 	}
 	level := slog.LevelInfo
 	if err != nil {

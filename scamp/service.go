@@ -28,7 +28,7 @@ type ActionOptions struct {
 	Sector    string        // empty means the service's
 	Version   int           // zero means the version in the action's name, then 1
 	Envelopes []string      // empty means the service's
-	Flags     []string      // create, read, update, destroy, noauth, public; not tN
+	Flags     []string      // some of the Flag constants; not tN, which Timeout makes
 	Timeout   time.Duration // announced as flag tN, whole seconds: how long a call may take to begin its reply; zero means worker.timeout
 
 	// Doc is HTML that tells people what the action does. An action with the flag public is
@@ -224,6 +224,9 @@ func (s *Service) newAction(name string, h Handler, opts *ActionOptions) (*actio
 	if err != nil {
 		return nil, err
 	}
+	if err := agree(q, opts.Sector, opts.Version); err != nil {
+		return nil, err
+	}
 	a := &action{sector: q.Sector, name: q.Action, version: q.Version, envelopes: opts.Envelopes, handler: h, doc: opts.Doc}
 	def(&a.sector, opts.Sector)
 	def(&a.sector, s.opts.Sector)
@@ -253,8 +256,17 @@ func (s *Service) newAction(name string, h Handler, opts *ActionOptions) (*actio
 	return a, nil
 }
 
-// sendableFlags are the words of PROTOCOL 7.5.
-var sendableFlags = []string{"create", "destroy", "noauth", "public", "read", "update"}
+// Flags of actions (PROTOCOL 7.5).
+const (
+	FlagCreate  = "create"  // it is what Class._create stands for; the next three likewise
+	FlagRead    = "read"    //
+	FlagUpdate  = "update"  //
+	FlagDestroy = "destroy" //
+	FlagNoAuth  = "noauth"  // it wants no ticket, also where the service requires them
+	FlagPublic  = "public"  // _meta.documentation tells of it
+)
+
+var sendableFlags = []string{FlagCreate, FlagDestroy, FlagNoAuth, FlagPublic, FlagRead, FlagUpdate}
 
 // find is asked with every request: one look-up, when the name is spelled as announced.
 func (s *Service) find(name string, version int) *action {
