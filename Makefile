@@ -47,11 +47,11 @@ FAULTS ?= -json out/faults.json -md out/faults.md
 
 faults: ## every row of faults, on a bus of processes under load: 45 minutes
 	@mkdir -p out
-	$(GO) run ./scamp/internal/faults $(FAULTS)
+	$(GO) run -tags failpoint ./scamp/internal/faults $(FAULTS)
 
 faults-quick: ## the rows that CI runs, cut short: three minutes
 	@mkdir -p out
-	$(GO) run ./scamp/internal/faults -quick $(FAULTS)
+	$(GO) run -tags failpoint ./scamp/internal/faults -quick $(FAULTS)
 
 soak: ## ten minutes of load with a fault each five seconds, in compressed time
 	@mkdir -p out
