@@ -40,9 +40,7 @@ func beCache(p *post) error {
 	dir := discovery.NewDirectory(&discovery.DirectoryOptions{Limits: cfg.Limits.Discovery, Log: p.log})
 	defer dir.Close()
 	rules := discovery.NewAuthorizedReader(cfg.AuthorizedPath(), dir, &discovery.AuthorizedReaderOptions{Log: p.log})
-	if err := rules.Load(); err != nil {
-		return err
-	}
+	rules.Load() // as the daemon's: its log says what is wrong, and records are written all the same
 	observer := discovery.NewObserver(carrier, dir, &discovery.ObserverOptions{Log: p.log})
 	writer := discovery.NewCacheWriter(cfg.CachePath, dir, &discovery.CacheWriterOptions{Log: p.log})
 	if err := writer.Claim(); err != nil {
