@@ -242,7 +242,7 @@ func (x *access) current(ctx context.Context) (*accessTable, error) {
 		case age < accessOld:
 			return t, nil
 		case running == nil:
-			return nil, cmp.Or(err, errClosed) // tried a moment ago, or the bus is closed
+			return nil, cmp.Or(err, ErrClosed) // tried a moment ago, or the bus is closed
 		}
 		select {
 		case <-running:

@@ -200,7 +200,7 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 			if e != nil && what.balance != nil {
 				pl.miss(e, what.route)
 			}
-		case what.balance != nil && !errors.Is(err, errClosed):
+		case what.balance != nil && !errors.Is(err, ErrClosed):
 			what.balance.marks.failed(what.route)
 		}
 		return nil, what.failure(err, RanNo)

@@ -178,10 +178,10 @@ func (b *Bus) Close() error {
 	b.access.close()
 	b.balance.marks.close()
 	b.pool.close()
-	b.locals.each(func(side *inboundSide) { side.s.intake.lose(errClosed) })
+	b.locals.each(func(side *inboundSide) { side.s.intake.lose(ErrClosed) })
 	b.mu.Lock()
 	carriers := b.carriers
-	b.carriers, b.carryErr = nil, errClosed
+	b.carriers, b.carryErr = nil, ErrClosed
 	b.mu.Unlock()
 	for _, c := range carriers {
 		c.Close()

@@ -283,7 +283,7 @@ func decode[Out any](req *Request, reply *Reply) (Out, *Reply, error) {
 		return out, reply, nil
 	}
 	if err := json.Unmarshal(body, &out); err != nil {
-		return out, reply, &CallError{Action: strings.TrimSpace(req.Action), Instance: reply.Instance, Attempts: 1, Ran: RanYes, Err: fmt.Errorf("%w: %w", errBadReply, err)}
+		return out, reply, &CallError{Action: strings.TrimSpace(req.Action), Instance: reply.Instance, Attempts: 1, Ran: RanYes, Err: fmt.Errorf("%w: %w", ErrBadReply, err)}
 	}
 	return out, reply, nil
 }

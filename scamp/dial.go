@@ -101,7 +101,7 @@ func (pl *pool) dialThrough(gate *dialGate, e *entry, id Identity) (*peer, tls.C
 	case <-e.left:
 		return nil, tls.ConnectionState{}, errLeft
 	case <-pl.ctx.Done():
-		return nil, tls.ConnectionState{}, errClosed
+		return nil, tls.ConnectionState{}, ErrClosed
 	}
 }
 
@@ -153,7 +153,7 @@ func dialError(addr, step string, err error, pl *pool) error {
 		pl.log.odd("pin_mismatch", "a peer shows another certificate than announced", "peer", addr, "want", pin.Want, "got", pin.Got)
 		return pin
 	case pl.ctx.Err() != nil:
-		return errClosed
+		return ErrClosed
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
 		pl.log.count("dial_timeout")
 		return &stepError{step, fmt.Errorf("%w: %s: %s not done after %v", ErrNoDial, addr, step, pl.limits.DialTimeout)}

@@ -11,9 +11,9 @@ import (
 	"github.com/scampbus/scamp-go/packet"
 )
 
-// The reasons a call can fail, for errors.Is. There is one for each exit code of
-// the command. Context errors (context.Canceled, context.DeadlineExceeded) and net
-// errors are in the chain beside them.
+// The reasons a call can fail, for errors.Is: one at least for each exit code of the
+// command. Context errors (context.Canceled, context.DeadlineExceeded) and net errors are
+// in the chain beside them.
 var (
 	ErrNotFound = errors.New("action not found")      // nobody offers the action, in that sector, version and envelope
 	ErrDenied   = errors.New("not authorized")        // somebody offers it and may not, or the service refused the caller
@@ -23,9 +23,9 @@ var (
 	ErrRefused  = errors.New("refused before it ran") // the service did not take the request: busy, or shutting down
 	ErrLost     = errors.New("connection lost")       // the connection ended before the reply did
 	ErrNoDial   = errors.New("could not connect")     // no connection could be made
-	errClosed   = errors.New("bus closed")            // Close was called
-	errBadReply = errors.New("reply not understood")  // a header member has an unusable type
-	errTXERR    = errors.New("reply broke off")       // the reply ended in TXERR
+	ErrBroken   = errors.New("reply broke off")       // the service ended its reply before the end (TXERR)
+	ErrBadReply = errors.New("reply not understood")  // a member of its header, or the JSON of its body, is unusable
+	ErrClosed   = errors.New("bus closed")            // Close was called: of the bus, the client or the subscription
 )
 
 // The codes of PROTOCOL 5.3 that this library sends by itself. Codes of an action's
@@ -151,6 +151,26 @@ func (e *CallError) Error() string {
 // Unwrap returns Err.
 func (e *CallError) Unwrap() error { return e.Err }
 
+// Code is the code of PROTOCOL 5.3 for the failure: the one that the action or its service
+// answered with, else "transport" (5.2). A handler that returns the error answers with it.
+func (e *CallError) Code() string {
+	if re, ok := errors.AsType[*RemoteError](e.Err); ok {
+		return re.code()
+	}
+	return CodeTransport
+}
+
+// codeOf is the code of any error that a handler returns.
+func codeOf(err error) string {
+	if re, ok := errors.AsType[*RemoteError](err); ok {
+		return re.code()
+	}
+	if ce, ok := errors.AsType[*CallError](err); ok {
+		return ce.Code()
+	}
+	return CodeGeneral
+}
+
 // PinError says that a peer does not show the certificate it was announced with.
 // Not one octet of a request was sent to it. It is ErrPin.
 type PinError struct {
@@ -184,7 +204,7 @@ func errorHeader(h *packet.Header, err error) {
 			h.ErrorData = re.Data
 		}
 	} else {
-		h.ErrorCode, h.Error = CodeGeneral, err.Error()
+		h.ErrorCode, h.Error = codeOf(err), err.Error()
 	}
 	if h.Error == "" {
 		h.Error = "Unknown error"

@@ -2,7 +2,6 @@ package scamp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -102,11 +101,7 @@ func logAccess(ctx context.Context, log *slog.Logger, req *Request, rep *ReplyWr
 	level := slog.LevelInfo
 	if err != nil {
 		level = slog.LevelWarn
-		code := CodeGeneral
-		if re, ok := errors.AsType[*RemoteError](err); ok {
-			code = re.code()
-		}
-		attrs = append(attrs, slog.String("code", code), slog.String("error", clean(err.Error())))
+		attrs = append(attrs, slog.String("code", codeOf(err)), slog.String("error", clean(err.Error())))
 	}
 	log.LogAttrs(context.WithoutCancel(ctx), level, "request", attrs...)
 }

@@ -164,7 +164,7 @@ func (pl *pool) miss(e *entry, r discovery.Route) {
 }
 
 // failed says whether no connection could be made, once that is decided.
-func (e *entry) failed() bool { return e.err != nil && e.err != errLeft && e.err != errClosed }
+func (e *entry) failed() bool { return e.err != nil && e.err != errLeft && e.err != ErrClosed }
 
 // abandon gives up an entry that is alone for a call which has left.
 func (pl *pool) abandon(e *entry) {
@@ -193,7 +193,7 @@ func (pl *pool) entry(key target, id Identity) (*entry, error) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	if pl.closed {
-		return nil, errClosed
+		return nil, ErrClosed
 	}
 	// However many calls want an instance that does not answer: who announces somebody
 	// else's address must not make us flood it (THREATS D22).

@@ -287,7 +287,7 @@ func (c *campaign) again(ctx context.Context, err error) bool {
 // be sent there.
 func worthwhile(err error, idempotent bool) bool {
 	ce, ok := errors.AsType[*CallError](err)
-	if !ok || errors.Is(err, errClosed) {
+	if !ok || errors.Is(err, ErrClosed) {
 		return false
 	}
 	re, answered := errors.AsType[*RemoteError](err)

@@ -94,7 +94,7 @@ func (s *Stream) judge(in *mux.Inbound) error {
 		return err
 	}
 	if h.Bad != "" {
-		return s.what.failure(fmt.Errorf("%w: member %q of its header has an unusable type", errBadReply, h.Bad), RanYes)
+		return s.what.failure(fmt.Errorf("%w: member %q of its header has an unusable type", ErrBadReply, h.Bad), RanYes)
 	}
 	if in.Whole() {
 		return nil
@@ -254,7 +254,7 @@ func bodyCause(err error) error {
 	var tx *mux.TXERR
 	switch {
 	case errors.As(err, &tx):
-		return fmt.Errorf("%w: %s", errTXERR, clean(tx.Text))
+		return fmt.Errorf("%w: %s", ErrBroken, clean(tx.Text))
 	case errors.Is(err, mux.ErrLost):
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
