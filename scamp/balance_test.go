@@ -244,6 +244,68 @@ func TestCallsAvoidAHungDial(t *testing.T) {
 	})
 }
 
+// A call that waits on a retired connection waits at its instance all the same: the new
+// connection to it is not that of an idle one.
+func TestCallsAvoidARetiredConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		n.Limits.RPCTimeout = 3 * time.Second
+		var hung atomic.Bool
+		var all []*scamptest.Service
+		for i := range 3 {
+			all = append(all, n.Serve(fmt.Sprintf("sample%d", i), func(s *scamp.Service) {
+				s.Handle("Sample.do", func(ctx context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+					time.Sleep(20 * time.Millisecond)
+					if i == 0 && hung.Load() {
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					return rep.SetBytes(nil)
+				}, nil)
+			}))
+		}
+		bus := n.Bus(&scamp.Options{Limits: n.Limits})
+		pending := -1
+		look := func(c *scamp.Choice) int {
+			for i, r := range c.Routes {
+				if r.Ident == all[0].Ident() {
+					pending = c.Pending(i)
+					return i
+				}
+			}
+			return 0
+		}
+		route := &scamp.RouteOptions{Balancer: look}
+		hung.Store(true)
+		first := inBackground(t.Context(), bus, &scamp.Request{Action: "Sample.do", Route: route})
+		time.Sleep(time.Second) // so that its time is over when others still wait, who sent later
+		var others []<-chan outcome
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			others = append(others, inBackground(ctx, bus, &scamp.Request{Action: "Sample.do", Route: route}))
+		}
+		<-first // and nothing has come: the connection is retired, those pending go on
+		if bus.Stats()["conn_retired"] != 1 {
+			t.Fatalf("counters %v, want the connection retired", bus.Stats())
+		}
+		hung.Store(false)
+		for _, when := range []string{"before", "when"} {
+			if o := <-inBackground(t.Context(), bus, &scamp.Request{Action: "Sample.do", Route: route}); o.err != nil || pending != 5 {
+				t.Errorf("%s there is another connection beside the retired one with 5 calls %d are pending at the instance (%v), want 5", when, pending, o.err)
+			}
+		}
+		for _, o := range others {
+			<-o
+		}
+		time.Sleep(time.Minute)
+		bus.Call(t.Context(), &scamp.Request{Action: "Sample.do", Route: route})
+		if pending != 0 {
+			t.Errorf("%d calls are pending when none is, want 0", pending)
+		}
+	})
+}
+
 // An instance that nobody wants is not probed for ever.
 func TestProbesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

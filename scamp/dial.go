@@ -32,6 +32,11 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 	}
 	e.took = time.Since(began)
 	e.peer, e.state, e.err = p, state, err
+	if err != nil {
+		pl.leaveLocked(key.shared(), e.queue, nil)
+	} else {
+		e.queue.peers = append(e.queue.peers, p)
+	}
 	switch {
 	case err == errLeft:
 		delete(pl.entries, key) // the target has not failed

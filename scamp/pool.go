@@ -35,6 +35,7 @@ type pool struct {
 	mu       sync.Mutex // protects what follows
 	closed   bool
 	entries  map[target]*entry
+	queues   map[target]*queue    // of shared targets, while dials or connections to them are under way
 	dialects map[target]*dialect  // of shared targets; see dialectLocked
 	peers    map[*peer]struct{}   // every connection that runs, also those no new call takes
 	gates    map[string]*dialGate // by address, while dials to it are wanted
@@ -60,7 +61,7 @@ type entry struct {
 	key     target
 	dialect *dialect          // of the target; set at once
 	left    chan struct{}     // closed when the call that it is alone for has left; nil if it is shared
-	waiting atomic.Int32      // calls that wait for the dial
+	queue   *queue            // of the target; set at once
 	missing []discovery.Route // of calls that left before it was ready, one for each instance; under pool.mu
 	ready   chan struct{}     // closed when what follows is set
 	peer    *peer
@@ -70,9 +71,39 @@ type entry struct {
 	again   time.Time // not dialed before, if err is set
 }
 
+// A queue is what waits at a target, whatever connection it waits on: also one that is
+// retired, or serves one call.
+type queue struct {
+	waiting atomic.Int32 // calls that wait for a dial
+
+	// Protected by pool.mu.
+	peers []*peer // connections that run
+	uses  int     // dials and connections; the last one takes it out of the table
+}
+
+// queueLocked returns the queue at a target, for one more dial.
+func (pl *pool) queueLocked(key target) *queue {
+	q := pl.queues[key]
+	if q == nil {
+		q = new(queue)
+		pl.queues[key] = q
+	}
+	q.uses++
+	return q
+}
+
+// leaveLocked notes that a dial has failed, or that its connection, p if it is not nil, has
+// ended.
+func (pl *pool) leaveLocked(key target, q *queue, p *peer) {
+	q.peers = slices.DeleteFunc(q.peers, func(o *peer) bool { return o == p })
+	if q.uses--; q.uses == 0 {
+		delete(pl.queues, key)
+	}
+}
+
 func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options, own *KeyPair) *pool {
 	pl := &pool{hold: hold, cfg: cfg, limits: limits, log: log, dial: opts.Dial, own: own,
-		entries: make(map[target]*entry), dialects: make(map[target]*dialect), peers: make(map[*peer]struct{}), gates: make(map[string]*dialGate)}
+		entries: make(map[target]*entry), queues: make(map[target]*queue), dialects: make(map[target]*dialect), peers: make(map[*peer]struct{}), gates: make(map[string]*dialGate)}
 	if pl.dial == nil {
 		pl.dial = new(net.Dialer).DialContext
 	}
@@ -132,12 +163,12 @@ func (pl *pool) await(ctx context.Context, e *entry) error {
 	select {
 	case <-e.ready:
 	default:
-		e.waiting.Add(1)
+		e.queue.waiting.Add(1)
 		select {
 		case <-e.ready:
 		case <-ctx.Done():
 		}
-		e.waiting.Add(-1)
+		e.queue.waiting.Add(-1)
 		if ctx.Err() != nil { // also if both have come
 			pl.abandon(e)
 			return ctxError(ctx)
@@ -211,7 +242,7 @@ func (pl *pool) entry(key target, id Identity) (*entry, error) {
 // begin dials a target. It is apart from entry so that finding a connection, which
 // every call does, allocates nothing.
 func (pl *pool) begin(key target, id Identity) *entry {
-	e := &entry{key: key, ready: make(chan struct{}), dialect: pl.dialectLocked(key.shared())}
+	e := &entry{key: key, ready: make(chan struct{}), dialect: pl.dialectLocked(key.shared()), queue: pl.queueLocked(key.shared())}
 	if key.alone > 0 {
 		e.left = make(chan struct{})
 	}
@@ -235,6 +266,7 @@ func (pl *pool) serve(key target, e *entry, p *peer) {
 	pl.drop(key, e)
 	pl.mu.Lock()
 	delete(pl.peers, p)
+	pl.leaveLocked(key.shared(), e.queue, p)
 	pl.mu.Unlock()
 }
 
@@ -259,19 +291,22 @@ func (pl *pool) forget(p *peer) {
 	}
 }
 
-// pending is how many calls wait on the connection to a target, or for it: an instance
-// that does not finish the handshake is no idle one. Owed is how many have left and wait
-// no more, though nothing was answered since.
+// pending is how many calls wait on the connections to a target, or for one: an instance
+// that does not finish the handshake is no idle one. Owed is how many have left the
+// connection that new calls take and wait no more, though nothing was answered since.
 func (pl *pool) pending(key target) (n, owed int) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
-	e := pl.entries[key]
-	if e == nil {
+	q := pl.queues[key]
+	if q == nil {
 		return 0, 0
 	}
-	n = int(e.waiting.Load())
-	if e.peer != nil {
-		n, owed = n+int(e.peer.load.Load()), e.peer.debt.size(e.peer.conn.Now)
+	n = int(q.waiting.Load())
+	for _, p := range q.peers {
+		n += int(p.load.Load())
+	}
+	if e := pl.entries[key]; e != nil && e.peer != nil {
+		owed = e.peer.debt.size(e.peer.conn.Now)
 	}
 	return n, owed
 }
