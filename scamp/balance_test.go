@@ -306,6 +306,47 @@ func TestCallsAvoidARetiredConnection(t *testing.T) {
 	})
 }
 
+// PROTOCOL 11.5: only a probe that connects or a new announcement ends a mark. Calls that
+// are far apart avoid the instance too, and have it probed again.
+func TestMarksOutliveQuietTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		all := serveNamed(n, 2)
+		var down atomic.Bool
+		var dials atomic.Int32
+		bus := n.Bus(&scamp.Options{Balancer: inOrder(all), Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == all[0].Addr() {
+				dials.Add(1)
+				if down.Load() {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+			}
+			return n.Dial(ctx, network, addr)
+		}})
+		down.Store(true)
+		var slow []int
+		for i := range 40 {
+			began := time.Now()
+			where(t, bus, nil, "")
+			if time.Since(began) > 5*time.Second {
+				slow = append(slow, i)
+			}
+			time.Sleep(5 * time.Minute)
+		}
+		if !slices.Equal(slow, []int{0}) {
+			t.Errorf("of 40 calls, one each 5 min, with one of two instances a black hole, %v took more than 5 s, want the first alone", slow)
+		}
+		down.Store(false)
+		before := dials.Load()
+		where(t, bus, nil, "") // wants it, so it is probed
+		time.Sleep(time.Second)
+		if got := where(t, bus, nil, ""); got != all[0].Addr() || dials.Load() != before+1 {
+			t.Errorf("a second after a call that would have wanted it, %s is asked, %d dials, want %s, by the one probe", got, dials.Load()-before, all[0].Addr())
+		}
+	})
+}
+
 // An instance that nobody wants is not probed for ever.
 func TestProbesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

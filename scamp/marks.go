@@ -37,13 +37,14 @@ type mark struct {
 	until    time.Time       // one that refused is passed over until then, one that failed is not marked anew
 	wanted   time.Time       // when a call last could have used an instance that failed
 	probe    *time.Timer     // set while failures is not zero
+	resting  bool            // it is not probed, for nobody wants it
 }
 
 const (
 	maxMarks  = 20000 // bounds what a directory full of dead instances can make us remember
 	maxProbes = 16    // at once; others wait a second
-	// An instance that no call wanted for so long is probed no more: who wants it then
-	// tries it. It is longer than the longest pause between probes.
+	// An instance that no call wanted for so long is probed no more until one does. It stays
+	// marked. It is longer than the longest pause between probes.
 	probeWhile = 3 * time.Minute
 )
 
@@ -97,6 +98,10 @@ func (m *marks) speaksLocked(r discovery.Route, now time.Time) bool {
 		return false
 	case k.failures > 0:
 		k.wanted = now
+		if k.resting {
+			k.resting, k.route = false, r
+			k.probe.Reset(0)
+		}
 		return true
 	case now.After(k.until):
 		m.forgetLocked(r.Instance) // it refused once, a moment ago
@@ -128,7 +133,7 @@ func (m *marks) failLocked(in discovery.Instance, k *mark, now time.Time) {
 	pause := min(time.Second<<min(k.failures, 16), m.limits.MaxBackoff)
 	pause += time.Duration(m.rand(int(pause/4/time.Millisecond)+1)) * time.Millisecond
 	k.failures++
-	k.until = now.Add(pause)
+	k.until, k.resting = now.Add(pause), false
 	if k.probe == nil {
 		k.probe = time.AfterFunc(pause, func() { m.probe(in) })
 	} else {
@@ -146,7 +151,8 @@ func (m *marks) probe(in discovery.Instance) {
 		m.mu.Unlock()
 		return
 	case time.Since(k.wanted) > probeWhile:
-		m.forgetLocked(in)
+		k.resting = true
+		k.route = discovery.Route{Peer: &discovery.Peer{Instance: in, Address: k.route.Address, Timestamp: k.route.Timestamp}} // without all that the other holds
 		m.mu.Unlock()
 		return
 	case m.probing >= maxProbes:
@@ -201,6 +207,7 @@ func (m *marks) connected(r discovery.Route) {
 func (m *marks) markLocked(r discovery.Route) *mark {
 	k := m.all[r.Instance]
 	if k != nil && k.route.Address == r.Address && k.route.Timestamp == r.Timestamp {
+		k.route = r
 		return k
 	}
 	if k != nil {
