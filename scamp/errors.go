@@ -120,7 +120,7 @@ var dispatchFailureData = json.RawMessage(`{"dispatch_failure":true}`)
 type CallError struct {
 	Action   string // sector:Class.name~version
 	Instance string // ident and address of the instance last tried; empty if there was none
-	Attempts int    // instances the request was handed to
+	Attempts int    // how often it was tried, also where no connection could be made, and at one instance again
 	Ran      Ran
 	Advice   string // what would cure it; may be empty
 	Err      error

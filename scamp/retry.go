@@ -193,11 +193,14 @@ func (c *campaign) further(ctx context.Context, err error) *attempt {
 func (c *campaign) verdict(err error) error {
 	ce, ok := errors.AsType[*CallError](err)
 	c.maybe = c.maybe || !ok || ce.Ran != RanNo
-	if !ok || ce.Ran != RanNo || !c.maybe {
+	if !ok {
 		return err
 	}
 	all := *ce
-	all.Ran = RanMaybe
+	all.Attempts = len(c.tried) // in a race others were made after this one
+	if all.Ran == RanNo && c.maybe {
+		all.Ran = RanMaybe
+	}
 	return &all
 }
 

@@ -87,28 +87,29 @@ func TestRetry(t *testing.T) {
 		req      scamp.Request
 		want     string // "good" or Ran
 		runs     string
+		attempts int // zero is not looked at
 	}{
-		{"lost, not idempotent", "cg", scamp.Request{}, "maybe", "[0]"},
-		{"lost, idempotent", "cg", scamp.Request{Idempotent: true}, "good", "[0 1]"},
-		{"lost twice", "ccg", scamp.Request{Idempotent: true}, "good", "[0 1 2]"},
-		{"lost three times", "cccg", scamp.Request{Idempotent: true}, "maybe", "[0 1 2]"},
-		{"lost three times of four", "cccg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Attempts: 4}}, "good", "[0 1 2 3]"},
-		{"never again", "cg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Attempts: 1}}, "maybe", "[0]"},
-		{"an answer is an answer", "bg", scamp.Request{Idempotent: true}, "yes", "[0]"},
-		{"a body that is gone", "cg", scamp.Request{Idempotent: true, Body: io.MultiReader(strings.NewReader("x"))}, "maybe", "[0]"},
-		{"no dial, then lost", "dcd", scamp.Request{Retry: &scamp.RetryOptions{Attempts: 3}}, "maybe", "[1]"},
-		{"no dial twice", "ddg", scamp.Request{}, "no", "[]"},
-		{"no dial twice, three attempts", "ddg", scamp.Request{Retry: &scamp.RetryOptions{Attempts: 3}}, "good", "[2]"},
-		{"lost, then no dial", "cdd", scamp.Request{Idempotent: true}, "maybe", "[0]"},
-		{"a hang costs an attempt", "hg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "good", "[0 1]"},
-		{"hangs", "hhh", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "maybe", "[0 1 2]"},
-		{"a hang of what may not run twice", "hg", scamp.Request{Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "maybe", "[0]"},
-		{"hedge", "hg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0 1]"},
-		{"hedge twice", "hhg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0 1 2]"},
-		{"hedge is not needed", "gh", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0]"},
-		{"hedge, both fail", "cb", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "yes", "[0 1]"},
-		{"hedge with nobody else", "h", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "maybe", "[0]"},
-		{"hedge of what may not run twice", "hg", scamp.Request{Retry: &scamp.RetryOptions{Hedge: time.Second}}, "maybe", "[0]"},
+		{"lost, not idempotent", "cg", scamp.Request{}, "maybe", "[0]", 1},
+		{"lost, idempotent", "cg", scamp.Request{Idempotent: true}, "good", "[0 1]", 0},
+		{"lost twice", "ccg", scamp.Request{Idempotent: true}, "good", "[0 1 2]", 0},
+		{"lost three times", "cccg", scamp.Request{Idempotent: true}, "maybe", "[0 1 2]", 0},
+		{"lost three times of four", "cccg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Attempts: 4}}, "good", "[0 1 2 3]", 0},
+		{"never again", "cg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Attempts: 1}}, "maybe", "[0]", 0},
+		{"an answer is an answer", "bg", scamp.Request{Idempotent: true}, "yes", "[0]", 0},
+		{"a body that is gone", "cg", scamp.Request{Idempotent: true, Body: io.MultiReader(strings.NewReader("x"))}, "maybe", "[0]", 0},
+		{"no dial, then lost", "dcd", scamp.Request{Retry: &scamp.RetryOptions{Attempts: 3}}, "maybe", "[1]", 2},
+		{"no dial twice", "ddg", scamp.Request{}, "no", "[]", 2},
+		{"no dial twice, three attempts", "ddg", scamp.Request{Retry: &scamp.RetryOptions{Attempts: 3}}, "good", "[2]", 0},
+		{"lost, then no dial", "cdd", scamp.Request{Idempotent: true}, "maybe", "[0]", 3},
+		{"a hang costs an attempt", "hg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "good", "[0 1]", 0},
+		{"hangs", "hhh", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "maybe", "[0 1 2]", 3},
+		{"a hang of what may not run twice", "hg", scamp.Request{Retry: &scamp.RetryOptions{AttemptTimeout: time.Second}}, "maybe", "[0]", 0},
+		{"hedge", "hg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0 1]", 0},
+		{"hedge twice", "hhg", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0 1 2]", 0},
+		{"hedge is not needed", "gh", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "good", "[0]", 0},
+		{"hedge, both fail", "cb", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "yes", "[0 1]", 2},
+		{"hedge with nobody else", "h", scamp.Request{Idempotent: true, Retry: &scamp.RetryOptions{Hedge: time.Second}}, "maybe", "[0]", 0},
+		{"hedge of what may not run twice", "hg", scamp.Request{Retry: &scamp.RetryOptions{Hedge: time.Second}}, "maybe", "[0]", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -143,6 +144,9 @@ func TestRetry(t *testing.T) {
 					got = fmt.Sprint(string(body), err)[:4]
 				} else if ce, ok := errors.AsType[*scamp.CallError](err); ok {
 					got = ce.Ran.String()
+					if ce.Attempts != tt.attempts && tt.attempts > 0 {
+						t.Errorf("%v: Attempts %d, want %d", err, ce.Attempts, tt.attempts)
+					}
 					if ctx.Err() == nil && errors.Is(err, context.Canceled) {
 						t.Errorf("%v: is context.Canceled, and nobody cancelled", err)
 					}
@@ -323,8 +327,8 @@ func TestHedgeRanWhenTheReplyComesLate(t *testing.T) {
 		_, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.do", Idempotent: true,
 			Route: &scamp.RouteOptions{Filter: filter}, Retry: &scamp.RetryOptions{Hedge: 50 * time.Millisecond}})
 		ce, ok := errors.AsType[*scamp.CallError](err)
-		if !ok || !errors.Is(err, scamp.ErrDenied) || ce.Ran == scamp.RanNo || runs.Load() != 1 {
-			t.Errorf("a refusal, then a reply: error %v, %+v, ran %d times, want the refusal with Ran maybe, and one run", err, ce, runs.Load())
+		if !ok || !errors.Is(err, scamp.ErrDenied) || ce.Ran == scamp.RanNo || ce.Attempts != 2 || runs.Load() != 1 {
+			t.Errorf("a refusal, then a reply: error %v, %+v, ran %d times, want the refusal with Ran maybe of 2 attempts, and one run", err, ce, runs.Load())
 		}
 	})
 }
