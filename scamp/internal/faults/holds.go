@@ -79,3 +79,17 @@ func drained(start map[string]int64, within time.Duration) map[string]int64 {
 		<-time.After(20 * time.Millisecond)
 	}
 }
+
+// A weighedHeap is what a process holds after a collection.
+type weighedHeap struct {
+	Octets uint64
+	Holds  map[string]int64
+}
+
+func weighHeap() weighedHeap {
+	runtime.GC()
+	runtime.GC() // what pools held
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return weighedHeap{m.HeapAlloc, holds()}
+}

@@ -28,6 +28,7 @@ var roles = map[string]func(p *post) error{
 	"cache":   beCache,
 	"service": beService,
 	"client":  beClient,
+	"hostile": beHostile,
 
 	"attacker": beAttacker,
 	"busy":     beBusy,
@@ -112,8 +113,12 @@ func (p *post) obey(all ...orders) {
 				return
 			}
 			do := more[o.Do]
-			if o.Do == "holds" && do == nil {
+			switch {
+			case do != nil:
+			case o.Do == "holds":
 				do = func(json.RawMessage) (any, error) { return holds(), nil }
+			case o.Do == "heap":
+				do = func(json.RawMessage) (any, error) { return weighHeap(), nil }
 			}
 			go func() { // ends when the order is done
 				if do == nil {

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
@@ -14,7 +16,8 @@ import (
 
 // A cacheSpec says what a cache child is.
 type cacheSpec struct {
-	Config string // path of soa.conf
+	Config      string        // path of soa.conf
+	MinInterval time.Duration // zero means the configured
 }
 
 // beCache is a cache manager: it hears announcements and writes the file that
@@ -30,6 +33,7 @@ func beCache(p *post) error {
 		return err
 	}
 	cfg = cfg.WithDefaults()
+	cfg.Limits.Discovery.MinInterval = cmp.Or(spec.MinInterval, cfg.Limits.Discovery.MinInterval)
 	carrier, err := discovery.NewMulticast(discovery.MulticastOptions{
 		Group: cfg.MulticastAddress, Port: cfg.DiscoveryPort, Select: cfg.FollowDiscovery(), Interval: cfg.Interval, Log: p.log,
 	})

@@ -28,7 +28,7 @@ type row struct {
 
 // rows are all rows, in the order in which they run.
 func rows() []row {
-	return slices.Concat(proxyRows, processRows, networkRows, discoveryRows, mixedRows)
+	return slices.Concat(proxyRows, processRows, networkRows, discoveryRows, mixedRows, soakRows)
 }
 
 // quickSeconds is how long a row of the CI subset loads.

@@ -220,7 +220,7 @@ func (s *stage) writePair(name string, pair *scamp.KeyPair) error {
 // startCache starts the cache manager, also again after its death.
 func (s *stage) startCache(ctx context.Context) (err error) {
 	h := s.host("cache")
-	s.cache, err = s.begin(ctx, "cache", launch{role: "cache", spec: cacheSpec{s.configOf(h)}, env: s.layout.cacheEnv, on: h})
+	s.cache, err = s.begin(ctx, "cache", launch{role: "cache", spec: cacheSpec{s.configOf(h), s.layout.service.Limits.Discovery.MinInterval}, env: s.layout.cacheEnv, on: h})
 	return err
 }
 
