@@ -406,9 +406,9 @@ func TestNotify(t *testing.T) {
 		serve(t, svc)
 		w := callWire(t, n, svc.Addr())
 		notify := `{"type":"notify"}`
-		w.send(msg(0, notify, "one"), msg(1, notify, "panic"), msg(2, notify, strings.Repeat("2", 200000)), msg(3, notify, ""))
+		w.send(msg(0, notify, "one"), msg(1, notify, "panic"), msg(2, notify, strings.Repeat("2", 65536)), msg(3, notify, ""))
 		w.send(pk("HEADER", 4, notify)+pk("DATA", 4, "broken")+pk("TXERR", 4, ""), msg(5, notify, "wait"))
-		for _, want := range []string{"one 3 true", "2222222222 200000 true", " 0 true"} {
+		for _, want := range []string{"one 3 true", "2222222222 65536 true", " 0 true"} {
 			if got := <-heard; got != want {
 				t.Errorf("notification: %q, want %q", got, want)
 			}
