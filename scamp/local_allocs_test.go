@@ -5,12 +5,13 @@ package scamp_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/scampbus/scamp-go/scamp"
 )
 
-// A typed call within the process takes at most 2 allocations, and a small part of the
-// time of the same call over TLS.
+// A typed call within the process takes at most 2 allocations and less than a
+// microsecond, a small part of the time of the same call over TLS.
 func TestResourceLocalCall(t *testing.T) {
 	serve := func(s *scamp.Service) { scamp.HandleJSON(s, "Bench.add", add, nil) }
 	own, far := ownBus(t, &scamp.Config{}, "own", serve), overTCP(t, serve)
@@ -24,6 +25,20 @@ func TestResourceLocalCall(t *testing.T) {
 	if n := testing.AllocsPerRun(5000, func() { call(own) }); n > 2 {
 		t.Errorf("%.1f allocations for a typed call within the process, want at most 2", n)
 	}
+	// The fastest of many short runs: a busy machine lets some of them be.
+	const calls, limit = 100, time.Microsecond
+	best := time.Hour
+	for began := time.Now(); best >= limit && time.Since(began) < 10*time.Second; {
+		start := time.Now()
+		for range calls {
+			call(own)
+		}
+		best = min(best, time.Since(start)/calls)
+	}
+	if best >= limit {
+		t.Errorf("a typed call within the process takes %v, want less than %v", best, limit)
+	}
+	t.Logf("a typed call within the process: %v", best)
 	fastest := func(bus *scamp.Bus) float64 {
 		best := 0.0
 		for range 5 {
