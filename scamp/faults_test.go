@@ -3,14 +3,19 @@ package scamp_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/internal/ledger"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
@@ -33,7 +38,8 @@ func (b *book) noted(s *scamp.Service) {
 		}
 		id := nonce.String()
 		b.services.Run(id)
-		<-time.After(time.Duration(rand.IntN(20)) * time.Millisecond) // so that a fault finds it
+		r := rand.New(rand.NewPCG(binary.BigEndian.Uint64(nonce[:]), binary.BigEndian.Uint64(nonce[8:])))
+		<-time.After(time.Duration(r.IntN(int(20 * time.Millisecond)))) // so that a fault finds it
 		var arrived ledger.Meter
 		arrived.Write(nonce[:])
 		_, err := io.Copy(&arrived, req.Body)
@@ -55,7 +61,7 @@ func (b *book) call(t *testing.T, bus *scamp.Bus, nonce ledger.Nonce, r *rand.Ra
 	defer cancel()
 	cancelled := r.IntN(20) == 0
 	if cancelled {
-		time.AfterFunc(time.Duration(r.IntN(3))*time.Millisecond, cancel)
+		time.AfterFunc(time.Duration(r.IntN(int(3*time.Millisecond))), cancel)
 	}
 	req := &scamp.Request{Action: "Fault.hash", Data: body}
 	if r.IntN(3) == 0 {
@@ -80,13 +86,13 @@ func (b *book) call(t *testing.T, bus *scamp.Bus, nonce ledger.Nonce, r *rand.Ra
 }
 
 // load makes calls from several goroutines until ctx ends, 5 % of them cancelled.
-func (b *book) load(ctx context.Context, t *testing.T, bus *scamp.Bus) {
+func (b *book) load(ctx context.Context, t *testing.T, bus *scamp.Bus, seed uint64) {
 	var callers sync.WaitGroup
 	for c := range 4 {
 		callers.Go(func() {
-			r := rand.New(rand.NewPCG(uint64(c), 1))
+			r := rand.New(rand.NewPCG(seed, uint64(c)))
 			for i := 0; ctx.Err() == nil; i++ {
-				<-time.After(time.Duration(r.IntN(40)) * time.Millisecond)
+				<-time.After(time.Duration(r.IntN(int(40 * time.Millisecond)))) // no two at once
 				var nonce ledger.Nonce
 				copy(nonce[:], fmt.Sprintf("%04d-%011d", c, i))
 				b.call(t, bus, nonce, r)
@@ -98,20 +104,22 @@ func (b *book) load(ctx context.Context, t *testing.T, bus *scamp.Bus) {
 
 // check joins both ends. A call that was said not to have run must not run later
 // either, so this comes when all is over.
-func (b *book) check(t *testing.T, least float64) {
+func (b *book) check(t *testing.T, least float64) ledger.Totals {
 	t.Helper()
 	report := ledger.Check(append(b.callers.Records(), b.services.Records()...), least)
 	if len(report.Violations) > 0 || report.Totals.Issued < 100 {
 		t.Errorf("%v", report)
-		return
 	}
-	t.Logf("%v", report)
+	return report.Totals
 }
 
 // TestFaults has the rows of THREATS 3.3 that concern one service and its callers, in
-// synthetic time and on pipes: ten seconds each.
+// synthetic time and on pipes: ten seconds each. One of them, with SCAMP_TEST_LONG each, is
+// run twice with one seed, and then the same calls end the same way and the directory
+// tells the same.
 func TestFaults(t *testing.T) {
-	for _, tt := range []struct {
+	twice := rand.IntN(4)
+	for i, tt := range []struct {
 		name  string
 		least float64 // part of the calls that succeed
 		fault func(t *testing.T, n *scamptest.Network, b *book, over <-chan struct{})
@@ -152,23 +160,49 @@ func TestFaults(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n, b := scamptest.New(t), newBook()
-				bus := n.Bus(nil)
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				defer cancel()
-				done := make(chan struct{})
-				go func() { // ends with ctx
-					<-time.After(time.Second) // the services are there
-					b.load(ctx, t, bus)
-					close(done)
-				}()
-				tt.fault(t, n, b, done)
-				<-done
-				b.check(t, tt.least)
-			})
+			seed := rand.Uint64()
+			first, events := faultRun(t, seed, tt.least, tt.fault)
+			t.Logf("seed %d: %+v, %d events of the directory", seed, first, len(events))
+			if i != twice && os.Getenv("SCAMP_TEST_LONG") == "" {
+				return
+			}
+			again, same := faultRun(t, seed, tt.least, tt.fault)
+			if first != again || !slices.Equal(events, same) {
+				t.Errorf("seed %d: totals %+v, then %+v, events\n%s\nthen\n%s\nwant them equal", seed, first, again, strings.Join(events, "\n"), strings.Join(same, "\n"))
+			}
 		})
 	}
+}
+
+// faultRun runs a row once. It returns what the ledgers add up to, and what happened in
+// the caller's directory and when.
+func faultRun(t *testing.T, seed uint64, least float64, fault func(*testing.T, *scamptest.Network, *book, <-chan struct{})) (totals ledger.Totals, events []string) {
+	synctest.Test(t, func(t *testing.T) {
+		n, b := scamptest.New(t), newBook()
+		n.Seed = seed
+		bus := n.Bus(nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		began := time.Now()
+		watched := make(chan struct{})
+		go func() { // ends with ctx
+			defer close(watched)
+			for e := range bus.Directory().Watch(ctx, discovery.Query{Action: "Fault.hash"}) {
+				events = append(events, fmt.Sprintf("%v %v %v %s %s", time.Since(began), e.Kind, e.Why, e.Route.Ident, e.Route.Address))
+			}
+		}()
+		done := make(chan struct{})
+		go func() { // ends with ctx
+			<-time.After(time.Second) // the services are there
+			b.load(ctx, t, bus, seed)
+			close(done)
+		}()
+		fault(t, n, b, done)
+		<-done
+		<-watched
+		totals = b.check(t, least)
+	})
+	return totals, events
 }
 
 // every does something again and again until over is closed.
