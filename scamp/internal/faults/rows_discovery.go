@@ -144,7 +144,9 @@ func runDeaf(ctx context.Context, s *stage) error {
 	s.atMost("removed_live", live, 0)
 	s.atLeast("alarms", float64(stats["observer_blind"]), 1)
 	s.atLeast("left_expired_after_s", gone, 0.001) // it is removed at all
-	s.atMost("left_expired_after_s", gone, hearing.Seconds())
+	// Its time goes on when the first of the others is heard again, which is a third of an
+	// interval later at most.
+	s.atMost("left_expired_after_s", gone, (hearing + discoveryInterval/3).Seconds())
 	return nil
 }
 
