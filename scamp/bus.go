@@ -53,7 +53,8 @@ func (o *Options) limits(cfg *Config) Limits {
 
 // A Bus is how a program is on the bus: it knows what is offered and by whom, holds
 // the connections to services, and makes services. Safe for concurrent use. Close it
-// when done; services end with the context of their Serve, which should end first.
+// when done; services end with the context of their Serve, which should end first: one that
+// runs is not withdrawn, and its Serve returns an error.
 type Bus struct {
 	cfg     *Config
 	opts    Options
@@ -172,7 +173,8 @@ func (b *Bus) Stats() map[string]uint64 {
 	return all
 }
 
-// Close ends all connections and waits for what the bus runs. Calls that wait fail.
+// Close ends all connections and waits for what the bus runs, but for services: each ends
+// its Serve with an error. Calls that wait fail.
 func (b *Bus) Close() error {
 	b.cancel()
 	b.access.close()

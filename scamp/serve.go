@@ -15,11 +15,15 @@ import (
 // requests in hand, closes and returns nil (PROTOCOL 12.5). Where callers still ask, it
 // goes on to refuse for up to two seconds, so that nobody's request meets the end of its
 // connection; not if the grace time is negative. It returns an error if the service could
-// not start, or if a handler does not return although its context has ended. It may be
-// called once.
+// not start, if a handler does not return although its context has ended, or, without any
+// of that, if the bus is closed before ctx ends (ErrClosed): nobody hears a withdrawal
+// then. It may be called once.
 func (s *Service) Serve(ctx context.Context) error {
 	if err := s.begin(); err != nil {
 		return err
+	}
+	if s.bus.ctx.Err() != nil {
+		return s.orphaned()
 	}
 	side, err := s.listen()
 	if err != nil {
@@ -73,7 +77,13 @@ func (s *Service) Serve(ctx context.Context) error {
 	runHook(s.opts.Hooks.Ready)
 	close(s.ready)
 
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-s.bus.ctx.Done():
+		if ctx.Err() == nil {
+			return errors.Join(s.orphaned(), s.shut(side, 0, s.intake.close("shutting down")))
+		}
+	}
 	runHook(s.opts.Hooks.Draining)
 	if err := s.drain(side, announcers); err != nil {
 		return err
@@ -159,6 +169,12 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 			}
 		}
 	}
+	return s.shut(side, rest, idle)
+}
+
+// shut ends what is left of a service, its connections after such a rest; idle is closed
+// when nothing is in hand.
+func (s *Service) shut(side *inboundSide, rest time.Duration, idle <-chan struct{}) error {
 	side.close(rest, closeWait)
 	s.intake.lose(errStopped)
 	// What still ran has lost its connection, and its context has ended.
@@ -166,6 +182,11 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 		return fmt.Errorf("scamp: service %s: requests in hand %v after their connections ended: %d: want handlers that return when their context ends", clean(s.name), abandonTime, s.intake.left())
 	}
 	return nil
+}
+
+// orphaned says that the service has no bus any more.
+func (s *Service) orphaned() error {
+	return fmt.Errorf("scamp: service %s: %w while it was served: want the context of Serve to end before Close", clean(s.name), ErrClosed)
 }
 
 // Suspend asks everybody not to use the service for now: it withdraws, and goes on to

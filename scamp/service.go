@@ -85,7 +85,8 @@ type ServiceOptions struct {
 }
 
 // ServiceHooks are told how far a service is, each once and in this order. Nil means that
-// nobody wants to know. Serve waits for them.
+// nobody wants to know. Serve waits for them. A service whose bus is closed is told only that
+// it was ready.
 type ServiceHooks struct {
 	Ready    func() // it listens and its first announcement is out
 	Draining func() // its context has ended: it is about to withdraw, and serves on for the grace time
