@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -188,7 +186,7 @@ func (d *direct) run() {
 func (d *direct) handle() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			d.s.log.fault("handler_panicked", "handler panicked", "action", d.action.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			d.s.log.panicked(d.action.name, v)
 			err = errFailed
 		}
 	}()

@@ -2,7 +2,9 @@ package scamp
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -136,6 +138,12 @@ func (l *logger) warn(kind, msg string, args ...any) {
 func (l *logger) fault(kind, msg string, args ...any) {
 	l.count(kind)
 	l.put(slog.LevelError, kind, msg, args)
+}
+
+// panicked counts and writes that the handler of an action panicked with v. It is called
+// while the stack is that of the panic.
+func (l *logger) panicked(action string, v any) {
+	l.fault("handler_panicked", "handler panicked", "action", action, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 // put queues a line, which tells how many of its kind were left out before it.

@@ -106,9 +106,11 @@ func logAccess(ctx context.Context, log *slog.Logger, req *Request, rep *ReplyWr
 	log.LogAttrs(context.WithoutCancel(ctx), level, "request", attrs...)
 }
 
-// Recover turns a panic of a handler into an error that tell makes of it; nil makes
-// "general" of all. Without it the service does the same and logs the stack: Recover is
-// for those who want to hear of it, or answer otherwise.
+// Recover turns a panic of a handler into an error that tell makes of it; nil from tell
+// makes it "general". The service counts it, but tell alone hears of it: Recover is for
+// those who want to log it themselves, or answer otherwise. With a nil tell the service logs
+// the stack and answers "general", as without Recover, and middleware outside of it sees
+// an error in place of the panic.
 func Recover(tell func(ctx context.Context, req *Request, panicked any, stack []byte) error) Middleware {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, req *Request, rep *ReplyWriter) (err error) {
@@ -118,6 +120,13 @@ func Recover(tell func(ctx context.Context, req *Request, panicked any, stack []
 					return
 				}
 				err = errFailed
+				if log := rep.log(); log != nil {
+					if tell != nil {
+						log.count("handler_panicked")
+					} else {
+						log.panicked(req.Action, v)
+					}
+				}
 				if tell != nil {
 					if told := tell(ctx, req, v, debug.Stack()); told != nil {
 						err = told

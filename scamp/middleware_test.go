@@ -80,3 +80,43 @@ func TestMiddleware(t *testing.T) {
 		}
 	})
 }
+
+// A panic that Recover catches counts as any does. The service tells of it where nobody
+// else is told.
+func TestRecoveredPanicsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var log bytes.Buffer
+		bus := n.Bus(&scamp.Options{Log: slog.New(slog.NewJSONHandler(&log, nil))})
+		boom := func(context.Context, *scamp.Request, *scamp.ReplyWriter) error { panic("boom") }
+		told := 0
+		n.ServeOn(bus, "sample", nil, func(s *scamp.Service) {
+			s.Handle("Sample.quiet", scamp.Recover(nil)(boom), nil)
+			s.Handle("Sample.told", scamp.Recover(func(context.Context, *scamp.Request, any, []byte) error { told++; return nil })(boom), nil)
+		})
+		caller := n.Bus(nil)
+		for i, tt := range []struct {
+			action string
+			lines  int
+			told   int
+		}{{"Sample.quiet", 1, 0}, {"Sample.told", 0, 1}} {
+			log.Reset()
+			if code, _ := callCode(t, caller, tt.action, ""); code != "general" {
+				t.Errorf("%s: answered %s, want general", tt.action, code)
+			}
+			synctest.Wait()
+			if n := bus.Stats()["handler_panicked"]; n != uint64(i+1) {
+				t.Errorf("%s: handler_panicked is %d, want %d", tt.action, n, i+1)
+			}
+			if lines := strings.Count(log.String(), `"msg":"handler panicked"`); lines != tt.lines || told != tt.told {
+				t.Errorf("%s: %d lines and told %d times, want %d and %d:\n%s", tt.action, lines, told, tt.lines, tt.told, &log)
+			}
+			if tt.lines > 0 && !strings.Contains(log.String(), "TestRecoveredPanicsCount") {
+				t.Errorf("%s: the log has no stack:\n%s", tt.action, &log)
+			}
+		}
+		if err := scamp.Recover(nil)(boom)(t.Context(), &scamp.Request{}, nil); err == nil {
+			t.Error("a panic outside of any service is no error")
+		}
+	})
+}

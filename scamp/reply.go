@@ -33,6 +33,19 @@ type ReplyWriter struct {
 	wrote   int64 // octets, piece by piece
 }
 
+// log is that of the service; nil when the handler has returned, and for a direct call.
+func (w *ReplyWriter) log() *logger {
+	if w == nil { // somebody calls a handler without a service
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.r == nil {
+		return nil
+	}
+	return w.r.s.log
+}
+
 // size is how many octets of the body the handler has given.
 func (w *ReplyWriter) size() int64 { return w.wrote + int64(len(w.data)) }
 

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -275,7 +273,7 @@ func (r *serving) prepare() {
 func (r *serving) call() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			r.s.log.fault("handler_panicked", "handler panicked", "action", r.action.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			r.s.log.panicked(r.action.name, v)
 			err = errFailed
 		}
 	}()

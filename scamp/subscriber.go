@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
-	"runtime/debug"
 	"time"
 
 	"github.com/scampbus/scamp-go/packet"
@@ -324,7 +322,7 @@ func (s *subscriber) hear(in *mux.Inbound) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.src.log.fault("handler_panicked", "handler panicked", "action", eventHandler, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			s.src.log.panicked(eventHandler, v)
 		}
 	}()
 	s.src.notify(s.ctx, &Notification{Data: body, Caller: s.p.cert, Remote: s.p.addr})
