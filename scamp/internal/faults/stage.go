@@ -346,7 +346,9 @@ func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
 		}
 	})
 	late := make([]time.Duration, len(loads))
-	clients := slices.Clone(s.clients) // acts may put others in their place
+	var stalled time.Duration
+	acting.Go(func() { stalled = stalls(ctx, begin.Add(s.seconds)) }) // ends with the load, or with ctx
+	clients := slices.Clone(s.clients)                                // acts may put others in their place
 	err := each(len(loads), func(i int) error {
 		c := clients[i%len(clients)]
 		var done loaded
@@ -359,6 +361,7 @@ func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
 		return err
 	})
 	acting.Wait()
+	s.figure("machine_stalled_ms", ms(stalled))
 	if failed != nil {
 		return failed
 	}
@@ -366,6 +369,24 @@ func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
 		s.figure("behind_ms", ms(slices.Max(late)))
 	}
 	return err
+}
+
+// stalls returns the longest that this process, which has nothing to do, was kept from
+// running until a time: what the machine took from every process of the stage, too.
+func stalls(ctx context.Context, until time.Time) (longest time.Duration) {
+	const step = 5 * time.Millisecond
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for last := time.Now(); last.Before(until); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return longest
+		}
+		now := time.Now()
+		longest, last = max(longest, now.Sub(last)-step), now
+	}
+	return longest
 }
 
 // replaced says whether the row has ended a client on purpose: it has put another one, or
