@@ -146,10 +146,10 @@ func (b *Bus) Directory() *discovery.Directory { return b.dir }
 // not be changed.
 func (b *Bus) Config() *Config { return b.cfg }
 
-// Stats returns every counter of the bus by the name that THREATS gives it. The map
-// is the caller's.
+// Stats returns every counter of the bus by its name, those that have counted nothing
+// too; docs/counters.md tells what they mean. The map is the caller's.
 func (b *Bus) Stats() map[string]uint64 {
-	all := make(map[string]uint64)
+	all := zeroCounters()
 	b.log.each(func(name string, n uint64) { all[name] += n })
 	for name, n := range b.dir.Stats().Counters {
 		all[name] += n

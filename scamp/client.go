@@ -106,10 +106,10 @@ func (c *Client) attempt(req *Request) (attempt, error) {
 	return attempt{route: discovery.Route{Peer: c.peer, Offer: &o.offer}, number: 1}, nil
 }
 
-// Stats returns the counters of the client's connection by the name that THREATS gives
-// them. The map is the caller's.
+// Stats returns the counters of the client's connection, with the names and in the form of
+// Bus.Stats. The map is the caller's.
 func (c *Client) Stats() map[string]uint64 {
-	all := make(map[string]uint64)
+	all := zeroCounters()
 	c.pool.log.each(func(name string, n uint64) { all[name] += n })
 	return all
 }
