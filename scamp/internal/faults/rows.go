@@ -22,6 +22,7 @@ type row struct {
 	quickSeconds float64 // of load in the CI subset; zero means quickSeconds
 	minOK        float64 // rule 9: part of the calls that were not cancelled
 	root         bool    // it needs root; anybody else skips it
+	simulated    bool    // its seconds are of synthetic time
 
 	run func(ctx context.Context, s *stage) error
 }

@@ -78,8 +78,9 @@ func runLoss(ctx context.Context, s *stage) error {
 		}
 	}
 	lost := w.Stats()
-	s.atLeast("packets_lost", float64(lost.Lost), 100)
-	s.atLeast("packets_reordered", float64(lost.Reordered), 100)
+	least := max(1, 100*s.seconds.Minutes()*s.rate) // or the wire did not do its work
+	s.atLeast("packets_lost", float64(lost.Lost), least)
+	s.atLeast("packets_reordered", float64(lost.Reordered), least)
 	return nil
 }
 
