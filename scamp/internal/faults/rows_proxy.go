@@ -72,8 +72,12 @@ func runNone(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	// Whoever else uses the machine only adds to it, so the quarter that was least disturbed
-	// is the one that speaks of us.
+	if !s.quick {
+		s.within("p99_ms", all.ok().upTo(streamed-1).quantile(0.99), 50)
+		return nil
+	}
+	// The CI subset runs beside whatever else the machine does, which only adds to it: the
+	// quarter that was least disturbed is the one that speaks of us.
 	best := math.Inf(1)
 	for i := range time.Duration(4) {
 		quarter := all.between(s.began.Add(i*s.seconds/4), s.began.Add((i+1)*s.seconds/4))
