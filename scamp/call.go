@@ -14,7 +14,11 @@ import (
 // reply's header is there. It is safe for concurrent use.
 //
 // Without a deadline in ctx the call ends after rpc.timeout (75 s) without progress,
-// or N + 5 seconds if the action is announced with a flag tN (PROTOCOL 4.9). A request
+// or N + 5 seconds if the action is announced with a flag tN and its reply has not begun
+// (PROTOCOL 4.9). A reply that has begun breaks off after rpc.timeout in which nothing came
+// and nothing of it was left to read, but not where a heartbeat shows that the service
+// lives: one of ours, one that has sent PING, or any with beepish.heartbeat. A deadline in
+// ctx, however far, replaces all of these. A request
 // that provably did not run is sent once more, to another instance if there is one.
 // Every error of a request that could be sent is a *CallError, whose Ran says whether
 // it may have run.

@@ -182,19 +182,45 @@ func replyThatStalls(t *testing.T) {
 	took(t, "a reply that stalls", began, done, 425*time.Second, scamp.ErrTimeout)
 }
 
+// A watch may be quiet at whoever may be sent PING (PROTOCOL 4.7, 4.9).
 func quietReply(t *testing.T) {
-	c, w := newFar(t).client(nil)
-	began := time.Now()
-	done := inBackground(t.Context(), c, echoReq(""))
-	w.message()
-	w.send(pk("HEADER", 0, `{"ext":{"v":1,"win":1048576,"cancel":1},"request_id":1}`))
-	if !w.lives(600 * time.Second) { // answering PING
-		t.Fatal("a quiet reply of a peer that lives was ended")
-	}
-	w.mute.Store(true)
-	o := <-done
-	if after := time.Since(began); o.err == nil || after < 615*time.Second || after > 645*time.Second {
-		t.Errorf("a peer that no longer answers PING: %v after %v, want the call to fail after 615 to 645 s", o.err, after)
+	for _, tt := range []struct {
+		name, ext, first string
+		heartbeat        time.Duration
+	}{
+		{"one of ours", `"ext":{"v":1,"win":1048576,"cancel":1},`, "", 0},
+		{"one that has sent PING", "", pk("PING", 7, ""), 0},
+		{"any, with beepish.heartbeat", "", "", 15 * time.Second},
+	} {
+		f := newFar(t)
+		bus, err := scamp.Open(&scamp.Config{Heartbeat: tt.heartbeat}, &scamp.Options{Dial: f.dial, Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bus.Close()
+		c, err := bus.Dial(t.Context(), "127.0.0.1:30100", scamp.Identity{Certificate: f.pair.Certificate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		w := f.next()
+		began := time.Now()
+		done := inBackground(t.Context(), c, echoReq(""))
+		w.message()
+		w.send(tt.first + pk("HEADER", 0, `{`+tt.ext+`"request_id":1}`))
+		if !w.lives(600 * time.Second) { // answering PING
+			t.Fatalf("%s: the connection of a quiet reply was ended", tt.name)
+		}
+		select {
+		case o := <-done:
+			t.Fatalf("%s: a quiet reply of a peer that lives: %v", tt.name, o.err)
+		default:
+		}
+		w.mute.Store(true)
+		o := <-done
+		if after := time.Since(began); o.err == nil || after < 615*time.Second || after > 645*time.Second {
+			t.Errorf("%s: a peer that no longer answers PING: %v after %v, want the call to fail after 615 to 645 s", tt.name, o.err, after)
+		}
 	}
 }
 

@@ -53,9 +53,9 @@ func (s *Stream) expiry(now time.Duration) (at time.Duration, ok bool) {
 const owingLooks = 8
 
 // stallLocked is expiry for a reply under way. A slow reader of ours is not the peer's
-// fault, and a peer of ours may be quiet for as long as its heart beats.
+// fault, and a peer that may be sent PING may be quiet for as long as its heart beats.
 func (s *Stream) stallLocked(now time.Duration) (at time.Duration, ok bool) {
-	if s.progress == 0 && s.total == 0 || s.p.conn.PeerExt() {
+	if s.progress == 0 && s.total == 0 || s.p.conn.MayPing() {
 		return 0, false
 	}
 	limit := s.p.limits.RPCTimeout

@@ -64,7 +64,7 @@ func (c *Conn) look() {
 		since := max(heard, c.liveness.asked)
 		left := since + c.opts.Heartbeat - now
 		switch {
-		case !busy || !c.peerExt && !c.pings && !c.opts.PingAny:
+		case !busy || !c.mayPingLocked():
 			c.liveness.asked = 0
 		case left > 0:
 			wait = min(wait, left)
@@ -101,6 +101,16 @@ func (c *Conn) PeerPings() {
 	defer c.mu.Unlock()
 	c.pings = true
 }
+
+// MayPing says whether the peer may be sent PING (PROTOCOL 4.7): then the heartbeat ends the
+// connection of one that no longer lives.
+func (c *Conn) MayPing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opts.Heartbeat > 0 && c.mayPingLocked()
+}
+
+func (c *Conn) mayPingLocked() bool { return c.peerExt || c.pings || c.opts.PingAny }
 
 // pinged has a PING answered when the reader has read what is at hand.
 func (c *Conn) pinged(no uint64) {
