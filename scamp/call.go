@@ -29,8 +29,8 @@ func (b *Bus) Call(ctx context.Context, req *Request) (*Reply, error) {
 
 // Stream opens a call whose request body the caller writes piece by piece. The
 // request's own Data, Body and GetBody must be empty. It returns when the request was
-// handed to a connection; Stream.Reply waits for the reply. A Stream is sent once: what
-// was written cannot be written again.
+// handed to a connection; Stream.Reply waits for the reply. A Stream is sent once, whatever
+// Idempotent and Retry say: what was written cannot be written again.
 func (b *Bus) Stream(ctx context.Context, req *Request) (*Stream, error) {
 	if req.Data != nil || req.Body != nil || req.GetBody != nil {
 		return nil, errStreamBody

@@ -58,8 +58,8 @@ func dialClient(ctx context.Context, cfg *Config, addr string, peer Identity, op
 }
 
 // Call sends one request to the instance. Sector, version and envelope default to the
-// configured sector, 1 and json. A request that provably did not run is not sent again:
-// there is no other instance.
+// configured sector, 1 and json. A request is not sent again, and its Route,
+// Idempotent and Retry mean nothing: there is no other instance.
 func (c *Client) Call(ctx context.Context, req *Request) (*Reply, error) {
 	req = req.ticketed(ctx)
 	what, err := c.attempt(req)

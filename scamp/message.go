@@ -62,8 +62,9 @@ type Request struct {
 	Body    io.Reader
 	GetBody func() (io.Reader, error)
 
-	Route *RouteOptions // nil means any instance
-
+	// These are for the Call of a Bus, and Route for its Stream too, which sends once. A
+	// Client has one instance and sends once: it looks at none of them.
+	Route      *RouteOptions // nil means any instance
 	Idempotent bool          // may run more than once: sent again also when it may have run
 	Retry      *RetryOptions // how often and when; nil means once, and twice if Idempotent
 

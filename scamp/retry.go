@@ -18,7 +18,9 @@ import (
 // request is Idempotent. The deadline of the call bounds all attempts together. Beyond
 // the first redispatch of what did not run, which the protocol asks for (PROTOCOL 11.6),
 // a bus sends again at most a tenth of what it sends: when everybody fails, more requests
-// would not help. A request with a negative one of these is refused.
+// would not help. AttemptTimeout and Hedge do nothing for a request that is not Idempotent,
+// so that one RetryOptions can be the default of all (Bus.With). A request with a negative
+// one of these is refused.
 type RetryOptions struct {
 	Attempts int           // in all; zero means 2, or 3 for an Idempotent request; 1 means that nothing is sent again
 	Pause    time.Duration // before the third attempt, twice as long before each one after, with jitter; zero means 50 ms
