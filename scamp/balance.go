@@ -18,7 +18,8 @@ import (
 // wait, and is called by many goroutines at once.
 type Balancer func(c *Choice) int
 
-// A Choice is what a Balancer decides. It is valid until the Balancer returns.
+// A Choice is what a Balancer decides. It is valid until the Balancer returns. One that a
+// test makes, of a Request and Routes, knows of no calls that wait.
 type Choice struct {
 	Request *Request          // what is to be sent; not to be changed
 	Routes  []discovery.Route // sorted by ident; shared, not to be changed
@@ -29,25 +30,48 @@ type Choice struct {
 // Pending is how many calls of this bus wait for a reply of instance i, with those that
 // were given up unanswered, unless it has answered anything since.
 func (c *Choice) Pending(i int) int {
-	n, owed := c.b.pending(c.Routes[i])
+	n, owed := c.pending(i)
 	return n + owed
 }
 
+// pending tells those that wait from those that were given up.
+func (c *Choice) pending(i int) (n, owed int) {
+	if c.b == nil {
+		return 0, 0
+	}
+	return c.b.pending(c.Routes[i])
+}
+
 // Rand returns a number from 0 to n-1, by Options.Rand if that is set.
-func (c *Choice) Rand(n int) int { return c.b.rand(n) }
+func (c *Choice) Rand(n int) int {
+	if c.b == nil {
+		return rand.IntN(n)
+	}
+	return c.b.rand(n)
+}
+
+// Among is what is left to choose when only some instances are wanted: a Balancer asks
+// another one with it. What that returns is an index of routes, of which there must be one
+// at least.
+func (c *Choice) Among(routes []discovery.Route) *Choice {
+	return &Choice{Request: c.Request, Routes: routes, b: c.b}
+}
 
 // LeastPending looks at two instances at random and takes the one with fewer calls
 // waiting. One that owes an answer to calls that were given up comes second: it may stand
 // still. It is what a nil Balancer means.
 func LeastPending(c *Choice) int {
 	n := len(c.Routes)
+	if n == 1 {
+		return 0
+	}
 	i := c.Rand(n)
 	j := c.Rand(n - 1)
 	if j >= i {
 		j++
 	}
-	pendingI, owedI := c.b.pending(c.Routes[i])
-	pendingJ, owedJ := c.b.pending(c.Routes[j])
+	pendingI, owedI := c.pending(i)
+	pendingJ, owedJ := c.pending(j)
 	switch {
 	case owedI == 0 && owedJ > 0:
 		return i
@@ -114,11 +138,11 @@ func SameHostFirst(next Balancer) Balancer {
 		}
 		switch len(near) {
 		case 0:
-			return c.b.ask(next, c)
+			return c.ask(next)
 		case 1:
 			return at[0]
 		}
-		return at[c.b.ask(next, &Choice{Request: c.Request, Routes: near, b: c.b})]
+		return at[c.Among(near).ask(next)]
 	}
 }
 
@@ -204,16 +228,18 @@ func (b *balancer) choose(req *Request, routes []discovery.Route, tried []discov
 // custom asks a policy of the user's. It is apart from choose so that the default, which
 // every call takes, allocates nothing.
 func (b *balancer) custom(policy Balancer, c Choice) discovery.Route {
-	return c.Routes[b.ask(policy, &c)]
+	return c.Routes[c.ask(policy)]
 }
 
 // ask returns what a policy chooses. What is no choice is one of LeastPending.
-func (b *balancer) ask(policy Balancer, c *Choice) int {
+func (c *Choice) ask(policy Balancer) int {
 	if policy != nil {
 		if i := policy(c); i >= 0 && i < len(c.Routes) {
 			return i
 		}
-		b.pool.log.odd("bad_choice", "a Balancer chose what is not there: want the index of one of Choice.Routes", "routes", len(c.Routes))
+		if c.b != nil {
+			c.b.pool.log.odd("bad_choice", "a Balancer chose what is not there: want the index of one of Choice.Routes", "routes", len(c.Routes))
+		}
 	}
 	return LeastPending(c)
 }
