@@ -25,8 +25,8 @@ type heldRow struct {
 // testDirs is where the tests of each package are.
 var testDirs = map[string]string{"packet": "packet", "mux": "scamp/internal/mux", "scamp": "scamp", "discovery": "discovery", "command": "cli/command", "faults": "scamp/internal/faults"}
 
-// attackRows is who holds the rows P, L, D, C, S and T of THREATS 2.3, X6, X7, and the faults
-// of 3.3.
+// attackRows is who holds the rows P, L, D, C, S, T and X of THREATS 2.3, and the faults of
+// 3.3.
 var attackRows = []heldRow{
 	{"P1", "packet:TestConformance/04_overlong_line packet:TestConformance/05_malformed_line mux:TestSequenceCounters", ""},
 	{"P2", "packet:TestConformance/06_length_over_the_limit packet:TestReaderHoldsWhatArrived scamp:TestResourceHostilePackets/P2_announced_bodies", ""},
@@ -136,6 +136,11 @@ var attackRows = []heldRow{
 	{"F27", "faults:F27 faults:TestOneWay scamp:TestTrafficLeavesWhoStandsStill", ""},
 	{"F28", "faults:F28", ""},
 
+	{"X1", "scamp:TestAttacksKeepLinesWhole scamp:TestForeignTextIsTamed scamp:TestLogIsLimited", ""},
+	{"X2", "scamp:TestRunningFileStaysInside scamp:TestRunningFileIsExclusive", ""},
+	{"X3", "scamp:TestConfigRefuses scamp:TestConfigNamesAllErrors scamp:TestReadConfigNamesTheFile", ""},
+	{"X4", "scamp:TestConformanceRouting/86_port_in_use_another_is_tried scamp:TestImpostorGetsNothing", ""},
+	{"X5", "scamp:TestCheckPrivate", ""},
 	{"X7", "scamp:TestWithoutInterface discovery:TestMulticastWithoutInterface discovery:TestSegmentInterfaces scamp:TestConformanceRouting/86a_no_address", ""},
 	{"T1", "scamp:TestTicketFields scamp:TestConformanceTickets/79_tickets_of_the_vectors scamp:TestKnownTicketEnds", ""},
 	{"T2", "scamp:TestTicketEveryOctetFlipped scamp:TestTicketSignatures", ""},
@@ -145,7 +150,7 @@ var attackRows = []heldRow{
 	{"T6", "scamp:TestTicketKeyFile scamp:TestDefaultTicketKeyIsFollowed scamp:TestTicketKeysOverlap", ""},
 	{"T7", "scamp:TestConformanceTickets/80_authn_authz_and_noauth scamp:TestAccessRefusals", ""},
 
-	{"X6", "scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets", ""},
+	{"X6", "scamp:TestLimitsOfWorkAtTheirEdges scamp:TestResourceHostilePackets scamp:TestCountersOfSources scamp:TestPinMismatchCounts scamp:TestFailedAcceptsCount scamp:TestBalancers", ""},
 }
 
 // limitRows is who holds each limit of THREATS 5.1 that belongs to packets, connections
@@ -220,11 +225,11 @@ func TestThreatRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attacks := []string{"X6", "X7"}
+	var attacks []string
 	for _, rows := range []struct {
 		letter string
 		n      int
-	}{{"F", 28}, {"P", 22}, {"L", 9}, {"D", 26}, {"C", 9}, {"S", 8}, {"T", 7}} {
+	}{{"F", 28}, {"P", 22}, {"L", 9}, {"D", 26}, {"C", 9}, {"S", 8}, {"T", 7}, {"X", 7}} {
 		for i := range rows.n {
 			attacks = append(attacks, fmt.Sprint(rows.letter, i+1))
 		}

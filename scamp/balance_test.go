@@ -109,10 +109,14 @@ func TestBalancers(t *testing.T) {
 		if ce, is := errors.AsType[*scamp.CallError](err); !errors.Is(err, scamp.ErrNotFound) || !is || ce.Ran != scamp.RanNo {
 			t.Errorf("Filter that wants none: %v, want ErrNotFound that did not run", err)
 		}
+		wrong := uint64(0)
 		for _, bad := range []int{-1, 2, 1 << 30} {
 			got := count(4, &scamp.RouteOptions{Balancer: func(*scamp.Choice) int { return bad }}, none)
 			if got[all[1].Addr()]+got[all[2].Addr()] != 4 {
 				t.Errorf("a Balancer that returns %d: %v, want the calls answered", bad, got)
+			}
+			if wrong += 4; bus.Stats()["bad_choice"] != wrong {
+				t.Errorf("a Balancer that returns %d: bad_choice is %d, want %d", bad, bus.Stats()["bad_choice"], wrong)
 			}
 		}
 	})
