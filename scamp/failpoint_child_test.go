@@ -42,8 +42,8 @@ func TestFailpointChild(t *testing.T) {
 	}
 }
 
-// beMortalService answers with the number of the request, or a megabyte, and writes down
-// each run before anything else.
+// beMortalService answers with what it got, a megabyte or not at all, and writes down each
+// run before anything else.
 func beMortalService(t *testing.T) {
 	runs, err := os.OpenFile(os.Getenv(failpointRuns), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -72,6 +72,13 @@ func beMortalService(t *testing.T) {
 			return err
 		}
 		return rep.SetBytes(body)
+	}, nil)
+	svc.Handle("Mortal.wait", func(ctx context.Context, req *scamp.Request, _ *scamp.ReplyWriter) error {
+		if err := note(req); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return context.Cause(ctx)
 	}, nil)
 	svc.Handle("Mortal.big", func(_ context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
 		if err := note(req); err != nil {
@@ -237,7 +244,7 @@ func mortalBus(t *testing.T, services ...*mortal) *scamp.Bus {
 	bus := n.Bus(&scamp.Options{Dial: dialTCP})
 	for i, m := range services {
 		a := &discovery.Announcement{Ident: fmt.Sprintf("mortal:%d", i), Weight: 1, Address: "beepish+tls://" + m.addr, Envelopes: []string{"json"},
-			Actions:   []discovery.Action{{Class: "Mortal", Name: "echo"}, {Class: "Mortal", Name: "big"}},
+			Actions:   []discovery.Action{{Class: "Mortal", Name: "echo"}, {Class: "Mortal", Name: "wait"}, {Class: "Mortal", Name: "big"}},
 			Timestamp: time.Now().UnixMicro(), Interval: time.Hour, Certificate: pair.Certificate}
 		if _, err := a.Sign(pair.Key); err != nil {
 			t.Fatal(err)

@@ -26,37 +26,55 @@ var errFailpoint = errors.New("mux: the connection dies at a failpoint")
 // "afterHeaderWrite 3" lets the process, as kill -9 does, when it is there for the third
 // time; "afterHeaderWrite 3 connection" the Conn, and "afterHeaderWrite 3 network" what
 // is below it. What follows tells one such setting from the next. A place counts when
-// packets, what is being sent, begin a message, a reply if it has that in its name; nil
-// says that they do.
+// packets, what is being sent, begin a message, a reply if it has that in its name.
 func (c *Conn) failpoint(name string, packets []byte) {
-	setting := os.Getenv("SCAMP_FAILPOINT")
-	var place, who string
-	var hit int64
-	if n, _ := fmt.Sscan(setting, &place, &hit, &who); n < 2 || place != name {
-		return
-	}
-	begins := packets == nil || bytes.HasPrefix(packets, []byte("HEADER ")) || bytes.Contains(packets, []byte("\r\nHEADER "))
+	begins := bytes.HasPrefix(packets, []byte("HEADER ")) || bytes.Contains(packets, []byte("\r\nHEADER "))
 	if !begins || name == "afterReplyBeforeFlush" && !bytes.Contains(packets, []byte(`"type":"reply"`)) {
 		return
+	}
+	switch reached(name) {
+	case "connection":
+		c.fail(errFailpoint)
+	case "network":
+		c.link.Conn.Close()
+	}
+}
+
+// failpointLocked is failpoint where a message was made, and nobody else can send it yet.
+func (c *Conn) failpointLocked(name string) {
+	switch reached(name) {
+	case "connection":
+		c.silent = true // whoever is about to send must find nothing when the lock opens
+		c.mu.Unlock()
+		c.fail(errFailpoint)
+		c.mu.Lock()
+	case "network":
+		c.link.Conn.Close()
+	}
+}
+
+// reached says who is to die here and now, other than the process, which does.
+func reached(name string) (who string) {
+	setting := os.Getenv("SCAMP_FAILPOINT")
+	var place string
+	var hit int64
+	if n, _ := fmt.Sscan(setting, &place, &hit, &who); n < 2 || place != name {
+		return ""
 	}
 	failpointHits.Lock()
 	if failpointHits.setting != setting {
 		failpointHits.setting, failpointHits.n = setting, 0
 	}
 	failpointHits.n++
-	reached := failpointHits.n == hit
+	here := failpointHits.n == hit
 	failpointHits.Unlock()
-	if !reached {
-		return
+	if !here {
+		return ""
 	}
-	switch who {
-	case "connection":
-		c.fail(errFailpoint)
-	case "network":
-		c.link.Conn.Close()
-	default:
+	if who != "connection" && who != "network" {
 		fmt.Fprintln(os.Stderr, "dies at", name)
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // until it arrives
 	}
+	return who
 }

@@ -142,8 +142,8 @@ func (c *Conn) SendOutbound(o *Outbound, h *packet.Header) error {
 		c.heads.push(o)
 	}
 	told := c.ended != nil
+	c.failpointLocked("betweenRegisterAndSend")
 	c.mu.Unlock()
-	c.failpoint("betweenRegisterAndSend", nil)
 	switch {
 	case err != nil && !told:
 	case soon && err == nil && c.later():
