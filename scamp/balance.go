@@ -193,13 +193,19 @@ type balancer struct {
 }
 
 func newBalancer(limits *Limits, pl *pool, own *locals, opts *Options) *balancer {
-	b := &balancer{limits: limits, pool: pl, rand: opts.Rand, policy: opts.Balancer, locals: own}
-	if b.rand == nil {
-		b.rand = rand.IntN
-	}
+	b := &balancer{limits: limits, pool: pl, rand: opts.chance(), policy: opts.Balancer, locals: own}
 	b.marks.init(b)
 	pl.failed = b.marks.failed
+	pl.backoff = backoff{first: dialPause, most: dialPause}
 	return b
+}
+
+// chance is what Rand says, or its default.
+func (o *Options) chance() func(n int) int {
+	if o.Rand != nil {
+		return o.Rand
+	}
+	return rand.IntN
 }
 
 // choose picks one of routes, which must not be empty, but none that was tried if there

@@ -28,8 +28,10 @@ type clientOffer struct {
 
 // Dial connects straight to addr, "host:port", which must show the certificate that
 // peer names; if it does not, the error is ErrPin and nothing was sent. The connection
-// is made anew when a call finds it gone. ctx bounds this first connection only. Of
-// opts, Dial, Log, Limits and KeyPair count; nil means defaults.
+// is made anew when a call finds it gone. After a dial that failed, calls fail with its
+// error for a second, then for 2, 4 s and so on up to Limits.MaxBackoff, with jitter,
+// until one succeeds. ctx bounds this first connection only. Of opts, Dial, Rand, Log,
+// Limits and KeyPair count; nil means defaults.
 func Dial(ctx context.Context, addr string, peer Identity, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = new(Options)

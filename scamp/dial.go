@@ -19,7 +19,7 @@ type dialGate struct {
 	wanted int // dials under way or waiting; protected by pool.mu
 }
 
-// dialPause is how long after a dial that failed the same target is left alone.
+// dialPause is for how long at least a target is left alone after a dial that failed.
 const dialPause = time.Second
 
 // connect dials and has the connection served.
@@ -41,9 +41,11 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 	case err == errLeft:
 		delete(pl.entries, key) // the target has not failed
 	case err != nil:
-		e.again = time.Now().Add(dialPause)
+		now := time.Now()
+		e.again = now.Add(pl.backoff.pause(e.failures))
+		e.failures++
 		maps.DeleteFunc(pl.entries, func(_ target, old *entry) bool {
-			return old.err != nil && (old == e || e.again.Sub(old.again) > dialPause) // nobody asked again
+			return old.err != nil && (old == e || now.After(old.again)) // nobody asked again
 		})
 		if shared := pl.entries[key.shared()]; shared == nil || shared.err != nil {
 			pl.entries[key.shared()] = e

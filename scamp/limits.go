@@ -30,7 +30,7 @@ type Limits struct {
 	HandshakeTimeout time.Duration // TLS and the first header line, service side; zero means 5 s
 	DialTimeout      time.Duration // TCP and TLS, requester side; zero means 10 s
 	MaxDials         int           // dials under way to one instance; zero means 4
-	MaxBackoff       time.Duration // longest pause between dials that fail, the first is 1 s and each doubles; zero means 60 s
+	MaxBackoff       time.Duration // longest pause between probes of an instance, or dials of a Client, that fail: the first is 1 s and each doubles, and jitter of up to a quarter is added; zero means 60 s
 	ServerIdle       time.Duration // an accepted connection that is not busy closes then; zero means 120 s
 	ClientIdle       time.Duration // the same for one we opened, to be less than ServerIdle; zero means 90 s
 	RetireTime       time.Duration // a retired connection closes at the latest then; zero means 30 s

@@ -17,7 +17,7 @@ import (
 type marks struct {
 	limits *Limits
 	log    *logger
-	rand   func(n int) int
+	pauses backoff                                            // between probes
 	reach  func(ctx context.Context, r discovery.Route) error // makes a connection
 	ctx    context.Context                                    // ends with close
 	cancel context.CancelFunc
@@ -49,7 +49,7 @@ const (
 )
 
 func (m *marks) init(b *balancer) {
-	m.limits, m.log, m.rand = b.limits, b.pool.log, b.rand
+	m.limits, m.log, m.pauses = b.limits, b.pool.log, backoff{time.Second, b.limits.MaxBackoff, b.rand}
 	m.all = make(map[discovery.Instance]*mark)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.reach = func(ctx context.Context, r discovery.Route) error {
@@ -130,8 +130,7 @@ func (m *marks) failed(r discovery.Route) {
 
 // failLocked notes one more failure and when to try again.
 func (m *marks) failLocked(in discovery.Instance, k *mark, now time.Time) {
-	pause := min(time.Second<<min(k.failures, 16), m.limits.MaxBackoff)
-	pause += time.Duration(m.rand(int(pause/4/time.Millisecond)+1)) * time.Millisecond
+	pause := m.pauses.pause(k.failures)
 	k.failures++
 	k.until, k.resting = now.Add(pause), false
 	if k.probe == nil {

@@ -24,6 +24,10 @@ type pool struct {
 	own    *KeyPair              // client certificate; nil for none
 	failed func(discovery.Route) // told whose dials failed behind the backs of their calls; nil for a Client
 
+	// After a dial that failed. A Client waits twice as long each time. A bus waits a second:
+	// its marks back off, and a call that has no other choice soon finds who is back.
+	backoff backoff
+
 	ctx    context.Context // ends with the bus
 	cancel context.CancelFunc
 	work   sync.WaitGroup // dials and connections
@@ -69,6 +73,8 @@ type entry struct {
 	took    time.Duration
 	err     error
 	again   time.Time // not dialed before, if err is set
+
+	failures int // dials to the target that failed in a row, before it is ready; under pool.mu
 }
 
 // A queue is what waits at a target, whatever connection it waits on: also one that is
@@ -107,6 +113,7 @@ func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options
 	if pl.dial == nil {
 		pl.dial = new(net.Dialer).DialContext
 	}
+	pl.backoff = backoff{dialPause, limits.MaxBackoff, opts.chance()}
 	pl.ctx, pl.cancel = context.WithCancel(context.Background())
 	return pl
 }
@@ -245,6 +252,9 @@ func (pl *pool) begin(key target, id Identity) *entry {
 	e := &entry{key: key, ready: make(chan struct{}), dialect: pl.dialectLocked(key.shared()), queue: pl.queueLocked(key.shared())}
 	if key.alone > 0 {
 		e.left = make(chan struct{})
+	}
+	if old := pl.entries[key.shared()]; old != nil && old.err != nil {
+		e.failures = old.failures
 	}
 	pl.entries[key] = e
 	gate := pl.gates[key.addr]

@@ -234,7 +234,7 @@ func (s *Subscription) tellLocked() {
 	s.changed = make(chan struct{})
 }
 
-// Between connections (PROTOCOL 14).
+// Between connections (PROTOCOL 14), without the jitter.
 const (
 	firstPause = 50 * time.Millisecond
 	mostPause  = 10 * time.Second
@@ -243,21 +243,21 @@ const (
 // run keeps the subscription connected.
 func (s *Subscription) run(ctx context.Context) {
 	defer close(s.done)
-	pause := firstPause
+	pauses, failures := backoff{firstPause, mostPause, s.bus.balance.rand}, 0
 	var tried []discovery.Instance
 	for ctx.Err() == nil {
 		what := attempt{balance: s.bus.balance, bus: s.bus, number: 1}
 		err := s.connect(ctx, &what, tried)
 		if s.lost(err) {
-			pause = firstPause
+			failures = 0
 			s.bus.log.count("subscription_lost")
 		}
 		tried = nil
 		if what.route.Peer != nil {
 			tried = []discovery.Instance{what.route.Instance} // another one, if there is one
 		}
-		within(pause, ctx.Done())
-		pause = min(2*pause, mostPause)
+		within(pauses.pause(failures), ctx.Done())
+		failures++
 	}
 	s.lost(errUnsubscribed)
 }

@@ -246,11 +246,23 @@ func TestOldServicesAreNotSubscribed(t *testing.T) {
 }
 
 // A subscription that is refused, not answered, or broken is tried again: after 50 ms,
-// then twice as long each time up to 10 s, and 50 ms again after it worked.
+// then twice as long each time up to 10 s, and 50 ms again after it worked. By chance it
+// is up to a quarter longer.
 func TestSubscriptionIsTriedAgain(t *testing.T) {
+	t.Run("least jitter", func(t *testing.T) {
+		subscriptionTriedAgain(t, func(int) int { return 0 }, func(time.Duration) time.Duration { return 0 })
+	})
+	t.Run("most jitter", func(t *testing.T) {
+		subscriptionTriedAgain(t, func(n int) int { return n - 1 }, func(pause time.Duration) time.Duration {
+			return (pause / 4).Truncate(time.Millisecond)
+		})
+	})
+}
+
+func subscriptionTriedAgain(t *testing.T, rand func(n int) int, jitter func(pause time.Duration) time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
-		bus := f.bus(&scamp.Options{Limits: scamp.Limits{MaxEventEntries: 100}})
+		bus := f.bus(&scamp.Options{Limits: scamp.Limits{MaxEventEntries: 100}, Rand: rand})
 		f.announceEvents(bus)
 		s := subscribed(t, bus, "a")
 		pause := 50 * time.Millisecond
@@ -290,15 +302,16 @@ func TestSubscriptionIsTriedAgain(t *testing.T) {
 				t.Errorf("attempt %d: given up after %v, want 75 s", i, took)
 			}
 			dialed := f.dialed()
-			<-time.After(pause - time.Millisecond)
+			rest := pause + jitter(pause)
+			<-time.After(rest - time.Millisecond)
 			synctest.Wait()
 			if f.dialed() != dialed {
-				t.Errorf("attempt %d: tried again before %v have passed", i, pause)
+				t.Errorf("attempt %d: tried again before %v have passed", i, rest)
 			}
 			<-time.After(2 * time.Millisecond)
 			synctest.Wait()
 			if f.dialed() != dialed+1 {
-				t.Errorf("attempt %d: not tried again after %v", i, pause)
+				t.Errorf("attempt %d: not tried again after %v", i, rest)
 			}
 			pause *= 2
 		}
