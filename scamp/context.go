@@ -109,6 +109,18 @@ func (c *requestContext) why() error {
 	return c.cause
 }
 
+// Cause says why the context of a handler, or one made from it, has ended; nil while it has
+// not. It is what context.Cause cannot say: ErrTimeout if the time of the handler or of its
+// caller was over, ErrLost if the connection was lost, and else a *RemoteError of code
+// "transport" whose text says whether the caller cancelled, broke off, or takes nothing of
+// the reply. For any other context it is context.Cause.
+func Cause(ctx context.Context) error {
+	if g, ok := ctx.Value(handlingKey{}).(*handling); ok && ctx.Err() != nil && g.ctx.why() != nil {
+		return g.ctx.why()
+	}
+	return context.Cause(ctx)
+}
+
 // RequestFrom returns the request that a handler's context belongs to, and nil for
 // any other context. It is how a typed handler sees more than its input.
 func RequestFrom(ctx context.Context) *Request {

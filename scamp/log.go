@@ -268,9 +268,12 @@ func (l *logger) kindLocked(kind string) *logKind {
 	return k
 }
 
-func (l *logger) cut(s string) string {
-	if len(s) > l.text {
-		s = s[:l.text] + "..."
+func (l *logger) cut(s string) string { return cutText(s, l.text) }
+
+// cutText is the beginning of a text, escaped: the limit is for what comes from the network.
+func cutText(s string, most int) string {
+	if len(s) > most {
+		s = s[:most] + "..."
 	}
 	return clean(s)
 }

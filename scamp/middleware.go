@@ -20,9 +20,10 @@ type Middleware func(Handler) Handler
 // it runs. It must not be called after Serve.
 func (s *Service) Use(mw ...Middleware) { s.add("Use", &s.middleware, mw) }
 
-// Observe is Use for middleware that sees every request, also those that are refused
-// because of their tickets or callers: for logs and measures. It is outside of what Use
-// was given. As with Use, calls within the process go as JSON.
+// Observe is Use for middleware that also sees the requests that are refused because of
+// their tickets or callers: for logs and measures. It is outside of what Use was given. What
+// is refused before its turn reaches no middleware: an action that is not there, a full
+// queue, a service that drains, a caller that has left. Stats counts the most of that. As with Use, calls within the process go as JSON.
 func (s *Service) Observe(mw ...Middleware) { s.add("Observe", &s.observers, mw) }
 
 func (s *Service) add(what string, to *[]Middleware, mw []Middleware) {
@@ -46,7 +47,7 @@ func around(h Handler, mw []Middleware) Handler {
 	return h
 }
 
-// AccessLog writes a line for each request that ended: action, version, caller, where
+// AccessLog writes a line for each request that had its turn, when it ends: action, version, caller, where
 // from, how long, octets of the reply, and the error code if it failed, also when it
 // panicked or was answered in its handler's stead; user and client too of a ticket that let
 // the request in. It waits for log. Tickets never show.
@@ -62,7 +63,7 @@ func AccessLog(log *slog.Logger) Middleware {
 				case panicked:
 					failure = errFailed // the service answers so
 				case ctx.Err() != nil:
-					failure = endOf(ctx)
+					failure = Cause(ctx)
 				}
 				logAccess(ctx, log, req, rep, time.Since(began), failure)
 			}()
@@ -71,15 +72,6 @@ func AccessLog(log *slog.Logger) Middleware {
 			return err
 		}
 	}
-}
-
-// endOf is why a handler's context has ended; context.Cause knows only contexts of its
-// own package.
-func endOf(ctx context.Context) error {
-	if g, ok := ctx.Value(handlingKey{}).(*handling); ok && g.ctx.why() != nil {
-		return g.ctx.why()
-	}
-	return context.Cause(ctx)
 }
 
 func logAccess(ctx context.Context, log *slog.Logger, req *Request, rep *ReplyWriter, took time.Duration, err error) {
@@ -101,7 +93,7 @@ func logAccess(ctx context.Context, log *slog.Logger, req *Request, rep *ReplyWr
 	level := slog.LevelInfo
 	if err != nil {
 		level = slog.LevelWarn
-		attrs = append(attrs, slog.String("code", codeOf(err)), slog.String("error", clean(err.Error())))
+		attrs = append(attrs, slog.String("code", codeOf(err)), slog.String("error", cutText(err.Error(), rep.logText())))
 	}
 	log.LogAttrs(context.WithoutCancel(ctx), level, "request", attrs...)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -77,6 +78,28 @@ func TestMiddleware(t *testing.T) {
 		}
 		if strings.Contains(lines.String(), string(ticket)[:20]) {
 			t.Errorf("access log shows the ticket: %s", lines.String())
+		}
+	})
+}
+
+// The access log quotes as much of an error as any line quotes of foreign text (THREATS X1).
+func TestAccessLogCutsErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct{ limit, want int }{{0, 128}, {10, 10}} {
+			n := scamptest.New(t)
+			n.Limits.LogText = tt.limit
+			var lines bytes.Buffer
+			n.Serve("sample", func(s *scamp.Service) {
+				s.Use(scamp.AccessLog(slog.New(slog.NewJSONHandler(&lines, nil))))
+				s.Handle("Sample.fail", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+					return errors.New(strings.Repeat("x", 1000))
+				}, nil)
+			})
+			callCode(t, n.Bus(nil), "Sample.fail", "")
+			synctest.Wait()
+			if got := strings.Count(lines.String(), "x"); got != tt.want {
+				t.Errorf("LogText %d: %d octets of the error, want %d: %s", tt.limit, got, tt.want, &lines)
+			}
 		}
 	})
 }

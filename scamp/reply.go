@@ -46,6 +46,14 @@ func (w *ReplyWriter) log() *logger {
 	return w.r.s.log
 }
 
+// logText is Limits.LogText of the service.
+func (w *ReplyWriter) logText() int {
+	if l := w.log(); l != nil {
+		return l.text
+	}
+	return 128
+}
+
 // size is how many octets of the body the handler has given.
 func (w *ReplyWriter) size() int64 { return w.wrote + int64(len(w.data)) }
 
