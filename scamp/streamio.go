@@ -284,11 +284,13 @@ func (s *Stream) bytes(limit int) ([]byte, error) {
 		return nil, s.what.failure(errors.New("reply body: too much is held already; read Body as a stream, or raise flow.max_held"), RanYes)
 	}
 	if errors.Is(err, mux.ErrTooBig) {
+		cure := "read Body as a stream, or allow more"
 		if ours { // else it is the caller's limit
 			s.p.log.count("body_too_big")
+			cure = "read Body as a stream, or raise flow.max_body"
 		}
 		s.release(true)
-		return nil, s.what.failure(fmt.Errorf("reply body: longer than %d octets; read Body as a stream, or raise flow.max_body", limit), RanYes)
+		return nil, s.what.failure(fmt.Errorf("reply body: longer than %d octets; %s", limit, cure), RanYes)
 	}
 	if err != nil {
 		return nil, s.bodyEnd(err)
