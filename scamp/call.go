@@ -167,7 +167,9 @@ func (b *Bus) query(req *Request) (discovery.Query, error) {
 
 // With returns a Caller that fills what a request leaves empty from defaults: its
 // Sector, Version, Envelope, Ticket, IdentifyingToken, Terminal, ClientID, Extra,
-// Route, Idempotent and Retry. The request itself is not changed.
+// Route, Idempotent and Retry. The request itself is not changed. A field that is set stays,
+// but zero cannot be asked for where defaults have something: call through the bus itself
+// what must not be Idempotent. There is no Stream: a Stream is the bus's own.
 func (b *Bus) With(defaults Request) Caller { return withDefaults{b, defaults} }
 
 type withDefaults struct {

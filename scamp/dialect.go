@@ -60,7 +60,8 @@ func (pl *pool) original(what attempt, id Identity) bool {
 }
 
 // maxDialects is how many targets without a connection are remembered for what they
-// have shown.
+// have shown. It is none of Limits: nothing is refused, and the first reply of one that was
+// forgotten shows it again.
 const maxDialects = 1024
 
 // dialectLocked returns the dialect of a shared target. What it has shown outlives its

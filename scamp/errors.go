@@ -20,7 +20,7 @@ var (
 	ErrTimeout  = errors.New("timed out")             // no reply in time
 	ErrPin      = errors.New("certificate mismatch")  // the peer does not show the announced certificate
 	ErrStale    = errors.New("discovery cache stale") // the action is not found, and what we know is old
-	ErrRefused  = errors.New("refused before it ran") // the service did not take the request: busy, or shutting down
+	ErrRefused  = errors.New("refused before it ran") // the service did not take the request: busy, shutting down, or, with ErrDenied or ErrNotFound, for what it asks
 	ErrLost     = errors.New("connection lost")       // the connection ended before the reply did
 	ErrNoDial   = errors.New("could not connect")     // no connection could be made
 	ErrBroken   = errors.New("reply broke off")       // the service ended its reply before the end (TXERR)

@@ -16,7 +16,8 @@ type Limits struct {
 	Mux       mux.Limits       // one connection
 	Discovery discovery.Limits // announcements, cache and rule files
 
-	// Work and memory of the process.
+	// Work and memory of the bus: a process with several buses, or Clients, which hold for
+	// themselves, may come to as many times that.
 	MaxHeld        int // octets held for all peers, a quarter of it for one peer address; zero means 256 MiB
 	MaxBody        int // octets of a body collected whole, streamed ones have no limit; zero means 16 MiB
 	MaxConcurrency int // handlers running; zero means 1024

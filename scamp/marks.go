@@ -41,8 +41,10 @@ type mark struct {
 }
 
 const (
+	// Neither is one of Limits: nothing is refused. A mark that goes is made again by the next
+	// call that fails, and a probe that finds no place waits a second.
 	maxMarks  = 20000 // bounds what a directory full of dead instances can make us remember
-	maxProbes = 16    // at once; others wait a second
+	maxProbes = 16    // at once
 	// An instance that no call wanted for so long is probed no more until one does. It stays
 	// marked. It is longer than the longest pause between probes.
 	probeWhile = 3 * time.Minute

@@ -58,6 +58,8 @@ func (o *RetryOptions) check() error {
 // retries counts what a bus may send again: in tenths of requests.
 type retries struct{ left atomic.Int64 }
 
+// The budget is none of Limits: what it stops fails as it would have without Retry, and
+// counts (retry_over_budget).
 const (
 	retryCost  = 10
 	mostSpared = 100 * retryCost

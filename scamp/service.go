@@ -43,13 +43,13 @@ type ActionOptions struct {
 // ServiceOptions say how a service listens and announces itself. Nil means what the
 // configuration says.
 type ServiceOptions struct {
-	Listen    []string // "host:port" each, port 0 for any; empty means service.address with a port of the configured range
-	Advertise string   // "host:port" announced instead of the listener's own address
-	KeyPair   *KeyPair // nil means the configured files of the service's name
-	Sector    string   // empty means main
-	Envelopes []string // empty means json
-	Weight    int      // zero means 1
-	Interval  time.Duration
+	Listen    []string      // "host:port" each, port 0 for any; empty means service.address with a port of the configured range
+	Advertise string        // "host:port" announced instead of the listener's own address
+	KeyPair   *KeyPair      // nil means the configured files of the service's name
+	Sector    string        // empty means main
+	Envelopes []string      // empty means json
+	Weight    int           // zero means 1
+	Interval  time.Duration // between announcements; zero means discovery.interval
 
 	Grace time.Duration // served on after the withdrawal; zero means service.shutdown_grace, negative not at all
 	Drain time.Duration // waited for running requests; zero means service.shutdown_drain, negative not at all

@@ -15,7 +15,7 @@ type Trace struct {
 	Connected func(ConnectInfo)              // a connection to it is there; a call whose values stay in the process needs none
 	Sent      func()                         // the request was handed to the connection
 	Replied   func(after time.Duration)      // the reply's header arrived, so long after Sent
-	Retried   func(attempt int, cause error) // the request did not run and is sent once more, to another instance if there is one
+	Retried   func(attempt int, cause error) // the request is sent again, to another instance if there is one: it did not run, or is Idempotent; cause is nil for a hedge
 }
 
 // ConnectInfo says what connection a call uses.
