@@ -98,6 +98,14 @@ func TestEachRuleIsFound(t *testing.T) {
 			e.service.Served("x", ledger.SumOf([]byte("QUESTION")), true, answer)
 			end(e, ledger.Error)
 		}, "presented as complete"},
+		{6, "one run of two has another body", func(e ends) {
+			e.client.Issue("x", nonce, question, true, deadline)
+			e.service.Run("x")
+			e.service.Served("x", ledger.SumOf([]byte("QUESTION")), true, answer)
+			e.service.Run("x")
+			e.service.Served("x", question, true, answer)
+			e.client.End("x", ledger.End{Outcome: ledger.OK, Nonce: nonce, Reply: answer})
+		}, "presented as complete"},
 		{7, "ended late", func(e ends) {
 			issue(e)
 			e.clock.t = deadline.Add(1001 * time.Millisecond)
