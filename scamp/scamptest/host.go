@@ -19,6 +19,7 @@ type host struct {
 
 	// Protected by the lock of the network.
 	bus    *scamp.Bus
+	closed bool          // its bus has left the segment, and learns nothing more
 	paused int           // how many Pauses hold it
 	apart  map[*host]int // how many Partitions keep it from another
 }
@@ -58,6 +59,14 @@ func (h *host) join() *radio {
 type radio struct {
 	*discovery.Loopback
 	h *host
+}
+
+// Close leaves the segment. A bus does so when it is closed.
+func (r *radio) Close() error {
+	r.h.n.mu.Lock()
+	r.h.closed = true
+	r.h.n.mu.Unlock()
+	return r.Loopback.Close()
 }
 
 // Send drops what a host says that is paused.

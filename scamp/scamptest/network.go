@@ -100,16 +100,18 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	// What others have heard already the new bus need not wait an interval for.
 	for _, o := range others {
 		for _, e := range o.Directory().All() {
-			b.Directory().Add(e.Announcement) // an older one than is held is refused
+			if e.State == discovery.Live {
+				b.Directory().Add(e.Announcement) // an older one than is held is refused
+			}
 		}
 	}
 	return b
 }
 
-// busesLocked returns every bus, in the order they were made.
+// busesLocked returns every bus that is not closed, in the order they were made.
 func (n *Network) busesLocked() (buses []*scamp.Bus) {
 	for _, h := range n.hosts {
-		if h.bus != nil {
+		if h.bus != nil && !h.closed {
 			buses = append(buses, h.bus)
 		}
 	}
