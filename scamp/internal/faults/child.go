@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -27,12 +28,14 @@ type child struct {
 	role   string
 	ledger string // path
 	log    string // path of its stderr
+	mortal bool   // it may die at a failpoint
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	done   chan struct{}
 	err    error // of Wait; set before done is closed
 
 	mu      sync.Mutex // protects what follows
+	ending  bool       // we have told it to end
 	orders  int        // given so far
 	told    []event    // that nobody awaited yet
 	news    chan struct{}
@@ -101,6 +104,7 @@ func (s *stage) start(name string, l launch) (*child, error) {
 	s.mu.Unlock()
 	c := &child{
 		name: name, role: l.role, done: make(chan struct{}), news: make(chan struct{}),
+		mortal: slices.ContainsFunc(l.env, func(v string) bool { return strings.HasPrefix(v, "SCAMP_FAILPOINT=") }),
 		ledger: filepath.Join(s.dir, name+".ledger"), log: filepath.Join(s.dir, name+".log"),
 	}
 	c.cmd = exec.Command(program, childWord, l.role, name, c.ledger)
@@ -295,8 +299,27 @@ func (c *child) signal(sig syscall.Signal) error {
 	return nil
 }
 
+// mayEnd notes that we end the child, so that its end is no crash. One that has ended
+// before has crashed, unless a failpoint was set for it.
+func (c *child) mayEnd() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ending = c.ending || !c.gone()
+}
+
+// crashed returns why a child ended that nobody ended.
+func (c *child) crashed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending || !c.gone() || c.mortal || c.err == nil {
+		return nil
+	}
+	return c.wrong("ended by itself", c.err)
+}
+
 // kill ends the child at once and waits for that. One that is gone is no error.
 func (c *child) kill() error {
+	c.mayEnd()
 	if err := c.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return c.wrong("cannot be killed", err)
 	}
@@ -310,6 +333,7 @@ func (c *child) stop(ctx context.Context, within time.Duration) error {
 	if c.gone() {
 		return nil
 	}
+	c.mayEnd()
 	if err := c.signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

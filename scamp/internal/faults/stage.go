@@ -84,7 +84,19 @@ func (s *stage) play(ctx context.Context) error {
 	if err := s.row.run(ctx, s); err != nil {
 		return err
 	}
-	return s.drain(ctx)
+	return errors.Join(s.crashes(), s.drain(ctx))
+}
+
+// crashes returns why children ended that nobody ended.
+func (s *stage) crashes() error {
+	s.mu.Lock()
+	all := slices.Clone(s.children)
+	s.mu.Unlock()
+	var errs []error
+	for _, c := range all {
+		errs = append(errs, c.crashed())
+	}
+	return errors.Join(errs...)
 }
 
 // open starts the processes and returns when all clients know all services.
