@@ -2,10 +2,7 @@ package scamp
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -248,7 +245,8 @@ func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (
 	if err != nil {
 		return out, nil, err
 	}
-	return decode[Out](req, reply)
+	err = reply.decode(req, &out)
+	return out, reply, err
 }
 
 // A passer is a Caller that may have the values of a typed call pass as they are.
@@ -275,21 +273,7 @@ func callValues[Out, In any](ctx context.Context, c Caller, req *Request, in In)
 	if t.passed {
 		return t.out, reply, nil
 	}
-	return decode[Out](req, reply)
-}
-
-// decode reads the JSON body of a reply.
-func decode[Out any](req *Request, reply *Reply) (Out, *Reply, error) {
-	var out Out
-	body, err := reply.Bytes(0)
-	if err != nil {
-		return out, reply, err
-	}
-	if len(body) == 0 {
-		return out, reply, nil
-	}
-	if err := json.Unmarshal(body, &out); err != nil {
-		return out, reply, &CallError{Action: strings.TrimSpace(req.Action), Instance: reply.Instance, Attempts: 1, Ran: RanYes, Err: fmt.Errorf("%w: %w", ErrBadReply, err)}
-	}
-	return out, reply, nil
+	var out Out // not that of t: a handler that was given up may still hold it
+	err = reply.decode(req, &out)
+	return out, reply, err
 }

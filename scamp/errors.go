@@ -118,7 +118,7 @@ var dispatchFailureData = json.RawMessage(`{"dispatch_failure":true}`)
 // tried, whether it may have run, and what to do. It wraps a *RemoteError if the
 // action answered, else the cause.
 type CallError struct {
-	Action   string // sector:Class.name~version
+	Action   string // sector:Class.name~version; empty in that of Reply.JSON for a Reply made by hand
 	Instance string // ident and address of the instance last tried; empty if there was none
 	Attempts int    // how often it was tried, also where no connection could be made, and at one instance again
 	Ran      Ran
@@ -131,8 +131,10 @@ type CallError struct {
 // Error says all of it on one line.
 func (e *CallError) Error() string {
 	var b strings.Builder
-	b.WriteString("scamp: call ")
-	b.WriteString(clean(e.Action))
+	b.WriteString("scamp: call")
+	if e.Action != "" {
+		b.WriteString(" " + clean(e.Action))
+	}
 	if e.Instance != "" {
 		b.WriteString(" at ")
 		b.WriteString(clean(e.Instance))

@@ -242,6 +242,15 @@ func (r *Request) query() (discovery.Query, error) {
 	return q, nil
 }
 
+// name is the action as tools write it, as far as the request says it.
+func (r *Request) name() string {
+	q, err := r.query()
+	if err != nil {
+		return r.Action
+	}
+	return q.String()
+}
+
 // agree refuses a sector or version beside an action whose text names another: nobody knows
 // which of them was meant.
 func agree(q discovery.Query, sector string, version int) error {
@@ -311,38 +320,11 @@ type Reply struct {
 	body callBody
 }
 
-// A collected is the Body of a reply that was taken as a whole before anybody asked for it.
-type collected struct{ rest []byte }
-
-func (c *collected) Read(p []byte) (int, error) {
-	if len(c.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, c.rest)
-	c.rest = c.rest[n:]
-	return n, nil
-}
-
-func (c *collected) Close() error {
-	c.rest = nil
-	return nil
-}
-
-// collect takes the body as a whole, for Bytes to return.
-func (r *Reply) collect() error {
-	b, err := r.Bytes(0)
-	if err == nil {
-		r.Body = &collected{b}
-	}
-	return err
-}
-
 // Bytes returns the rest of the body and closes it. A body of more than limit octets
 // is an error; zero means flow.max_body.
 func (r *Reply) Bytes(limit int) ([]byte, error) {
-	if c, ok := r.Body.(*collected); ok && (limit == 0 || len(c.rest) <= limit) {
-		b := c.rest
-		return b, c.Close()
+	if c, ok := r.Body.(*collected); ok {
+		return c.bytes(limit)
 	}
 	if s := r.body.use(); s != nil {
 		b, err := s.bytes(limit)
@@ -358,21 +340,6 @@ func (r *Reply) Bytes(limit int) ([]byte, error) {
 		return nil, fmt.Errorf("scamp: reply body: longer than %d octets", limit)
 	}
 	return b, err
-}
-
-// JSON decodes the body into v and closes it. An empty body leaves v as it is.
-func (r *Reply) JSON(v any) error {
-	b, err := r.Bytes(0)
-	if err != nil {
-		return err
-	}
-	if len(b) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("scamp: reply body: %w", err)
-	}
-	return nil
 }
 
 // header fills h for the instance at route, whose name and version of the action count.

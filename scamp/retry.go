@@ -162,7 +162,7 @@ func (c *campaign) series(ctx context.Context) (*Reply, error) {
 // breaks off is an attempt that failed.
 func (c *campaign) taken(out outcome) outcome {
 	if out.err == nil && c.req.whole {
-		if err := out.reply.collect(); err != nil {
+		if err := out.reply.collect(len(c.tried)); err != nil {
 			out.reply, out.err = nil, err
 		}
 	}
