@@ -269,11 +269,11 @@ func TestCallsAvoidARetiredConnection(t *testing.T) {
 			}))
 		}
 		bus := n.Bus(&scamp.Options{Limits: n.Limits})
-		pending := -1
+		var pending atomic.Int32 // calls choose at the same time
 		look := func(c *scamp.Choice) int {
 			for i, r := range c.Routes {
 				if r.Ident == all[0].Ident() {
-					pending = c.Pending(i)
+					pending.Store(int32(c.Pending(i)))
 					return i
 				}
 			}
@@ -295,8 +295,8 @@ func TestCallsAvoidARetiredConnection(t *testing.T) {
 		}
 		hung.Store(false)
 		for _, when := range []string{"before", "when"} {
-			if o := <-inBackground(t.Context(), bus, &scamp.Request{Action: "Sample.do", Route: route}); o.err != nil || pending != 5 {
-				t.Errorf("%s there is another connection beside the retired one with 5 calls %d are pending at the instance (%v), want 5", when, pending, o.err)
+			if o := <-inBackground(t.Context(), bus, &scamp.Request{Action: "Sample.do", Route: route}); o.err != nil || pending.Load() != 5 {
+				t.Errorf("%s there is another connection beside the retired one with 5 calls %d are pending at the instance (%v), want 5", when, pending.Load(), o.err)
 			}
 		}
 		for _, o := range others {
@@ -304,8 +304,8 @@ func TestCallsAvoidARetiredConnection(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		bus.Call(t.Context(), &scamp.Request{Action: "Sample.do", Route: route})
-		if pending != 0 {
-			t.Errorf("%d calls are pending when none is, want 0", pending)
+		if pending.Load() != 0 {
+			t.Errorf("%d calls are pending when none is, want 0", pending.Load())
 		}
 	})
 }
