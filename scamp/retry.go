@@ -246,27 +246,26 @@ func (c *campaign) attempt(ctx context.Context, a *attempt, began func(context.C
 	if began != nil {
 		began(cancel)
 	}
-	var cut atomic.Bool
-	var timer *time.Timer
+	var decided atomic.Bool                                      // by the timer, or by how the attempt ended
 	if c.opts.AttemptTimeout > 0 && a.number < c.opts.Attempts { // else there is no other one to give it up for
-		timer = time.AfterFunc(c.opts.AttemptTimeout, func() {
+		timer := time.AfterFunc(c.opts.AttemptTimeout, func() {
 			if !c.b.retries.some() {
 				c.b.log.count("retry_over_budget")
-				return
+			} else if decided.CompareAndSwap(false, true) {
+				cancel(errAttempt)
 			}
-			cut.Store(true)
-			cancel(errAttempt)
 		})
+		defer timer.Stop()
 	}
 	_, reply, err := c.b.pool.exchange(mine, c.req, a, identityOf(a.route), false)
-	if timer != nil && !timer.Stop() && err == nil && cut.Load() {
+	if !decided.CompareAndSwap(false, true) && err == nil {
 		reply.Body.Close() // the timer was first, and nothing more of the reply will come
 		err = a.failure(errAttempt, RanMaybe)
 	}
 	if err != nil {
-		cause := context.Cause(mine)
 		cancel(nil)
-		if ce, ok := errors.AsType[*CallError](err); ok && ctx.Err() == nil && cause == errAttempt {
+		// What the service said, or how the connection ended, is not to be hidden.
+		if ce, ok := errors.AsType[*CallError](err); ok && ctx.Err() == nil && errors.Is(err, errAttempt) {
 			given := *ce // the caller has cancelled nothing
 			given.Err = errAttempt
 			err = &given
