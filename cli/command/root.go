@@ -59,6 +59,9 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 		return a.report(err)
 	}
 	root := a.root()
+	if err := noTickets(root, args); err != nil {
+		return a.report(err)
+	}
 	root.SetArgs(args)
 	// A reader of stdout or stderr that leaves must not end us in the middle of something:
 	// writing fails instead. What we start gets the signal as ever.

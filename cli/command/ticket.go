@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,12 +108,30 @@ func (a *app) readTicket(files []string) (scamp.Ticket, error) {
 		text, err = readFile(files[0])
 	}
 	if err != nil {
-		if len(files) > 0 && errors.Is(err, os.ErrNotExist) && strings.HasPrefix(files[0], "1,") {
-			return "", usagef("a ticket as an argument can be seen by everybody on this host: want it in a file or on stdin")
-		}
 		return "", fmt.Errorf("scamp: ticket: %w", err)
 	}
 	return scamp.Ticket(text), nil
+}
+
+// ticketForm is what an argument looks like that is a ticket itself: its first five fields
+// (PROTOCOL 10), and anything with a letter behind them, for a list of numbers is none.
+var ticketForm = regexp.MustCompile(`(?:^|[=@\s"'])1,-?\d+,-?\d+,\d+,\d+,.*[A-Za-z]`)
+
+// noTickets refuses arguments that are tickets before anything reads them, so that no error
+// can show one: everybody on the host saw them already.
+func noTickets(root *cobra.Command, args []string) error {
+	for i, arg := range args {
+		if !ticketForm.MatchString(arg) {
+			continue
+		}
+		path := root.Name()
+		if cmd, _, err := root.Find(args[:i]); err == nil {
+			path = cmd.CommandPath()
+		}
+		return hint(&usageError{path, fmt.Errorf("argument %d looks like a ticket itself: want a FILE", i+1)},
+			"arguments can be seen by everybody on this host: keep a ticket in a file that nobody else can read, or pass it on stdin where - is taken")
+	}
+	return nil
 }
 
 // parseMoment reads a time as people write it.
