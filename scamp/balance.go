@@ -28,16 +28,16 @@ type Choice struct {
 }
 
 // Pending is how many calls of this bus wait for a reply of instance i, with those that
-// were given up unanswered, unless it has answered anything since.
+// were given up unanswered, unless it has answered anything since, if only a dial.
 func (c *Choice) Pending(i int) int {
-	n, owed := c.pending(i)
-	return n + owed
+	w := c.pending(i)
+	return w.calls + w.owed
 }
 
 // pending tells those that wait from those that were given up.
-func (c *Choice) pending(i int) (n, owed int) {
+func (c *Choice) pending(i int) burden {
 	if c.b == nil {
-		return 0, 0
+		return burden{}
 	}
 	return c.b.pending(c.Routes[i])
 }
@@ -59,7 +59,8 @@ func (c *Choice) Among(routes []discovery.Route) *Choice {
 
 // LeastPending looks at two instances at random and takes the one with fewer calls
 // waiting. One that owes an answer to calls that were given up comes second: it may stand
-// still. It is what a nil Balancer means.
+// still. If both do, it looks at some more, and takes the one that owes for less long. It is
+// what a nil Balancer means.
 func LeastPending(c *Choice) int {
 	n := len(c.Routes)
 	if n == 1 {
@@ -70,15 +71,35 @@ func LeastPending(c *Choice) int {
 	if j >= i {
 		j++
 	}
-	pendingI, owedI := c.pending(i)
-	pendingJ, owedJ := c.pending(j)
-	switch {
-	case owedI == 0 && owedJ > 0:
-		return i
-	case owedJ == 0 && owedI > 0, pendingJ+owedJ < pendingI+owedI:
-		return j
+	first, second := c.pending(i), c.pending(j)
+	if second.before(first) {
+		i, first = j, second
+	}
+	for k := 1; first.owed > 0 && k < min(n, maxLooks); k++ {
+		if second = c.pending((j + k) % n); second.before(first) {
+			i, first = (j+k)%n, second
+		}
 	}
 	return i
+}
+
+// maxLooks bounds how many instances beside the first are looked at when both that were
+// drawn owe.
+const maxLooks = 8
+
+// A burden is what waits at an instance, and what it owes those that wait no more.
+type burden struct {
+	calls, owed int
+	owes        time.Duration // for how long; zero if owed is
+}
+
+// before says whether an instance with w is chosen before one with o. Where all owe, as on
+// a machine that is overloaded, one that stands still has done so for longest.
+func (w burden) before(o burden) bool {
+	if w.owes != o.owes {
+		return w.owes < o.owes
+	}
+	return w.calls+w.owed < o.calls+o.owed
 }
 
 // Random takes any instance.
@@ -250,13 +271,12 @@ func (c *Choice) ask(policy Balancer) int {
 	return LeastPending(c)
 }
 
-// pending is how many calls of this bus wait for a reply of the instance at r, and how
-// many it owes one that wait no more.
-func (b *balancer) pending(r discovery.Route) (n, owed int) {
+// pending is what calls of this bus wait for at the instance of r, and what it owes.
+func (b *balancer) pending(r discovery.Route) burden {
 	local := b.locals.at(r)
-	n, owed = b.pool.pending(target{addr: r.Address, pin: pin{pinCertificate, r.Certificate.SHA256}, local: local})
+	w := b.pool.pending(target{addr: r.Address, pin: pin{pinCertificate, r.Certificate.SHA256}, local: local}, r)
 	if local != nil {
-		n += int(local.s.intake.directs.Load())
+		w.calls += int(local.s.intake.directs.Load())
 	}
-	return n, owed
+	return w
 }

@@ -13,9 +13,13 @@ import (
 //
 // Every service of ours answers also what was cancelled. Others may not, so a debt that
 // grows no more is forgotten after debtLasts.
+//
+// A connection has one, and the queue at a target has what is owed while no connection to it
+// runs: that of the one that has ended, and calls that left while they waited for a dial.
+// The next handshake settles it.
 type debt struct {
 	calls atomic.Int32
-	since atomic.Int64 // when the first of them was added, nanoseconds on the clock of the connection
+	since atomic.Int64 // when the first of them was added, nanoseconds on the clock of who has it
 	grown atomic.Int64 // when the last was
 }
 
@@ -35,6 +39,25 @@ func (d *debt) grow(now time.Duration) {
 	d.grown.Store(int64(now))
 }
 
+// inherit adds a debt of which nothing was answered since then.
+func (d *debt) inherit(of *debt, since, now time.Duration) {
+	n := of.calls.Load()
+	if n == 0 {
+		return
+	}
+	if d.calls.Add(n) == n || since < time.Duration(d.since.Load()) {
+		d.since.Store(int64(since))
+	}
+	d.grown.Store(int64(now))
+}
+
+// renew keeps a debt from being forgotten: it was tried, and could not be settled.
+func (d *debt) renew(now time.Duration) {
+	if d.calls.Load() != 0 {
+		d.grown.Store(int64(now))
+	}
+}
+
 // clear is called when an answer comes.
 func (d *debt) clear() {
 	if d.calls.Load() != 0 {
@@ -42,16 +65,17 @@ func (d *debt) clear() {
 	}
 }
 
-// size is how many calls count at the time that now returns. Nearly always there are
-// none, and nobody asks.
-func (d *debt) size(now func() time.Duration) int {
-	n := d.calls.Load()
+// size is how many calls count at the time that now returns, and for how long something
+// was owed. Nearly always there are none, and nobody asks.
+func (d *debt) size(now func() time.Duration) (n int, lasts time.Duration) {
+	n = int(d.calls.Load())
 	if n == 0 {
-		return 0
+		return 0, 0
 	}
 	at := now()
-	if at-time.Duration(d.since.Load()) < debtGrace || at-time.Duration(d.grown.Load()) > debtLasts {
-		return 0
+	lasts = at - time.Duration(d.since.Load())
+	if lasts < debtGrace || at-time.Duration(d.grown.Load()) > debtLasts {
+		return 0, 0
 	}
-	return int(n)
+	return n, lasts
 }

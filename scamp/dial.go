@@ -33,8 +33,10 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 	e.took = time.Since(began)
 	e.peer, e.state, e.err = p, state, err
 	if err != nil {
+		e.queue.debt.renew(pl.now())
 		pl.leaveLocked(key.shared(), e.queue, nil)
 	} else {
+		e.queue.debt.clear()
 		e.queue.peers = append(e.queue.peers, p)
 	}
 	switch {

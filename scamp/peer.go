@@ -93,6 +93,11 @@ func (p *peer) endAll(err error) {
 		p.timer.Stop()
 	}
 	calls, requests := p.listLocked()
+	if silent(err) {
+		for range p.pending {
+			p.debt.grow(p.conn.Now())
+		}
+	}
 	p.mu.Unlock()
 	p.logEnd(err)
 	for _, s := range calls {
@@ -114,9 +119,14 @@ func (p *peer) logEnd(err error) {
 	}
 	var broken *mux.ProtocolError
 	var malformed *packet.Error
-	if errors.As(err, &broken) || errors.As(err, &malformed) || errors.Is(err, mux.ErrWriteStalled) || errors.Is(err, mux.ErrSilent) {
+	if errors.As(err, &broken) || errors.As(err, &malformed) || silent(err) {
 		p.log.warn("connection_ended", "connection ended", "peer", p.addr.String(), "error", err)
 	}
+}
+
+// silent says whether a connection ended because nothing came from the other end any more.
+func silent(err error) bool {
+	return errors.Is(err, mux.ErrWriteStalled) || errors.Is(err, mux.ErrSilent) || vanished(err)
 }
 
 // vanished says whether TCP gave up: its keep-alive or what we sent had no answer, or the
@@ -187,7 +197,9 @@ func (p *peer) leaveLocked(s *Stream) bool {
 	if s.id != 0 && p.pending[s.id] == s {
 		delete(p.pending, s.id)
 		p.abandoned++
-		p.debt.grow(p.conn.Now())
+		if p.ended == nil { // else endAll has counted it
+			p.debt.grow(p.conn.Now())
+		}
 	}
 	if s.prev != nil {
 		s.prev.next = s.next

@@ -28,6 +28,7 @@ type pool struct {
 	// its marks back off, and a call that has no other choice soon finds who is back.
 	backoff backoff
 
+	began  time.Time       // debts of queues count from then
 	ctx    context.Context // ends with the bus
 	cancel context.CancelFunc
 	work   sync.WaitGroup // dials and connections
@@ -40,6 +41,7 @@ type pool struct {
 	closed   bool
 	entries  map[target]*entry
 	queues   map[target]*queue    // of shared targets, while dials or connections to them are under way
+	owing    map[target]*queue    // of others, that had a debt when the last of those ended
 	dialects map[target]*dialect  // of shared targets; see dialectLocked
 	peers    map[*peer]struct{}   // every connection that runs, also those no new call takes
 	gates    map[string]*dialGate // by address, while dials to it are wanted
@@ -83,33 +85,63 @@ type queue struct {
 	waiting atomic.Int32 // calls that wait for a dial
 
 	// Protected by pool.mu.
+	debt  debt    // on the clock of the pool; none while a connection runs
 	peers []*peer // connections that run
 	uses  int     // dials and connections; the last one takes it out of the table
 }
 
 // queueLocked returns the queue at a target, for one more dial.
 func (pl *pool) queueLocked(key target) *queue {
-	q := pl.queues[key]
+	q := pl.queueAtLocked(key)
 	if q == nil {
 		q = new(queue)
+	}
+	if q.uses++; q.uses == 1 {
+		delete(pl.owing, key)
 		pl.queues[key] = q
 	}
-	q.uses++
 	return q
 }
+
+// queueAtLocked returns the queue at a target, nil if nothing waits or is owed there.
+func (pl *pool) queueAtLocked(key target) *queue {
+	if q := pl.queues[key]; q != nil || len(pl.owing) == 0 {
+		return q
+	}
+	return pl.owing[key]
+}
+
+// maxOwing is how many targets without a connection are remembered for what they owe.
+const maxOwing = 1024
 
 // leaveLocked notes that a dial has failed, or that its connection, p if it is not nil, has
 // ended.
 func (pl *pool) leaveLocked(key target, q *queue, p *peer) {
 	q.peers = slices.DeleteFunc(q.peers, func(o *peer) bool { return o == p })
-	if q.uses--; q.uses == 0 {
-		delete(pl.queues, key)
+	if q.uses--; q.uses > 0 {
+		return
+	}
+	delete(pl.queues, key)
+	if q.debt.calls.Load() == 0 || key.local != nil {
+		return
+	}
+	if len(pl.owing) >= maxOwing {
+		maps.DeleteFunc(pl.owing, func(_ target, old *queue) bool {
+			n, _ := old.debt.size(pl.now)
+			return n == 0
+		})
+	}
+	if len(pl.owing) < maxOwing {
+		pl.owing[key] = q
 	}
 }
 
+// now is the clock of debts that no connection has.
+func (pl *pool) now() time.Duration { return time.Since(pl.began) }
+
 func newPool(cfg *Config, limits *Limits, log *logger, hold *hold, opts *Options, own *KeyPair) *pool {
 	pl := &pool{hold: hold, cfg: cfg, limits: limits, log: log, dial: opts.Dial, own: own,
-		entries: make(map[target]*entry), queues: make(map[target]*queue), dialects: make(map[target]*dialect), peers: make(map[*peer]struct{}), gates: make(map[string]*dialGate)}
+		entries: make(map[target]*entry), queues: make(map[target]*queue), owing: make(map[target]*queue), dialects: make(map[target]*dialect), peers: make(map[*peer]struct{}), gates: make(map[string]*dialGate), began: time.Now()}
 	if pl.dial == nil {
 		pl.dial = new(net.Dialer).DialContext
 	}
@@ -188,12 +220,16 @@ func (pl *pool) await(ctx context.Context, e *entry) error {
 }
 
 // miss has the instance of a call that left before the dial had ended marked all the
-// same, if that fails: else nobody would ever learn it where all calls are in a hurry.
+// same, if that fails: else nobody would ever learn it where all calls are in a hurry. Until
+// then the instance owes the call an answer as if it had been sent.
 func (pl *pool) miss(e *entry, r discovery.Route) {
 	pl.mu.Lock()
 	failed := e.failed()
 	if e.peer == nil && e.err == nil && !slices.ContainsFunc(e.missing, func(o discovery.Route) bool { return o.Instance == r.Instance }) {
 		e.missing = append(e.missing, r)
+	}
+	if e.peer == nil && len(e.queue.peers) == 0 {
+		e.queue.debt.grow(pl.now())
 	}
 	pl.mu.Unlock()
 	if failed {
@@ -271,22 +307,31 @@ func (pl *pool) begin(key target, id Identity) *entry {
 
 // serve serves a connection until it ends.
 func (pl *pool) serve(key target, e *entry, p *peer) {
-	p.run()
+	err := p.run()
 	pl.latest.CompareAndSwap(e, nil)
-	pl.drop(key, e)
-	pl.mu.Lock()
-	delete(pl.peers, p)
-	pl.leaveLocked(key.shared(), e.queue, p)
-	pl.mu.Unlock()
-}
-
-// drop takes an entry out of the table if it still is in it.
-func (pl *pool) drop(key target, e *entry) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	if pl.entries[key] == e {
 		delete(pl.entries, key)
 	}
+	delete(pl.peers, p)
+	if len(e.queue.peers) == 1 { // else another one shows how the instance is
+		pl.bequeathLocked(e.queue, p, err)
+	}
+	pl.leaveLocked(key.shared(), e.queue, p)
+}
+
+// bequeathLocked leaves the debt of a connection that has ended to the queue. Also one
+// that the peer has ended: it may have given us up because it hears nothing of us. If it is
+// well, the next dial tells.
+func (pl *pool) bequeathLocked(q *queue, p *peer, err error) {
+	since := time.Duration(p.debt.since.Load())
+	if silent(err) {
+		since = min(since, p.conn.LastRead())
+	} else if n, _ := p.debt.size(p.conn.Now); n == 0 {
+		return
+	}
+	q.debt.inherit(&p.debt, p.conn.Time(since).Sub(pl.began), pl.now())
 }
 
 // forget has the next call make another connection in place of p.
@@ -303,22 +348,32 @@ func (pl *pool) forget(p *peer) {
 
 // pending is how many calls wait on the connections to a target, or for one: an instance
 // that does not finish the handshake is no idle one. Owed is how many have left the
-// connection that new calls take and wait no more, though nothing was answered since.
-func (pl *pool) pending(key target) (n, owed int) {
+// connection that new calls take and wait no more, though nothing was answered since, or,
+// while there is none, have left before. The target is that of r, which is then dialed:
+// who owes is not called where there is a choice, so no call would find out.
+func (pl *pool) pending(key target, r discovery.Route) (w burden) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
-	q := pl.queues[key]
+	q := pl.queueAtLocked(key)
 	if q == nil {
-		return 0, 0
+		return w
 	}
-	n = int(q.waiting.Load())
+	w.calls = int(q.waiting.Load())
 	for _, p := range q.peers {
-		n += int(p.load.Load())
+		w.calls += int(p.load.Load())
 	}
-	if e := pl.entries[key]; e != nil && e.peer != nil {
-		owed = e.peer.debt.size(e.peer.conn.Now)
+	e := pl.entries[key]
+	if e != nil && e.peer != nil {
+		w.owed, w.owes = e.peer.debt.size(e.peer.conn.Now)
 	}
-	return n, owed
+	if n, owes := q.debt.size(pl.now); n > 0 {
+		w.owed, w.owes = w.owed+n, max(w.owes, owes)
+		if !pl.closed && (e == nil || e.err != nil && !time.Now().Before(e.again)) {
+			e = pl.begin(key, identityOf(r))
+			e.missing = append(e.missing, r)
+		}
+	}
+	return w
 }
 
 // signals are channels for one value at a time, kept for the next who wait.
