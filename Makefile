@@ -43,7 +43,7 @@ endurance: ## ten million echoes over connections that are cut at random: a quar
 	SCAMP_ENDURANCE_ECHOES=10000000 $(GO) test -run '^TestEnduranceEchoes$$' -count=1 -timeout 3h -v ./scamp
 
 # docs/faults.md says what each row does, and how to repeat one: -rows F6 -seed N.
-FAULTS ?= -json out/faults.json -md out/faults.md
+FAULTS ?= -json out/$@.json -md out/$@.md
 
 faults: ## every row of faults, on a bus of processes under load: 45 minutes
 	@mkdir -p out
