@@ -36,6 +36,7 @@ type proxy struct {
 	closed   chan struct{}
 	accepted atomic.Int64
 	passed   atomic.Int64 // octets
+	segments atomic.Int64 // writes they took
 	flipped  atomic.Int64 // bits
 
 	mu      sync.Mutex // protects what follows
@@ -322,6 +323,7 @@ func (r *relay) write(to *net.TCPConn, b []byte, down bool, dice *rand.Rand, fre
 		if _, err := to.Write(b[:n]); err != nil { // Go sets TCP_NODELAY: each is a segment
 			return false
 		}
+		r.p.segments.Add(1)
 		b = b[n:]
 		if w.rate > 0 && down {
 			*free = free.Add(time.Duration(n) * time.Second / time.Duration(w.rate))

@@ -22,13 +22,14 @@ func TestProxy(t *testing.T) {
 		least   time.Duration // an echo takes that long
 		differ  bool          // other octets come back
 		breaks  bool          // or none
+		sliced  bool          // in segments of seven octets at most
 	}{
-		{"fair", weather{}, 0, false, false},
-		{"latency", weather{latency: 50 * time.Millisecond, jitter: 20 * time.Millisecond}, 60 * time.Millisecond, false, false},
-		{"slow", weather{rate: 100_000}, 300 * time.Millisecond, false, false},
-		{"slices", weather{slice: 7}, 0, false, false},
-		{"flips", weather{flip: 10_000}, 0, true, false},
-		{"short lives", weather{latency: time.Second, lives: [2]time.Duration{20 * time.Millisecond, 30 * time.Millisecond}}, 0, false, true},
+		{"fair", weather{}, 0, false, false, false},
+		{"latency", weather{latency: 50 * time.Millisecond, jitter: 20 * time.Millisecond}, 60 * time.Millisecond, false, false, false},
+		{"slow", weather{rate: 100_000}, 300 * time.Millisecond, false, false, false},
+		{"slices", weather{slice: 7}, 0, false, false, true},
+		{"flips", weather{flip: 10_000}, 0, true, false, false},
+		{"short lives", weather{latency: time.Second, lives: [2]time.Duration{20 * time.Millisecond, 30 * time.Millisecond}}, 0, false, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := echoing(t)
@@ -43,6 +44,9 @@ func TestProxy(t *testing.T) {
 			}
 			if !tt.breaks && (len(got) != len(sent) || bytes.Equal(got, sent) == tt.differ) {
 				t.Errorf("%d octets came back, the same %v; want %d, the same %v", len(got), bytes.Equal(got, sent), len(sent), !tt.differ)
+			}
+			if segments := p.segments.Load(); !tt.breaks && tt.sliced != (7*segments >= int64(2*len(sent))) {
+				t.Errorf("%d octets there and back in %d segments, want seven octets in each at most: %v", len(sent), segments, tt.sliced)
 			}
 			if flipped := p.flipped.Load(); tt.differ != (flipped > 0) {
 				t.Errorf("%d bits were turned over", flipped)

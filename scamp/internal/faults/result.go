@@ -15,13 +15,15 @@ const (
 	pass    = "pass"
 	fail    = "fail"
 	skipRow = "skip"
+
+	interrupted = "interrupted" // by whoever runs it: it has shown nothing
 )
 
 // A result is what came of one row: an object of the JSON output.
 type result struct {
 	Row       string  `json:"row"`
 	Fault     string  `json:"fault"`
-	Verdict   string  `json:"verdict"` // pass, fail or skip
+	Verdict   string  `json:"verdict"` // pass, fail, skip or interrupted
 	Seed      uint64  `json:"seed"`
 	Plan      string  `json:"plan,omitempty"` // hash of what was to be called and done, and when
 	Seconds   float64 `json:"seconds"`
@@ -66,6 +68,12 @@ func (s *stage) atMost(name string, value, most float64) {
 
 func (s *stage) atLeast(name string, value, least float64) {
 	s.bounded(name, value, value >= least, fmt.Sprintf(">= %.6g", least))
+}
+
+// did notes how often a row did what breaks things: as often as it was planned, and once at
+// least, or it shows nothing.
+func (s *stage) did(name string, times, planned int) {
+	s.atLeast(name, float64(times), float64(max(planned, 1)))
 }
 
 // within is atMost for a time in milliseconds. Under the race detector it has no bound.

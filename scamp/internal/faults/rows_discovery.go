@@ -140,6 +140,8 @@ func runDeaf(ctx context.Context, s *stage) error {
 			live++
 		}
 	}
+	// Two services at least announce themselves all that time.
+	s.atLeast("packets_cut", float64(w.Stats().Cut), max(1, math.Floor(2*lasts.Seconds()/discoveryInterval.Seconds())-2))
 	s.atMost("removed_while_deaf", whileCut, 0)
 	s.atMost("removed_live", live, 0)
 	s.atLeast("alarms", float64(stats["observer_blind"]), 1)

@@ -169,12 +169,14 @@ func runOneWay(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.judgeOneWay(all, cut, mended)
+	s.judgeOneWay(all, cut, mended, w.Stats().Cut)
 	return nil
 }
 
-// judgeOneWay looks when calls of the client that was cut off failed first and last.
-func (s *stage) judgeOneWay(all calls, cut, mended time.Time) {
+// judgeOneWay looks when calls of the client that was cut off failed first and last, and
+// whether packets were lost at all: none of its calls need fail.
+func (s *stage) judgeOneWay(all calls, cut, mended time.Time, packets uint64) {
+	s.atLeast("packets_cut", float64(packets), 1)
 	mine := all.where(func(m made) bool { return strings.Contains(m.id, "/client1-") })
 	failed := mine.failed().between(cut.Add(-s.layout.mix.Deadline), mended)
 	first := cut

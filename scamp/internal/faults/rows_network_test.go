@@ -61,7 +61,7 @@ func TestOneWay(t *testing.T) {
 		all  calls
 		ok   bool
 	}{
-		{"nothing failed", calls{lively}, true},
+		{"nothing failed, though packets were lost", calls{lively}, true},
 		{"the first fails 2 s later, the last was issued 4 s later", calls{call(1, 0, ledger.MaybeRun), call(1, 4*second, ledger.MaybeRun), lively}, true},
 		{"one was issued 3 s after the first failed", calls{call(1, 0, ledger.MaybeRun), call(1, 5*second, ledger.MaybeRun), lively}, false},
 		{"one that began before the cut", calls{call(1, -second, ledger.MaybeRun), call(1, 4*second, ledger.MaybeRun), lively}, false},
@@ -72,9 +72,13 @@ func TestOneWay(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &stage{result: new(result), layout: layout{mix: baseMix()}}
 			tt.all = append(tt.all, call(2, 0, ledger.OK))
-			s.judgeOneWay(tt.all, cut, cut.Add(60*second))
+			s.judgeOneWay(tt.all, cut, cut.Add(60*second), 9)
 			if (len(s.failures) == 0) != tt.ok {
 				t.Errorf("%v: failures %q, want none: %v", tt.all, s.failures, tt.ok)
+			}
+			s = &stage{result: new(result), layout: layout{mix: baseMix()}}
+			if s.judgeOneWay(tt.all, cut, cut.Add(60*second), 0); len(s.failures) == 0 {
+				t.Errorf("%v: no failure though no packet was lost", tt.all)
 			}
 		})
 	}

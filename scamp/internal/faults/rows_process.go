@@ -42,6 +42,26 @@ func (s *stage) starts(i int) act {
 	return act{what: fmt.Sprintf("start %s", serviceName(i)), do: func(ctx context.Context) error { return s.startService(ctx, i) }}
 }
 
+// then notes the time after the act, before that just before it.
+func (a act) then(times *[]time.Time) act {
+	do := a.do
+	a.do = func(ctx context.Context) error {
+		err := do(ctx)
+		*times = append(*times, time.Now())
+		return err
+	}
+	return a
+}
+
+func (a act) before(times *[]time.Time) act {
+	do := a.do
+	a.do = func(ctx context.Context) error {
+		*times = append(*times, time.Now())
+		return do(ctx)
+	}
+	return a
+}
+
 // when is the act at a time.
 func (a act) when(at time.Duration) act { a.at = at; return a }
 
@@ -106,6 +126,7 @@ func runRestarts(ctx context.Context, s *stage) error {
 	if err := s.open(ctx, layout{mix: m}); err != nil {
 		return err
 	}
+	restarts := 0
 	var stopping sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
@@ -120,7 +141,11 @@ func runRestarts(ctx context.Context, s *stage) error {
 				defer mu.Unlock()
 				errs = append(errs, err)
 			})
-			return s.startService(ctx, i)
+			if err := s.startService(ctx, i); err != nil {
+				return err
+			}
+			restarts++
+			return nil
 		}})
 	}
 	err := s.load(ctx, acts)
@@ -132,7 +157,7 @@ func runRestarts(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.figure("restarts", float64(len(acts)))
+	s.did("restarts", restarts, len(acts))
 	s.atMost("failed", float64(len(all.failed())), 0)
 	return nil
 }

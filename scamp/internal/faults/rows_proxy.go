@@ -129,8 +129,14 @@ func runSlow(ctx context.Context, s *stage) error {
 // small.
 func runSlices(ctx context.Context, s *stage) error {
 	m := mix{Rate: 20, Parts: []part{{0.8, 200}, {0.19, 8 << 10}, {0.01, 64 << 10}}, Cancel: 0.05, Idempotent: 0.25, Deadline: 2 * time.Second}
-	_, err := s.weathered(ctx, weather{slice: 7}, m, nil)
-	return err
+	const most = 7
+	if _, err := s.weathered(ctx, weather{slice: most}, m, nil); err != nil {
+		return err
+	}
+	octets := s.relayed(func(p *proxy) int64 { return p.passed.Load() })
+	s.figure("octets", octets)
+	s.atLeast("segments", s.relayed(func(p *proxy) int64 { return p.segments.Load() }), max(octets/most, 1)) // or the proxies did not do their work
+	return nil
 }
 
 // runResets is F6.
@@ -170,8 +176,9 @@ func runHoles(ctx context.Context, s *stage) error {
 	hole := min(holeTime, s.seconds/4)
 	var acts []act
 	var ends []time.Duration // of holes
+	var dug, filled []time.Time
 	for at := hole; at < s.seconds; at += 2 * hole {
-		acts = append(acts, s.weatherAct(at, "nothing passes", weather{hole: true}), s.weatherAct(at+hole, "all passes", weather{}))
+		acts = append(acts, s.weatherAct(at, "nothing passes", weather{hole: true}).then(&dug), s.weatherAct(at+hole, "all passes", weather{}).before(&filled))
 		ends = append(ends, at+hole)
 	}
 	all, err := s.weathered(ctx, weather{}, baseMix(), acts)
@@ -190,6 +197,19 @@ func runHoles(ctx context.Context, s *stage) error {
 				late++
 			}
 		}
+	}
+	// Or the proxies did not do their work: what begins and ends in a hole fails.
+	inHoles := all.where(func(m made) bool {
+		for i, from := range dug {
+			if m.at.After(from) && i < len(filled) && m.at.Add(m.took).Before(filled[i]) {
+				return true
+			}
+		}
+		return false
+	})
+	s.atMost("ok_in_holes", float64(len(inHoles.ok())), 0)
+	if hole > baseMix().Deadline {
+		s.atLeast("failed_in_holes", float64(len(inHoles.failed())), 1)
 	}
 	s.figure("recovery_ms", ms(slowest)) // the latest call after a hole that failed
 	s.atMost("failed_3_s_after_a_hole", float64(late), 0)

@@ -1,0 +1,6 @@
+//go:build !failpoint
+
+package main
+
+// failpoints says whether a cache manager can die at a failpoint.
+const failpoints = false
