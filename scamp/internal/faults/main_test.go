@@ -4,10 +4,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -157,6 +160,57 @@ func TestPlan(t *testing.T) {
 			t.Errorf("share of calls with %s: %v, want about %v", tt.what, got, tt.want)
 		}
 	}
+}
+
+// A row that is interrupted has not failed, though its calls are open; the run ends, does
+// not pass, and leaves nothing behind unless that is wanted.
+func TestInterrupted(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		tmp := t.TempDir()
+		t.Setenv("TMPDIR", tmp)
+		ctx, interrupt := context.WithCancel(t.Context())
+		defer interrupt()
+		r := row{id: "X", seconds: 1, minOK: 1, run: func(ctx context.Context, s *stage) error {
+			s.children = []*child{openCall(t, s.dir)}
+			interrupt()
+			return context.Cause(ctx)
+		}}
+		var out bytes.Buffer
+		u := newSuite(setting{seed: 7, scale: 1, rate: 1, keep: keep, json: "-", md: filepath.Join(t.TempDir(), "report")}, &out, &out)
+		err := u.run(ctx, []row{r, r})
+		report, _ := os.ReadFile(u.md)
+		for _, text := range []string{fmt.Sprint(err), out.String(), string(report)} {
+			if !strings.Contains(text, "interrupted") || strings.Contains(text, "rule") || strings.Contains(text, "fail") {
+				t.Errorf("an interrupted run says %q: want that, and no failure", text)
+			}
+		}
+		if len(u.results) != 1 {
+			t.Errorf("%d rows ran, want one", len(u.results))
+		}
+		if left, _ := filepath.Glob(filepath.Join(tmp, "*")); (len(left) > 0) != keep {
+			t.Errorf("left behind: %q, want something: %v", left, keep)
+		}
+	}
+}
+
+// openCall is a child that has ended, and whose ledger has a call that did not.
+func openCall(t *testing.T, dir string) *child {
+	c := &child{name: "client", ledger: filepath.Join(dir, "client.ledger"), cmd: exec.Command("true"), done: make(chan struct{})}
+	var err error
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	close(c.done)
+	f, err := os.Create(c.ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ledger.New("client", &ledger.Options{W: f}).Issue("open", ledger.Nonce{}, ledger.Sum{}, false, time.Time{})
+	return c
 }
 
 // A row fails for what the ledger says, for a figure beyond its bound, and for an error;

@@ -477,6 +477,10 @@ func (s *stage) judge(ctx context.Context, err error) {
 		r.Verdict, r.Why = skipRow, why
 		return
 	}
+	if ctx.Err() != nil { // calls are open, and nobody has drained
+		r.Verdict, r.Why = interrupted, context.Cause(ctx).Error()
+		return
+	}
 	records, rerr := s.records()
 	report := ledger.Check(records, s.row.minOK)
 	t := report.Totals
@@ -493,7 +497,7 @@ func (s *stage) judge(ctx context.Context, err error) {
 		r.Violations = append(r.Violations, v.String())
 	}
 	why := slices.Clone(s.failures)
-	for _, err := range []error{err, rerr, context.Cause(ctx)} {
+	for _, err := range []error{err, rerr} {
 		if err != nil {
 			why = append(why, err.Error())
 		}

@@ -99,6 +99,8 @@ func (u *suite) good(r row, res *result) bool {
 	switch res.Verdict {
 	case pass:
 		return true
+	case interrupted:
+		return true // the run does not pass for it
 	case skipRow:
 		return r.root && os.Geteuid() != 0 || knownSkips[r.id] != ""
 	}
@@ -124,7 +126,7 @@ func (u *suite) play(ctx context.Context, r row) *result {
 		if err := os.RemoveAll(s.dir); err != nil {
 			s.result.Why = strings.TrimSpace(s.result.Why + " " + err.Error())
 		}
-	} else if s.result.Verdict == fail || u.keep {
+	} else {
 		s.result.Ledgers = s.dir
 	}
 	return s.result
