@@ -122,7 +122,7 @@ type CallError struct {
 	Instance string // ident and address of the instance last tried; empty if there was none
 	Attempts int    // how often it was tried, also where no connection could be made, and at one instance again
 	Ran      Ran
-	Advice   string // what would cure it; may be empty
+	Advice   string // what would cure it: the Fix of the rung that failed; may be empty if the action itself answered
 	Err      error
 
 	seen *sighting // for Ladder; nil in one that somebody else made

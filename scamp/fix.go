@@ -1,12 +1,15 @@
 package scamp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
 // failure says what is wrong on a rung, and what would cure it.
@@ -84,11 +87,25 @@ func (s *sighting) rulesTrouble(kind error) string {
 	return ""
 }
 
-// advice says what would cure an error that came after an instance was chosen, where
-// one thing would.
+// fix says what would cure an error, also one that came before an instance was chosen.
+func (s *sighting) fix(err error) string {
+	_, fix := s.failure(s.failedAt(err), err)
+	return fix
+}
+
+// advice says what would cure an error that came after an instance was chosen. Only for
+// what an action answered it may know nothing.
 func (s *sighting) advice(err error) string {
 	if re, ok := errors.AsType[*RemoteError](err); ok {
 		return s.adviceFor(re)
+	}
+	switch {
+	case errors.Is(err, ErrClosed):
+		return "what the call went through was closed by the program: call before that, or make another one"
+	case errors.Is(err, ErrTimeout):
+		return s.adviceLate(err)
+	case errors.Is(err, context.Canceled), errors.Is(err, errStreamClosed):
+		return "the program itself gave the call up: nothing need be wrong with the instance"
 	}
 	switch s.failedAt(err) {
 	case RungPin:
@@ -97,19 +114,60 @@ func (s *sighting) advice(err error) string {
 		return "have the service announce an address that every host can reach: service.address or bus.address where it runs"
 	case RungTCP, RungTLS:
 		if !errors.Is(err, ErrNoDial) {
-			return ""
+			break
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return "the instance is announced but does not answer: is its process gone, or a firewall in between? scamp show IDENT tells when it announced itself"
 		}
 		return "the instance is announced but does not answer; scamp show IDENT tells when it announced itself"
 	}
-	return ""
+	return s.adviceSent(err)
+}
+
+// adviceLate is advice for a call whose time was over.
+func (s *sighting) adviceLate(err error) string {
+	switch {
+	case errors.Is(err, errAttempt):
+		return "raise RetryOptions.AttemptTimeout, or see why the service is slow: its access log tells how long handlers take"
+	case !s.linked:
+		return "see whether the host of the instance is up, with no firewall in between (scamp why ACTION); a shorter Limits.DialTimeout leaves time for another one"
+	}
+	return "give the call more time (a later deadline, or rpc.timeout where there is none; scamp call: --timeout), or see why the service is slow: its access log tells how long handlers take"
+}
+
+// adviceSent is advice for what went wrong on a connection.
+func (s *sighting) adviceSent(err error) string {
+	if long, ok := errors.AsType[*tooLong](err); ok {
+		if long.ours {
+			return "read Body as a stream, or raise flow.max_body"
+		}
+		return "read Body as a stream, or allow more"
+	}
+	switch {
+	case errors.Is(err, errRequestBody):
+		return "see why the program's own Body or GetBody fails"
+	case errors.Is(err, mux.ErrHeld):
+		return "read Body as a stream, or raise flow.max_held"
+	case errors.Is(err, mux.ErrHeaderTooBig):
+		return "call with shorter tickets, tokens and Extra"
+	case errors.Is(err, errNoEvents):
+		return "aim at a service that has events (Route.Ident or Filter): one of ours, or a JavaScript one"
+	case errors.Is(err, ErrBadReply):
+		return "see that both sides mean the same by the action, in type and version: the service documents it in _meta.documentation, and scamp call shows what it sends"
+	case errors.Is(err, ErrBroken):
+		return "see in the log of the service why it gave the reply up; a call that may run twice can be Idempotent, and is sent again"
+	case errors.Is(err, ErrLost):
+		return "see whether the service has ended or was started anew (scamp show IDENT, and its log); a call that may run twice can be Idempotent, and is sent again"
+	}
+	return "see what the log of the service says, and how far a call comes (scamp why ACTION)"
 }
 
 // adviceFor says what would cure an error that a service of ours answers by itself, where
 // that is known: actions may use the same codes for what they like, and say why themselves.
 func (s *sighting) adviceFor(re *RemoteError) string {
+	if re.Code == CodeTransport && re.says("timeout") {
+		return "the service ended its handler: see what that waits for, or give it more time (ActionOptions.Timeout or worker.timeout there, a later deadline here)"
+	}
 	if !re.says("dispatch_failure") {
 		return ""
 	}
@@ -126,8 +184,13 @@ func (s *sighting) adviceFor(re *RemoteError) string {
 		return "whoever issues the ticket grants privileges, and what " + accessAction + " answers says which the action wants; a new ticket is wanted after a change"
 	case CodeRateLimit:
 		return "wait a second, and find out who sends bad tickets over the same connection"
+	case CodeNoAction:
+		return "the instance has stopped offering it, or was never the one that was announced: compare what it announces (scamp show IDENT) with what runs there"
+	case CodeTransport:
+		return "the instance is busy or shutting down: call again in a moment; if it stays so, start more instances, or raise " +
+			"Limits.MaxConcurrency and MaxQueue of the service (its counters queue_full, held_refused and buffered_refused tell which)"
 	case CodeInternal:
 		return "see why the service cannot call " + accessAction + " (scamp why " + accessAction + " where it runs)"
 	}
-	return ""
+	return "the service refused it before it ran: see what its log says"
 }

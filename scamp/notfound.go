@@ -14,7 +14,15 @@ type notFoundError struct {
 	why  discovery.Explanation
 }
 
-func (e *notFoundError) Error() string { return fmt.Sprintf("%v: %v", e.kind, e.why) }
+// Error leaves out what would cure it: that is the advice of the call.
+func (e *notFoundError) Error() string {
+	text, _ := e.why.Parts()
+	if e.why.Stale != "" {
+		text += "; " + e.why.Stale
+	}
+	return fmt.Sprintf("%v: %s", e.kind, text)
+}
+
 func (e *notFoundError) Unwrap() error { return e.kind }
 
 // notFound says why nobody can be asked, as precisely as is known (PROTOCOL 11.3).
@@ -33,17 +41,14 @@ func (b *Bus) notFound(ctx context.Context, q discovery.Query) error {
 	if ctx.Err() != nil {
 		e.Err = fmt.Errorf("%w: %w", e.Err, ctxError(ctx))
 	}
-	switch e.seen.failedAt(e.Err) {
-	case RungFound, RungRule: // the text of the error says it
-		e.Advice = e.seen.rulesTrouble(kind)
-	case RungConfig, RungSource:
-		_, e.Advice = e.seen.failure(e.seen.failedAt(e.Err), e.Err)
-	}
+	e.Advice = e.seen.fix(e.Err)
 	return e
 }
 
 // unwanted says that a caller leaves out whoever could be asked.
 func (b *Bus) unwanted(q discovery.Query) error {
-	return &CallError{Action: q.String(), Ran: RanNo, seen: b.sighting(q),
+	e := &CallError{Action: q.String(), Ran: RanNo, seen: b.sighting(q),
 		Err: fmt.Errorf("%w: RouteOptions.Filter leaves out every instance of it", ErrNotFound)}
+	e.Advice = e.seen.fix(e.Err)
+	return e
 }

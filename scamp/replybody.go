@@ -84,10 +84,18 @@ func (c *collected) bytes(limit int) ([]byte, error) {
 	b := c.rest
 	c.rest = nil
 	if limit > 0 && len(b) > limit {
-		return nil, c.what.failure(fmt.Errorf("reply body: longer than %d octets; read Body as a stream, or allow more", limit), RanYes)
+		return nil, c.what.failure(&tooLong{limit, false}, RanYes)
 	}
 	return b, nil
 }
+
+// A tooLong says that a body is longer than its limit.
+type tooLong struct {
+	limit int  // octets
+	ours  bool // it is flow.max_body, and not what the caller gave
+}
+
+func (e *tooLong) Error() string { return fmt.Sprintf("reply body: longer than %d octets", e.limit) }
 
 // collect takes the body as a whole, for Bytes to return, after so many attempts.
 func (r *Reply) collect(attempts int) error {

@@ -35,7 +35,7 @@ func (s *Stream) copyBody(body io.Reader) {
 			return
 		case err != nil:
 			if ended, _ := s.out.Ended(); !ended { // else it may be the error of our own close
-				s.giveUp(fmt.Errorf("request body: %w", err))
+				s.giveUp(fmt.Errorf("%w: %w", errRequestBody, err))
 			}
 			return
 		}

@@ -281,16 +281,14 @@ func (s *Stream) bytes(limit int) ([]byte, error) {
 	}
 	if errors.Is(err, mux.ErrHeld) {
 		s.release(true)
-		return nil, s.what.failure(errors.New("reply body: too much is held already; read Body as a stream, or raise flow.max_held"), RanYes)
+		return nil, s.what.failure(fmt.Errorf("reply body: %w", err), RanYes)
 	}
 	if errors.Is(err, mux.ErrTooBig) {
-		cure := "read Body as a stream, or allow more"
 		if ours { // else it is the caller's limit
 			s.p.log.count("body_too_big")
-			cure = "read Body as a stream, or raise flow.max_body"
 		}
 		s.release(true)
-		return nil, s.what.failure(fmt.Errorf("reply body: longer than %d octets; %s", limit, cure), RanYes)
+		return nil, s.what.failure(&tooLong{limit, ours}, RanYes)
 	}
 	if err != nil {
 		return nil, s.bodyEnd(err)

@@ -116,7 +116,7 @@ func TestWhy(t *testing.T) {
 			if states(seen) != tt.states || same.Text != failed.Text || same.Fix != failed.Fix || !errors.Is(seen.Err, tt.err) {
 				t.Errorf("%s: the call saw\n%v\nwant\n%v", tt.name, seen, l)
 			}
-			if ce.Advice != "" && ce.Advice != failed.Fix {
+			if ce.Advice != failed.Fix {
 				t.Errorf("%s: advice of the call %q, want %q", tt.name, ce.Advice, failed.Fix)
 			}
 		}

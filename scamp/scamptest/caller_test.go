@@ -159,7 +159,7 @@ func TestCallerRemembersRequests(t *testing.T) {
 		}
 	}
 	_, err := fake.Call(t.Context(), &scamp.Request{Action: "Stock.lost"})
-	if want := "main:Stock.lost~1: action not found: no service offers this action; did you mean main:Stock.left~1?"; err == nil || !strings.HasSuffix(err.Error(), want) {
+	if want := "main:Stock.lost~1: action not found: no service offers this action; did you mean main:Stock.left~1?; scamp list actions --all shows what there is"; err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("an action without an answer: %v, want %q", err, want)
 	}
 	if _, err := fake.Call(t.Context(), &scamp.Request{Action: "nonsense"}); err == nil || errors.As(err, new(*scamp.CallError)) {

@@ -25,13 +25,21 @@ var endings = []struct {
 }{
 	{scamp.ErrPin, scamp.RanNo, 2, "the instance was restarted with another key, or somebody else took its port; compare with scamp list services --all"},
 	{scamp.ErrNoDial, scamp.RanNo, 2, "the instance is announced but does not answer; scamp show IDENT tells when it announced itself"},
-	{scamp.ErrNotFound, scamp.RanNo, 0, ""},
-	{scamp.ErrStale, scamp.RanNo, 0, ""},
+	{scamp.ErrNotFound, scamp.RanNo, 0, whatThereIs},
+	{scamp.ErrStale, scamp.RanNo, 0, "is scamp cache running, with the same discovery.cache_path?"},
 	{scamp.ErrDenied, scamp.RanNo, 0, ""},
-	{scamp.ErrRefused, scamp.RanNo, 2, ""},
-	{scamp.ErrTimeout, scamp.RanMaybe, 1, ""},
-	{scamp.ErrLost, scamp.RanMaybe, 1, ""},
+	{scamp.ErrRefused, scamp.RanNo, 2, "the instance is busy or shutting down: call again in a moment; if it stays so, start more instances, or raise " +
+		"Limits.MaxConcurrency and MaxQueue of the service (its counters queue_full, held_refused and buffered_refused tell which)"},
+	{scamp.ErrTimeout, scamp.RanMaybe, 1, moreTime},
+	{scamp.ErrLost, scamp.RanMaybe, 1, "see whether the service has ended or was started anew (scamp show IDENT, and its log); a call that may run twice can be Idempotent, and is sent again"},
 }
+
+// What a bus advises where a call also fails otherwise than by what Fail is given.
+const (
+	whatThereIs = "scamp list actions --all shows what there is"
+	moreTime    = "give the call more time (a later deadline, or rpc.timeout where there is none; scamp call: --timeout), or see why the service is slow: its access log tells how long handlers take"
+	gaveUp      = "the program itself gave the call up: nothing need be wrong with the instance"
+)
 
 // shaped is the error of a call whose answer is err.
 func shaped(ctx context.Context, action string, err error) error {
@@ -69,7 +77,14 @@ func shaped(ctx context.Context, action string, err error) error {
 }
 
 func failed(action string, err error, ran scamp.Ran) *scamp.CallError {
-	return &scamp.CallError{Action: action, Instance: instance, Attempts: 1, Ran: ran, Err: err}
+	ce := &scamp.CallError{Action: action, Instance: instance, Attempts: 1, Ran: ran, Err: err}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		ce.Advice = moreTime
+	case errors.Is(err, context.Canceled):
+		ce.Advice = gaveUp
+	}
+	return ce
 }
 
 // notFound is the error of a call that nobody answers. It names what looks alike and has
@@ -84,7 +99,7 @@ func (c *Caller) notFound(q discovery.Query) error {
 	}
 	c.mu.Unlock()
 	slices.Sort(why.Near)
-	return &scamp.CallError{Action: q.String(), Ran: scamp.RanNo, Err: fmt.Errorf("%w: %v", scamp.ErrNotFound, why)}
+	return &scamp.CallError{Action: q.String(), Ran: scamp.RanNo, Advice: whatThereIs, Err: fmt.Errorf("%w: %v", scamp.ErrNotFound, why)}
 }
 
 // class is an action without its name.
