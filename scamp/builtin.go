@@ -48,7 +48,7 @@ func (s *Service) addBuiltIn(name string, h Handler, flags []string) error {
 }
 
 // queueDepth answers with how many requests the service has in hand, but for the one that
-// asks: those whose reply is not written yet (invariant 6).
+// asks: those whose reply is not written yet (invariant 6), and notifications.
 func (s *Service) queueDepth(_ context.Context, _ *Request, rep *ReplyWriter) error {
 	return rep.SetJSON(map[string]int{"queue_depth": s.intake.left() - 1})
 }

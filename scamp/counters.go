@@ -62,7 +62,7 @@ var counterTable = []counterGroup{
 		{"handlers_queued", "requests that waited for a handler", "`MaxConcurrency`, `Mux.MaxHandlers`"},
 		{"queue_full", "requests refused because too many waited", "`MaxQueue`"},
 		{"buffered_refused", "requests refused because too much of their connection was unread", "`Mux.MaxBuffered`"},
-		{"worker_timeout", "handlers that did not begin their reply in time", "`WorkerTimeout`, flag `tN`"},
+		{"worker_timeout", "handlers that did not begin their reply in time, or were not done with a notification", "`WorkerTimeout`, flag `tN`"},
 		{"send_stalled", "replies cut off whose caller took nothing of them", "`Mux.SendStall`"},
 		{"handler_panicked", "panics of handlers, and handlers that ended their goroutine", ""},
 	}},
@@ -85,7 +85,7 @@ var counterTable = []counterGroup{
 		{"subscriber_behind", "subscribers cut off that had missed too much", "`MaxEventEntries`"},
 		{"subscriber_stalled", "subscribers cut off that took no event", "`Mux.SendStall`"},
 		{"subscription_lost", "connections of a subscription that ended: it connects anew", ""},
-		{"notify_dropped", "notifications dropped unread", "16 waiting per connection"},
+		{"notify_dropped", "notifications dropped unheard", "16 waiting per connection"},
 	}},
 	{"Announcements", []counter{
 		{"announce_accepted", "new or changed announcements taken", ""},

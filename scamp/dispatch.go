@@ -24,6 +24,7 @@ type dispatcher struct {
 	waiting int     // requests in the queues of all connections
 	peers   []*peer // connections with a queue that may run more
 	workers
+	listeners
 }
 
 // An intake is where the requests to one service come in. It is the server of its
@@ -38,7 +39,7 @@ type intake struct {
 
 	// Protected by dispatcher.mu.
 	refuse string        // why nothing is taken any more; empty while serving
-	inHand int           // requests taken whose reply is not written yet
+	inHand int           // requests taken whose reply is not written yet, and notifications whose handler has not returned
 	idle   chan struct{} // closed when refuse is set and nothing is in hand; made by close
 
 	inside  *direct // direct calls in hand, linked
@@ -140,8 +141,11 @@ func (d *dispatcher) nextLocked(done *serving) {
 	d.passLocked()
 }
 
-// passLocked gives a place that is free again to a request that waits.
+// passLocked gives a place that is free again to a request or notification that waits.
 func (d *dispatcher) passLocked() {
+	if !d.served && d.listenLocked() {
+		return
+	}
 	for len(d.peers) > 0 {
 		p := d.peers[0]
 		d.peers[0] = nil
@@ -161,10 +165,13 @@ func (d *dispatcher) passLocked() {
 		p.mu.Unlock()
 		if r != nil {
 			d.lineLocked(r)
+			d.served = false
 			return
 		}
 	}
-	d.running--
+	if !d.listenLocked() {
+		d.running--
+	}
 }
 
 func (p *peer) dequeueLocked(i int) *serving {
@@ -176,7 +183,7 @@ func (p *peer) dequeueLocked(i int) *serving {
 	return r
 }
 
-// doneLocked notes that requests are out of hand.
+// doneLocked notes that requests or notifications are out of hand.
 func (s *intake) doneLocked(n int) {
 	s.inHand -= n
 	if s.inHand == 0 && s.idle != nil {
@@ -259,7 +266,7 @@ func (s *intake) close(why string) <-chan struct{} {
 	return idle
 }
 
-// left is how many requests are in hand.
+// left is how many requests and notifications are in hand.
 func (s *intake) left() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -69,6 +69,7 @@ type Notification struct {
 type eventSource struct {
 	limits *Limits
 	log    *logger
+	intake *intake                              // has its notifications in hand, and places for their handlers
 	notify func(context.Context, *Notification) // nil: notifications are drained
 	judge  *callerJudge                         // of who subscribes and notifies; set before anybody can
 	work   sync.WaitGroup                       // goroutines of subscribers
@@ -80,8 +81,9 @@ type eventSource struct {
 	closed bool
 }
 
-func newEventSource(limits *Limits, log *logger, notify func(context.Context, *Notification)) *eventSource {
-	return &eventSource{limits: limits, log: log, notify: notify, table: newEventTable(limits), of: make(map[*peer]*subscriber)}
+func newEventSource(s *intake, notify func(context.Context, *Notification)) *eventSource {
+	limits := s.limits
+	return &eventSource{limits: limits, log: s.log, intake: s, notify: notify, table: newEventTable(limits), of: make(map[*peer]*subscriber)}
 }
 
 // publish stores a value and has subscribers told.
@@ -135,10 +137,15 @@ func (src *eventSource) notified(p *peer, m *mux.Inbound) {
 		src.log.count("notify_dropped")
 		return
 	}
-	if !src.enqueue(p, &eventAsk{kind: askNotify, in: m}) {
-		m.Discard()
-		src.log.count("notify_dropped")
+	taken := src.intake.expect()
+	if taken && src.enqueue(p, &eventAsk{kind: askNotify, in: m}) {
+		return
 	}
+	if taken {
+		src.intake.heard(1)
+	}
+	m.Discard()
+	src.log.count("notify_dropped")
 }
 
 // enqueue has an ask wait for its turn. It is false if it is to be refused, or answered
@@ -181,13 +188,19 @@ func (src *eventSource) leave(p *peer) {
 		return
 	}
 	s.filterLocked(nil)
+	for _, ask := range s.asks {
+		if ask.kind == askNotify {
+			src.log.count("notify_dropped")
+			src.intake.heard(1)
+		}
+	}
 	s.gone, s.asks = true, nil
 	s.end()
 	delete(src.of, p)
 }
 
 // close waits for what runs for subscribers, whose connections have ended, at most so
-// long: a handler of notifications may not look at its context.
+// long: a handler of notifications that does not look at its context has been told of.
 func (src *eventSource) close(most time.Duration) {
 	src.mu.Lock()
 	src.closed = true

@@ -12,7 +12,7 @@ import (
 
 // Serve listens, announces the service and answers requests until ctx ends; then it
 // withdraws, serves on for the grace time, refuses what comes later, waits for the
-// requests in hand, closes and returns nil (PROTOCOL 12.5). Where callers still ask, it
+// requests and notifications in hand, closes and returns nil (PROTOCOL 12.5). Where callers still ask, it
 // goes on to refuse for up to two seconds, so that nobody's request meets the end of its
 // connection; not if the grace time is negative. It returns an error if the service could
 // not start, if a handler does not return although its context has ended, or, without any
@@ -179,7 +179,7 @@ func (s *Service) shut(side *inboundSide, rest time.Duration, idle <-chan struct
 	s.intake.lose(errStopped)
 	// What still ran has lost its connection, and its context has ended.
 	if !within(abandonTime, idle) {
-		return fmt.Errorf("scamp: service %s: requests in hand %v after their connections ended: %d: want handlers that return when their context ends", clean(s.name), abandonTime, s.intake.left())
+		return fmt.Errorf("scamp: service %s: requests in hand %v after their connections ended: %d (with notifications): want handlers that return when their context ends", clean(s.name), abandonTime, s.intake.left())
 	}
 	return nil
 }

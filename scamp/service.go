@@ -69,8 +69,10 @@ type ServiceOptions struct {
 	AuthzTable     AuthzTable
 
 	// Notified is called with each message of type notify (PROTOCOL 14), one after the
-	// other for those of one connection; nil drains them. ctx ends with the connection.
-	// What comes while 16 of a connection wait is dropped and counted, as is with
+	// other for those of one connection; nil drains them. It counts as a handler: it waits
+	// for a place among Limits.MaxConcurrency, Serve waits for it, and ctx ends after
+	// Limits.WorkerTimeout and with the connection. What comes while 16 of a connection
+	// wait, or still waits when the connection ends, is dropped and counted, as is with
 	// CallersEnforce what comes from somebody whom no rule names. Tickets are not asked for.
 	Notified func(ctx context.Context, n *Notification)
 
@@ -156,9 +158,9 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 			"service", clean(name), "expired", end.UTC().Format(time.DateOnly))
 	}
 	s.ident = b.opts.ident(name)
-	s.events = newEventSource(&b.limits, b.log, s.opts.Notified)
 	s.intake = &intake{dispatcher: b.serving, made: time.Now(), find: s.find}
 	s.intake.guard = ticketGuard{b.tickets, &s.intake.tickets}
+	s.events = newEventSource(s.intake, s.opts.Notified)
 	return s, nil
 }
 

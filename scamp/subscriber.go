@@ -3,7 +3,6 @@ package scamp
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"math"
 	"time"
 
@@ -307,23 +306,3 @@ func (s *subscriber) await(o *mux.Outbound) {
 type ended chan struct{}
 
 func (e ended) Ended() { close(e) }
-
-// hear hands a notification to its handler.
-func (s *subscriber) hear(in *mux.Inbound) {
-	held := collector{p: s.p}
-	defer held.release()
-	body, err := in.Collect(s.src.limits.MaxBody, held.take)
-	if err != nil {
-		if errors.Is(err, mux.ErrTooBig) {
-			s.src.log.count("body_too_big")
-		}
-		s.src.log.count("notify_dropped")
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			s.src.log.panicked(eventHandler, v)
-		}
-	}()
-	s.src.notify(s.ctx, &Notification{Data: body, Caller: s.p.cert, Remote: s.p.addr})
-}
