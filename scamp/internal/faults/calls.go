@@ -20,7 +20,8 @@ type made struct {
 	outcome    ledger.Outcome
 	cancelled  bool
 	idempotent bool
-	again      int // times that it was sent again
+	again      int    // times that it was sent again
+	instance   string // at which it failed last: its ident and address
 	text       string
 }
 
@@ -53,7 +54,7 @@ func callsOf(records []ledger.Record) calls {
 		fmt.Sscanf(r.Text, sentAgain+"%d", &again) // 0 if it was not
 		all = append(all, made{
 			id: r.ID, at: i.At, took: r.At.Sub(i.At), octets: max(i.Request.Octets, r.Reply.Octets),
-			outcome: r.Outcome, cancelled: r.Cancelled, idempotent: i.Idempotent, again: again, text: r.Text,
+			outcome: r.Outcome, cancelled: r.Cancelled, idempotent: i.Idempotent, again: again, text: r.Text, instance: r.Instance,
 		})
 	}
 	slices.SortFunc(all, func(a, b made) int { return a.at.Compare(b.at) })

@@ -184,8 +184,17 @@ func (c *client) call(ctx context.Context, p planned, limit time.Duration) {
 		defer timer.Stop()
 	}
 	var again atomic.Int32
-	ctx = scamp.WithTrace(ctx, &scamp.Trace{Retried: func(int, error) { again.Add(1) }})
+	var at atomic.Value // the instance at which it failed, and was not done with
+	ctx = scamp.WithTrace(ctx, &scamp.Trace{Retried: func(_ int, err error) {
+		again.Add(1)
+		if ce, ok := errors.AsType[*scamp.CallError](err); ok {
+			at.Store(ce.Instance)
+		}
+	}})
 	end := c.ask(ctx, req, noted)
+	if before, ok := at.Load().(string); ok && end.Instance == "" {
+		end.Instance = before
+	}
 	if n := again.Load(); n > 0 {
 		end.Text = fmt.Sprintf("%s%d: %s", sentAgain, n, end.Text)
 	}
@@ -204,7 +213,11 @@ func (c *client) ask(ctx context.Context, req *scamp.Request, noted ledger.Sum) 
 		reply.Body.Close()
 	}
 	if err != nil {
-		return ledger.End{Outcome: outcome(err), Text: err.Error()}
+		end := ledger.End{Outcome: outcome(err), Text: err.Error()}
+		if ce, ok := errors.AsType[*scamp.CallError](err); ok {
+			end.Instance = ce.Instance
+		}
+		return end
 	}
 	end := ledger.End{Outcome: ledger.OK, Reply: got.Sum()}
 	if [32]byte(begin.b[16:]) != [32]byte(noted.SHA256) {

@@ -60,11 +60,12 @@ type End struct {
 	Reply     Sum    // as above
 	Cancelled bool   // the caller gave the call up
 	Text      string // the error, for people
+	Instance  string // the one at which it failed last, also where it was sent again and ended well
 }
 
 // End notes that a call has ended.
 func (l *Ledger) End(id string, end End) {
-	l.note(Record{Kind: KindEnd, ID: id, Outcome: end.Outcome, Nonce: end.Nonce, Reply: end.Reply, Cancelled: end.Cancelled, Text: end.Text})
+	l.note(Record{Kind: KindEnd, ID: id, Outcome: end.Outcome, Nonce: end.Nonce, Reply: end.Reply, Cancelled: end.Cancelled, Text: end.Text, Instance: end.Instance})
 }
 
 // Run notes that a handler is about to run for a call, and returns how often one did in

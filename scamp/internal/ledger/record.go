@@ -115,6 +115,7 @@ type Record struct {
 	Outcome    Outcome   `json:"outcome,omitempty"`    // End
 	Cancelled  bool      `json:"cancelled,omitempty"`  // End: the caller gave the call up
 	Text       string    `json:"text,omitempty"`       // End: the error, for people
+	Instance   string    `json:"instance,omitempty"`   // End: the one at which it failed last
 
 	Count    int  `json:"count,omitempty"`    // Run: of this id in this process, from 1
 	Complete bool `json:"complete,omitempty"` // Served: the handler was told that the body was whole
