@@ -129,7 +129,10 @@ func runHung(ctx context.Context, s *stage) error {
 	s.figure("p99_ms_before", usual)
 	s.within("p99_ms_during", during.ok().usual(0.99), most(usual, 2, 5))
 	s.figure("calls_during", float64(len(during)))
-	s.figure("lost_to_the_hung", float64(len(during.failed())))
+	// What no median shows: those whose client sent them there to see whether it is back.
+	s.figure("p99_ms_before_all", before.quantile(0.99))
+	s.figure("p99_ms_during_all", during.where(func(m made) bool { return !m.cancelled }).quantile(0.99))
+	s.atMost("lost_to_the_hung", float64(len(during.failed())), float64(len(s.clients))*h.went.Sub(h.stopped).Seconds())
 	return s.goesOn(ctx, all, h.went)
 }
 
