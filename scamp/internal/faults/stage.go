@@ -343,6 +343,7 @@ func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
 	defer cancel(nil)
 	var acting sync.WaitGroup
 	var failed error
+	var behind time.Duration
 	acting.Go(func() { // ends with the acts, or with ctx
 		for _, a := range acts {
 			select {
@@ -350,6 +351,7 @@ func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
 			case <-ctx.Done():
 				return
 			}
+			behind = max(behind, time.Since(begin.Add(a.at)))
 			if err := a.do(ctx); err != nil {
 				failed = fmt.Errorf("%s at %v: %w", a.what, a.at, err)
 				cancel(failed) // the rest would only hide it
@@ -374,6 +376,9 @@ func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
 	})
 	acting.Wait()
 	s.figure("machine_stalled_ms", ms(stalled))
+	if len(acts) > 0 {
+		s.figure("acts_behind_ms", ms(behind))
+	}
 	if failed != nil {
 		return failed
 	}
