@@ -193,6 +193,22 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// The command that is told with a row plays it again.
+func TestAgain(t *testing.T) {
+	for _, tt := range []struct {
+		r    result
+		want string
+	}{
+		{result{Row: "F6", Seed: 7, Scale: 1, Rate: 1}, "./scamp/internal/faults -rows F6 -seed 7"},
+		{result{Row: "F6", Seed: 7, Quick: true, Scale: 0.25, Rate: 0.2}, "./scamp/internal/faults -rows F6 -seed 7 -quick -scale 0.25 -rate 0.2"},
+		{result{Row: "F6", Seed: 7, Scale: 1, Rate: 1, Raced: true}, "-race "},
+	} {
+		if got := tt.r.again(); !strings.Contains(got, tt.want) || tt.r.Raced != strings.Contains(got, "-race") {
+			t.Errorf("%+v: %q, want %q in it", tt.r, got, tt.want)
+		}
+	}
+}
+
 // openCall is a child that has ended, and whose ledger has a call that did not.
 func openCall(t *testing.T, dir string) *child {
 	c := &child{name: "client", ledger: filepath.Join(dir, "client.ledger"), cmd: exec.Command("true"), done: make(chan struct{})}
@@ -252,6 +268,9 @@ func TestJudge(t *testing.T) {
 		s.judge(t.Context(), tt.err)
 		if text := s.result.text(); s.result.Verdict != tt.verdict || !strings.Contains(text, tt.why) {
 			t.Errorf("%s: %s, want %s with %q", tt.name, text, tt.verdict, tt.why)
+		}
+		if again := "again: go run"; strings.Contains(s.result.text(), again) != (tt.verdict == fail) {
+			t.Errorf("%s: %s, want %q with what failed alone", tt.name, s.result.text(), again)
 		}
 		if s.suite.good(row{id: "X"}, s.result) != (tt.verdict == pass) {
 			t.Errorf("%s: the run takes %s for good, or does not take a pass", tt.name, tt.verdict)

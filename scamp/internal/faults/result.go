@@ -25,6 +25,10 @@ type result struct {
 	Fault     string  `json:"fault"`
 	Verdict   string  `json:"verdict"` // pass, fail, skip or interrupted
 	Seed      uint64  `json:"seed"`
+	Quick     bool    `json:"quick"`
+	Scale     float64 `json:"scale"`
+	Rate      float64 `json:"rate"`
+	Raced     bool    `json:"raced"`
 	Plan      string  `json:"plan,omitempty"` // hash of what was to be called and done, and when
 	Seconds   float64 `json:"seconds"`
 	Issued    int     `json:"issued"`
@@ -42,6 +46,30 @@ type result struct {
 	Want       map[string]string  `json:"want,omitempty"`    // their bounds
 	Why        string             `json:"why,omitempty"`     // of a verdict other than pass
 	Ledgers    string             `json:"ledgers,omitempty"` // where they were kept
+}
+
+// again is the command that plays the row again, with the same plan: that depends on all of
+// these, and on how the program was built.
+func (r *result) again() string {
+	var b strings.Builder
+	b.WriteString("go run ")
+	if r.Raced {
+		b.WriteString("-race ")
+	}
+	if failpoints {
+		b.WriteString("-tags failpoint ")
+	}
+	fmt.Fprintf(&b, "./scamp/internal/faults -rows %s -seed %d", r.Row, r.Seed)
+	if r.Quick {
+		b.WriteString(" -quick")
+	}
+	if r.Scale != 1 {
+		fmt.Fprintf(&b, " -scale %v", r.Scale)
+	}
+	if r.Rate != 1 {
+		fmt.Fprintf(&b, " -rate %v", r.Rate)
+	}
+	return b.String()
 }
 
 // maxViolations bounds those that are told.
@@ -129,6 +157,9 @@ func (r *result) text() string {
 	}
 	for _, v := range r.Violations {
 		fmt.Fprintf(&b, "     %s\n", v)
+	}
+	if r.Verdict == fail {
+		fmt.Fprintf(&b, "     again: %s\n", r.again())
 	}
 	if r.Ledgers != "" {
 		fmt.Fprintf(&b, "     ledgers and logs: %s\n", r.Ledgers)

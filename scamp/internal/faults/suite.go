@@ -89,7 +89,7 @@ func (u *suite) run(ctx context.Context, chosen []row) error {
 		errs = append(errs, errors.New("faults: interrupted"))
 	}
 	if bad > 0 {
-		errs = append(errs, fmt.Errorf("faults: %d of %d rows failed, or skipped without being known to; repeat with -seed %d", bad, len(chosen), u.seed))
+		errs = append(errs, fmt.Errorf("faults: %d of %d rows failed, or skipped without being known to: seed %d", bad, len(chosen), u.seed))
 	}
 	return errors.Join(errs...)
 }
@@ -111,7 +111,7 @@ func (u *suite) good(r row, res *result) bool {
 func (u *suite) play(ctx context.Context, r row) *result {
 	s := &stage{
 		suite: u, row: r, seed: u.seed, quick: u.quick, seconds: r.lasts(u.quick, u.scale), base: u.base,
-		dir: filepath.Join(u.dir, r.id), result: &result{Row: r.id, Fault: r.fault, Seed: u.seed},
+		dir: filepath.Join(u.dir, r.id), result: &result{Row: r.id, Fault: r.fault, Seed: u.seed, Quick: u.quick, Scale: u.scale, Rate: u.rate, Raced: raced},
 	}
 	began := time.Now()
 	var err error
