@@ -132,7 +132,7 @@ func runHung(ctx context.Context, s *stage) error {
 	// What no median shows: those whose client sent them there to see whether it is back.
 	s.figure("p99_ms_before_all", before.quantile(0.99))
 	s.figure("p99_ms_during_all", during.where(func(m made) bool { return !m.cancelled }).quantile(0.99))
-	s.atMost("lost_to_the_hung", float64(len(during.failed())), float64(len(s.clients))*h.went.Sub(h.stopped).Seconds())
+	s.atMost("lost_to_the_hung", float64(len(during.failed())), float64(len(s.clients))*(h.went.Sub(h.stopped)-2*m.Deadline).Seconds())
 	return s.goesOn(ctx, all, h.went)
 }
 
