@@ -144,7 +144,9 @@ func runDeaf(ctx context.Context, s *stage) error {
 	s.atLeast("packets_cut", float64(w.Stats().Cut), max(1, math.Floor(2*lasts.Seconds()/discoveryInterval.Seconds())-2))
 	s.atMost("removed_while_deaf", whileCut, 0)
 	s.atMost("removed_live", live, 0)
-	s.atLeast("alarms", float64(stats["observer_blind"]), 1)
+	if lasts > hearing+discoveryInterval { // else it need not have noticed
+		s.atLeast("alarms", float64(stats["observer_blind"]), 1)
+	}
 	s.atLeast("left_expired_after_s", gone, 0.001) // it is removed at all
 	// Its time goes on when the first of the others is heard again, which is a third of an
 	// interval later at most.
