@@ -58,6 +58,7 @@ type load struct {
 	Clients int       // that share the rate
 	Begin   time.Time // the first call is not before
 	Seconds time.Duration
+	Ident   string // of the instance that all are for; empty means any
 }
 
 // A planned call is one of a load.
@@ -73,7 +74,7 @@ type planned struct {
 
 	// Of calls that a row plans by itself.
 	Linger time.Duration // the handler takes so long
-	Ident  string        // of the instance that it is for; empty means any
+	Ident  string        // of the instance that it is for; empty means that of the load
 }
 
 // answerOctets is the least a reply has: the nonce and the hash of the request.

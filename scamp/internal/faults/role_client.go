@@ -142,6 +142,7 @@ func (c *client) load(ctx context.Context, l *load) loaded {
 		}
 		done.Late = max(done.Late, time.Since(at))
 		done.Calls++
+		p.Ident = l.Ident                                   // which no plan knows: it is another in each run
 		calls.Go(func() { c.call(ctx, p, l.Mix.Deadline) }) // ends with the call's deadline
 	}
 	calls.Wait()

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,7 +127,10 @@ func runHostile(ctx context.Context, s *stage) error {
 			return err
 		}})
 	}
-	if err := s.load(ctx, acts); err != nil {
+	// Calls for the victim alone: the others would hide that it serves nobody.
+	const pinned = "pinned/"
+	m := mix{Rate: 20, Parts: []part{{1, 200}}, Deadline: 2 * time.Second}
+	if err := s.loads(ctx, []wave{{mix: s.layout.mix}, {name: pinned, mix: m, ident: victim.ready.Ident}}, acts); err != nil {
 		return err
 	}
 	stop()
@@ -134,6 +138,16 @@ func runHostile(ctx context.Context, s *stage) error {
 	for name, n := range sent {
 		s.atLeast("sent_"+name, n, 1)
 	}
+	all, err := s.calls()
+	if err != nil {
+		return err
+	}
+	atVictim := all.where(func(m made) bool { return strings.HasPrefix(m.id, s.row.id+"/"+pinned) })
+	for i, name := range attackOrder {
+		from := s.began.Add(time.Duration(i)*turn + turn/10)
+		s.atLeast("ok_at_victim_"+name, atVictim.between(from, from.Add(turn*8/10)).part(), s.row.minOK)
+	}
+	s.figure("victim_p99_ms", atVictim.ok().quantile(0.99))
 	s.figure("victim_mib_before", float64(least)/(1<<20))
 	s.figure("victim_mib_most", float64(most)/(1<<20))
 	s.atMost("victims_dead", float64(count(s.services, (*child).gone)), 0)

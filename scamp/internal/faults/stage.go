@@ -309,6 +309,7 @@ type wave struct {
 	name    string // of its random choices; waves of one row differ in it
 	mix     mix
 	seconds time.Duration // zero means those of the row
+	ident   string        // of the instance that all are for; empty means any
 }
 
 // load makes the calls of the layout's mix from all clients for s.seconds, does the acts
@@ -328,7 +329,7 @@ func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
 		w.seconds = cmp.Or(w.seconds, s.seconds)
 		most = max(most, w.seconds+w.mix.Deadline)
 		for i := range s.clients {
-			l := load{Mix: w.mix, Name: fmt.Sprintf("%s/%sclient%d", s.row.id, w.name, i+1), Seed: s.seed, Clients: len(s.clients), Begin: begin, Seconds: w.seconds}
+			l := load{Mix: w.mix, Name: fmt.Sprintf("%s/%sclient%d", s.row.id, w.name, i+1), Seed: s.seed, Clients: len(s.clients), Begin: begin, Seconds: w.seconds, Ident: w.ident}
 			for p := range l.plan {
 				s.plan("%v", p)
 			}
