@@ -16,6 +16,9 @@ import (
 type space struct {
 	mu sync.Mutex // protects fd
 	fd int
+
+	closed chan struct{}  // closed by close
+	away   sync.WaitGroup // goroutines of elsewhere
 }
 
 // device is the name of a host's interface, within the host.
@@ -23,11 +26,11 @@ const device = "wire0"
 
 // open makes the namespace and the interface of a host.
 func (h *Host) open() error {
-	h.space.fd = -1
+	h.space.fd, h.space.closed = -1, make(chan struct{})
 	if _, err := exec.LookPath("ip"); err != nil {
 		return fmt.Errorf("the command ip is missing: %w", err)
 	}
-	err := elsewhere(func() error {
+	err := h.space.elsewhere(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("new network namespace: %w", err)
 		}
@@ -82,11 +85,13 @@ func (h *Host) close() error {
 		h.device.Close()
 	}
 	h.space.mu.Lock()
-	defer h.space.mu.Unlock()
 	if h.space.fd >= 0 {
 		unix.Close(h.space.fd)
 		h.space.fd = -1
 	}
+	h.space.mu.Unlock()
+	close(h.space.closed)
+	h.space.away.Wait()
 	return nil
 }
 
@@ -99,7 +104,7 @@ func (h *Host) Do(f func() error) error {
 	if h.space.fd < 0 {
 		return fmt.Errorf("wire: host %s: %w", h.Name, os.ErrClosed)
 	}
-	return elsewhere(func() error {
+	return h.space.elsewhere(func() error {
 		if err := unix.Setns(h.space.fd, unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("wire: enter host %s: %w", h.Name, err)
 		}
@@ -112,21 +117,27 @@ func (h *Host) Start(cmd *exec.Cmd) error { return h.Do(cmd.Start) }
 
 // elsewhere runs f on a thread that f may take to another namespace, and brings the
 // thread back. One that ended instead would take all children with it that die with
-// their parent: to Linux the parent is the thread.
-func elsewhere(f func() error) error {
-	runtime.LockOSThread()
-	home, err := ownSpace()
-	if err != nil {
+// their parent: to Linux the parent is the thread. So one that cannot be brought back
+// rests until the host is closed.
+func (s *space) elsewhere(f func() error) error {
+	done := make(chan error, 1)
+	s.away.Go(func() { // ends with f, or with close
+		runtime.LockOSThread()
+		home, err := ownSpace()
+		if err == nil {
+			err = f()
+			back := unix.Setns(home, unix.CLONE_NEWNET)
+			unix.Close(home)
+			if back != nil {
+				done <- fmt.Errorf("return from a host: %w", back)
+				<-s.closed
+				return // the thread stays locked, and ends with its goroutine
+			}
+		}
 		runtime.UnlockOSThread()
-		return err
-	}
-	defer unix.Close(home)
-	err = f()
-	if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
-		return fmt.Errorf("return from a host: %w", back) // the thread stays locked, and ends with its goroutine
-	}
-	runtime.UnlockOSThread()
-	return err
+		done <- err
+	})
+	return <-done
 }
 
 // ownSpace opens the namespace of this thread.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,10 +14,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 
 	"github.com/scampbus/scamp-go/scamp/internal/wire"
 )
@@ -295,4 +298,32 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("New with %d hosts: no error", len(names))
 		}
 	}
+}
+
+// TestLostThread: a thread that cannot leave a host rests until Close, since it would take
+// the children with it that it has started.
+func TestLostThread(t *testing.T) {
+	w := lay(t, 1, "a", "b")
+	var nothing [2]unix.CapUserData // it may do no more
+	cmd := exec.Command("sleep", "60")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	failed := make(chan error, 1)
+	go func() { // ends at once, and its thread with it if that were its own
+		failed <- w.Hosts()[0].Do(func() error {
+			return errors.Join(cmd.Start(), unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &nothing[0]))
+		})
+	}()
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), "return from a host") {
+		t.Fatalf("%v from a thread that may not leave, want that it says so", err)
+	}
+	dead := make(chan error, 1)
+	go func() { dead <- cmd.Wait() }() // ends with the child
+	select {
+	case err := <-dead:
+		t.Fatalf("the child has ended with its thread: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	w.Close() // and the goroutine ends
+	cmd.Process.Kill()
+	<-dead
 }
