@@ -11,7 +11,7 @@ import (
 // rootEntries is what the project shows first. What is not here was left by a trial.
 var rootEntries = []string{
 	".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "authorized_services", "bench", "cli", "conformance_test.go",
-	"discovery", "docs", "fixtures", "go.mod", "go.sum", "layers_test.go", "layout_test.go", "leaks_test.go", "packet", "readme_test.go", "scamp",
+	"discovery", "docs", "fixtures", "go.mod", "go.sum", "internal", "layers_test.go", "layout_test.go", "leaks_test.go", "packet", "readme_test.go", "scamp",
 	"soa.conf.example", "staticcheck.conf", "threats_test.go",
 }
 

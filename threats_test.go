@@ -145,7 +145,7 @@ var attackRows = []heldRow{
 	{"T1", "scamp:TestTicketFields scamp:TestConformanceTickets/79_tickets_of_the_vectors scamp:TestKnownTicketEnds", ""},
 	{"T2", "scamp:TestTicketEveryOctetFlipped scamp:TestTicketSignatures", ""},
 	{"T3", "scamp:TestTicketFields scamp:TestTicketLimits/MaxPrivileges", ""},
-	{"T4", "scamp:TestTicketsAreNeverShown scamp:TestTicketIsNotShown scamp:TestTicketIsNotForwarded scamp:TestLongTicketIsTold command:TestScripts", ""},
+	{"T4", "scamp:TestTicketsAreNeverShown scamp:TestTicketIsNotShown scamp:TestTicketIsNotForwarded scamp:TestLongTicketIsTold command:TestScripts command:TestTicketsShown", ""},
 	{"T5", "scamp:TestTicketFailuresAreLimited scamp:TestPrincipalWhileTicketsAreLimited scamp:TestKnownTicketEnds scamp:TestResourceHostileTickets/T5_bad_tickets scamp:TestResourceHostileTickets/T5_many_users", ""},
 	{"T6", "scamp:TestTicketKeyFile scamp:TestDefaultTicketKeyIsFollowed scamp:TestTicketKeysOverlap", ""},
 	{"T7", "scamp:TestConformanceTickets/80_authn_authz_and_noauth scamp:TestAccessRefusals", ""},

@@ -1,7 +1,6 @@
 package scamp_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -243,7 +242,7 @@ func TestBuiltInWithoutRule(t *testing.T) {
 	if err := os.WriteFile(path, []byte(pair.Certificate.Fingerprint+" main:Sample.read\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var lines bytes.Buffer
+	var lines syncBuffer
 	bus, err := scamp.Open(&scamp.Config{BusAddress: []string{"127.0.0.1"}, AuthorizedServices: path}, &scamp.Options{
 		Log:      slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Listen:   func(_, _ string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },

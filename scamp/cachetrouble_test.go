@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -46,7 +47,7 @@ func TestCallsOutliveTheCacheFile(t *testing.T) {
 	}
 	carrier := discovery.NewLoopback()
 	defer carrier.Close()
-	bus, err := scamp.Open(&scamp.Config{CachePath: cache, AuthorizedServices: rules}, &scamp.Options{Dial: n.Dial, Carriers: []discovery.Carrier{carrier}})
+	bus, err := scamp.Open(&scamp.Config{CachePath: cache, AuthorizedServices: rules}, &scamp.Options{Log: ticketscan.Log(t, nil), Dial: n.Dial, Carriers: []discovery.Carrier{carrier}})
 	if err != nil {
 		t.Fatal(err)
 	}

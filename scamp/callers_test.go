@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -351,7 +352,7 @@ func TestCallersInTheConfiguration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return scamp.Open(cfg, &scamp.Options{Dial: n.Dial, Listen: n.Listen, Carriers: []discovery.Carrier{n.Segment().Join()}})
+		return scamp.Open(cfg, &scamp.Options{Log: ticketscan.Log(t, nil), Dial: n.Dial, Listen: n.Listen, Carriers: []discovery.Carrier{n.Segment().Join()}})
 	}
 	n := scamptest.New(t)
 	if _, err := open("bus.identity = nobody", n); err == nil || !strings.Contains(err.Error(), "scamp: bus.identity: ") {

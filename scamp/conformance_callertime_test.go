@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 )
 
@@ -193,7 +194,7 @@ func quietReply(t *testing.T) {
 		{"any, with beepish.heartbeat", "", "", 15 * time.Second},
 	} {
 		f := newFar(t)
-		bus, err := scamp.Open(&scamp.Config{Heartbeat: tt.heartbeat}, &scamp.Options{Dial: f.dial, Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+		bus, err := scamp.Open(&scamp.Config{Heartbeat: tt.heartbeat}, &scamp.Options{Log: ticketscan.Log(t, nil), Dial: f.dial, Carriers: []discovery.Carrier{discovery.NewLoopback()}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -247,7 +248,7 @@ func portInUse(t *testing.T) {
 	var tried []string
 	open := func(cfg *scamp.Config, busy int) error {
 		tried = nil
-		bus, err := scamp.Open(cfg, &scamp.Options{Carriers: []discovery.Carrier{discovery.NewLoopback()}, Listen: func(network, addr string) (net.Listener, error) {
+		bus, err := scamp.Open(cfg, &scamp.Options{Log: ticketscan.Log(t, nil), Carriers: []discovery.Carrier{discovery.NewLoopback()}, Listen: func(network, addr string) (net.Listener, error) {
 			tried = append(tried, addr)
 			if len(tried) <= busy {
 				return nil, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
@@ -313,7 +314,7 @@ func noAddress(t *testing.T) {
 		}
 	}
 	nowhere := &scamp.Config{BusAddress: []string{"if:no-such-interface"}, CachePath: cache, AuthorizedServices: rules}
-	bus, err := scamp.Open(nowhere, &scamp.Options{Dial: n.Dial})
+	bus, err := scamp.Open(nowhere, &scamp.Options{Log: ticketscan.Log(t, nil), Dial: n.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

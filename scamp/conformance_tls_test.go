@@ -15,6 +15,7 @@ import (
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/fixtures"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -163,7 +164,7 @@ func anyCertificate(t *testing.T) {
 func tlsService(t *testing.T, cfg *scamp.Config) (addr string, caller chan *discovery.Certificate) {
 	t.Helper()
 	n := scamptest.New(t)
-	bus, err := scamp.Open(cfg, &scamp.Options{Carriers: []discovery.Carrier{n.Segment().Join()}})
+	bus, err := scamp.Open(cfg, &scamp.Options{Log: ticketscan.Log(t, nil), Carriers: []discovery.Carrier{n.Segment().Join()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +279,7 @@ func versionsAndSuites(t *testing.T) {
 	if _, err := scamp.Dial(t.Context(), "127.0.0.1:1", id, &scamp.Options{Dial: f.dial}); err == nil || !strings.Contains(err.Error(), "tls.legacy_rsa = 1") {
 		t.Errorf("service without ECDHE: %v, want an error that names tls.legacy_rsa", err)
 	}
-	bus, err := scamp.Open(&scamp.Config{LegacyRSA: true}, &scamp.Options{Dial: f.dial, Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+	bus, err := scamp.Open(&scamp.Config{LegacyRSA: true}, &scamp.Options{Log: ticketscan.Log(t, nil), Dial: f.dial, Carriers: []discovery.Carrier{discovery.NewLoopback()}})
 	if err != nil {
 		t.Fatal(err)
 	}

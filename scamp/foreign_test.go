@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -120,12 +121,15 @@ func TestLogIsLimited(t *testing.T) {
 	})
 }
 
+// A syncBuffer is a log that many goroutines may write and one reads. What it is told,
+// the scan for tickets hears.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
 func (s *syncBuffer) Write(p []byte) (int, error) {
+	ticketscan.Hear("a log that a test reads", p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(p)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 )
 
@@ -75,7 +76,7 @@ func beService(t *testing.T) {
 		}
 	}
 	_, keys := ticketKey(t)
-	bus, err := scamp.Open(nil, &scamp.Options{Carriers: []discovery.Carrier{discovery.NewLoopback()}, Limits: s.Limits, TicketKeys: keys})
+	bus, err := scamp.Open(nil, &scamp.Options{Log: ticketscan.Log(t, nil), Carriers: []discovery.Carrier{discovery.NewLoopback()}, Limits: s.Limits, TicketKeys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,35 +1,15 @@
 package scamp_test
 
 import (
-	"bytes"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
-
-// A lockedBuffer is written by one goroutine and read by another.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // A port that somebody holds when a bus is opened does not leave it deaf for good.
 func TestBusListensLater(t *testing.T) {
@@ -37,7 +17,7 @@ func TestBusListensLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log lockedBuffer
+	var log syncBuffer
 	cfg := &scamp.Config{BusAddress: []string{"127.0.0.1"}, MulticastAddress: netip.MustParseAddr("239.63.248.107"), DiscoveryPort: held.LocalAddr().(*net.UDPAddr).Port}
 	bus, err := scamp.Open(cfg, &scamp.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {

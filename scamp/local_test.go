@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -505,6 +506,7 @@ var localCases = []struct {
 type noteWriter struct{ p *place }
 
 func (w noteWriter) Write(b []byte) (int, error) {
+	ticketscan.Hear("a log that a test reads", b)
 	w.p.note("%s", bytes.TrimSpace(b))
 	return len(b), nil
 }

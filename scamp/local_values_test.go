@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -76,7 +77,7 @@ func ownBus(t testing.TB, cfg *scamp.Config, name string, register func(*scamp.S
 		t.Fatal(err)
 	}
 	cfg.BusAddress = []string{"127.0.0.1"}
-	bus, err := scamp.Open(cfg, &scamp.Options{Carriers: []discovery.Carrier{segment.Join()}})
+	bus, err := scamp.Open(cfg, &scamp.Options{Log: ticketscan.Log(t, nil), Carriers: []discovery.Carrier{segment.Join()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestLocalChoice(t *testing.T) {
 				keys := n.KeyPair()
 				n.Allow(keys, "main:ALL")
 				cfg := &scamp.Config{BusAddress: []string{"127.0.0.1"}, Local: tt.how}
-				bus, err := scamp.Open(cfg, &scamp.Options{Dial: n.Dial, Listen: n.Listen, Carriers: []discovery.Carrier{n.Segment().Join()}})
+				bus, err := scamp.Open(cfg, &scamp.Options{Log: ticketscan.Log(t, nil), Dial: n.Dial, Listen: n.Listen, Carriers: []discovery.Carrier{n.Segment().Join()}})
 				if err != nil {
 					t.Fatal(err)
 				}

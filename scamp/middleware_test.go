@@ -19,7 +19,7 @@ import (
 func TestMiddleware(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := scamptest.New(t)
-		var lines bytes.Buffer
+		var lines syncBuffer
 		var seen []string
 		note := func(name string) scamp.Middleware {
 			return func(next scamp.Handler) scamp.Handler {
@@ -88,7 +88,7 @@ func TestAccessLogCutsErrors(t *testing.T) {
 		for _, tt := range []struct{ limit, want int }{{0, 128}, {10, 10}} {
 			n := scamptest.New(t)
 			n.Limits.LogText = tt.limit
-			var lines bytes.Buffer
+			var lines syncBuffer
 			n.Serve("sample", func(s *scamp.Service) {
 				s.Use(scamp.AccessLog(slog.New(slog.NewJSONHandler(&lines, nil))))
 				s.Handle("Sample.fail", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
@@ -109,7 +109,7 @@ func TestAccessLogCutsErrors(t *testing.T) {
 func TestRecoveredPanicsCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := scamptest.New(t)
-		var log bytes.Buffer
+		var log syncBuffer
 		bus := n.Bus(&scamp.Options{Log: slog.New(slog.NewJSONHandler(&log, nil))})
 		boom := func(context.Context, *scamp.Request, *scamp.ReplyWriter) error { panic("boom") }
 		told := 0

@@ -1,7 +1,6 @@
 package scamp_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,29 +32,11 @@ func callableConfig(t *testing.T, dir string, pair *scamp.KeyPair) *scamp.Config
 	return cfg
 }
 
-// A lineLog is a log that many goroutines may write and one reads.
-type lineLog struct {
-	mu sync.Mutex // protects b
-	b  bytes.Buffer
-}
-
-func (l *lineLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lineLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // TestWithoutInterface is THREATS X7: without a usable address for discovery a bus opens,
 // tells so once, and names it in errors; a service with a listener of its own serves, and
 // can be called by who knows where it is.
 func TestWithoutInterface(t *testing.T) {
-	var log lineLog
+	var log syncBuffer
 	pair := scamptest.New(t).KeyPair()
 	cfg := callableConfig(t, t.TempDir(), pair)
 	cfg.BusAddress = []string{"192.0.2.254", "if:nowhere0"}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +57,7 @@ func TestRefusedBeforeTheHandlerDidNotRun(t *testing.T) {
 func TestObserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := scamptest.New(t)
-		var outside, inside strings.Builder
+		var outside, inside syncBuffer
 		opts := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == "action" || a.Key == "code" {
 				return a

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -39,7 +40,7 @@ func TestRevokedWhileConnected(t *testing.T) {
 	if err := os.WriteFile(rules, []byte(live.KeyPair.Certificate.Fingerprint+" Greeter\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	bus, err := scamp.Open(&scamp.Config{AuthorizedServices: rules}, &scamp.Options{Dial: n.Dial, Carriers: []discovery.Carrier{n.Segment().Join()}})
+	bus, err := scamp.Open(&scamp.Config{AuthorizedServices: rules}, &scamp.Options{Log: ticketscan.Log(t, nil), Dial: n.Dial, Carriers: []discovery.Carrier{n.Segment().Join()}})
 	if err != nil {
 		t.Fatal(err)
 	}

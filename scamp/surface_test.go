@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -377,7 +378,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	bus, err := scamp.Open(&scamp.Config{CachePath: filepath.Join(dir, "cache")}, &scamp.Options{Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+	bus, err := scamp.Open(&scamp.Config{CachePath: filepath.Join(dir, "cache")}, &scamp.Options{Log: ticketscan.Log(t, nil), Carriers: []discovery.Carrier{discovery.NewLoopback()}})
 	if err != nil {
 		t.Fatal(err)
 	}

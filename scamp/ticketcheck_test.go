@@ -1,7 +1,6 @@
 package scamp_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -87,7 +86,7 @@ func TestKnownTicketEnds(t *testing.T) {
 func TestTicketKeyFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ticket.pub")
-	var lines bytes.Buffer
+	var lines syncBuffer
 	log := slog.New(slog.NewTextHandler(&lines, nil))
 	listen := func(_, _ string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
 	n := scamptest.New(t)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -185,7 +186,7 @@ func TestWhyOfRefusedRecords(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	bus, err := scamp.Open(&scamp.Config{CachePath: path}, &scamp.Options{Carriers: []discovery.Carrier{}})
+	bus, err := scamp.Open(&scamp.Config{CachePath: path}, &scamp.Options{Log: ticketscan.Log(t, nil), Carriers: []discovery.Carrier{}})
 	if err != nil {
 		t.Fatal(err)
 	}

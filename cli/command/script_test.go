@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,7 +30,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{
+	testscript.RunT(scanned{t}, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -45,7 +44,8 @@ func TestScripts(t *testing.T) {
 				env.Setenv("STALL", "30")
 			}
 			env.Values[processes{}] = make(map[string]*process)
-			env.Defer(func() { findTickets(t, env.WorkDir) })
+			inner := env.T().(scanned).T
+			env.Defer(func() { findTicketsOfDaemons(inner, env.WorkDir) })
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
@@ -80,27 +80,6 @@ func TestScripts(t *testing.T) {
 			"datagram": scriptDatagram,
 		},
 	})
-}
-
-// aTicket is the form of a ticket with a signature of 1024 bits or more.
-var aTicket = regexp.MustCompile(`1,[0-9]+,[0-9]+,[0-9]+,[0-9]+,[0-9+,]*[A-Za-z0-9_-]{170,}`)
-
-// findTickets looks for tickets in what the daemons of a script wrote (THREATS T4).
-func findTickets(t *testing.T, dir string) {
-	logs, err := filepath.Glob(filepath.Join(dir, "*.err"))
-	if err != nil {
-		t.Error(err)
-	}
-	outs, _ := filepath.Glob(filepath.Join(dir, "*.out"))
-	for _, path := range append(logs, outs...) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Error(err)
-		}
-		if aTicket.Match(text) {
-			t.Errorf("%s shows a ticket", filepath.Base(path))
-		}
-	}
 }
 
 // noExitSleep spares a process that the race detector watches the second it would

@@ -67,6 +67,7 @@ type exampleTB struct {
 }
 
 func (t *exampleTB) Helper()                  {}
+func (t *exampleTB) Name() string             { return "Example" }
 func (t *exampleTB) Context() context.Context { return context.Background() }
 func (t *exampleTB) Cleanup(f func())         { t.cleanups = append(t.cleanups, f) }
 func (t *exampleTB) Error(args ...any)        { fmt.Println(args...) }

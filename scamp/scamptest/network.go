@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/scampbus/scamp-go/discovery"
+	"github.com/scampbus/scamp-go/internal/ticketscan"
 	"github.com/scampbus/scamp-go/scamp"
 )
 
@@ -87,6 +88,7 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	if o.Carriers == nil {
 		o.Carriers = []discovery.Carrier{h.join()}
 	}
+	o.Log = ticketscan.Log(n.t, o.Log) // in our own tests
 	b, err := scamp.Open(&scamp.Config{BusAddress: []string{"127.0.0.1"}}, &o)
 	if err != nil {
 		n.t.Fatal(err)
