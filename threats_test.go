@@ -18,7 +18,7 @@ import (
 // A held row is one that tests hold, or the reason why none does.
 type heldRow struct {
 	id    string // of the row
-	tests string // "NAME:Test" or "NAME:Test/subtest", NAME one of testDirs; "faults:F1" is a row of that program
+	tests string // "NAME:Test" or "NAME:Test/subtest", NAME one of testDirs; "faults:F1" is a row of that program that CI plays, "nightly:F2" one that make faults alone plays
 	open  string
 }
 
@@ -108,33 +108,33 @@ var attackRows = []heldRow{
 	{"S8", "discovery:TestAuthorizedReaderKeeps", ""},
 
 	{"F1", "faults:F1 faults:TestRows scamp:TestFaults/F1_none", ""},
-	{"F2", "faults:F2 faults:TestProxy/latency", ""},
-	{"F3", "faults:F3 faults:TestLossOnAWire", ""},
-	{"F4", "faults:F4 faults:TestProxy/slow", ""},
+	{"F2", "nightly:F2 faults:TestProxy/latency", ""},
+	{"F3", "nightly:F3 faults:TestLossOnAWire", ""},
+	{"F4", "nightly:F4 faults:TestProxy/slow", ""},
 	{"F5", "faults:F5 faults:TestProxy/slices", ""},
 	{"F6", "faults:F6 faults:TestRows scamp:TestFaults/F6_every_connection_cut scamp:TestEnduranceEchoes", ""},
-	{"F7", "faults:F7 faults:TestProxyHole", ""},
-	{"F8", "faults:F8 scamp:TestFaults/F8_an_instance_killed_and_started_anew", ""},
+	{"F7", "nightly:F7 faults:TestProxyHole", ""},
+	{"F8", "nightly:F8 scamp:TestFaults/F8_an_instance_killed_and_started_anew", ""},
 	{"F9", "faults:F9 scamp:TestFaults/F9_rolling_restart", ""},
 	{"F10", "faults:F10 discovery:TestFailpointWriter", ""},
-	{"F11", "faults:F11 discovery:TestCacheWriterFullDisk", ""},
-	{"F12", "faults:F12 discovery:TestCacheReaderTroubles discovery:TestCacheWriterRecovers scamp:TestCallsOutliveTheCacheFile scamp:TestErrorsSayWhatToDo", ""},
+	{"F11", "nightly:F11 discovery:TestCacheWriterFullDisk", ""},
+	{"F12", "nightly:F12 discovery:TestCacheReaderTroubles discovery:TestCacheWriterRecovers scamp:TestCallsOutliveTheCacheFile scamp:TestErrorsSayWhatToDo", ""},
 	{"F13", "faults:F13 faults:TestClocks discovery:TestFutureSuccessor discovery:TestFutureRecordInAFile discovery:TestReplayUnits discovery:TestExpiryIgnoresTheWallClock", ""},
 	{"F14", "faults:F14 discovery:TestObserverStoodStill discovery:TestObserverStopped command:TestScripts", ""},
-	{"F15", "faults:F15", ""},
-	{"F16", "faults:F16", ""},
+	{"F15", "nightly:F15", ""},
+	{"F16", "nightly:F16", ""},
 	{"F17", "faults:F17", ""},
-	{"F18", "faults:F18", ""},
-	{"F19", "faults:F19", ""},
-	{"F20", "faults:F20", ""},
-	{"F21", "faults:F21 faults:TestHostileConnections", ""},
-	{"F22", "faults:F22", ""},
-	{"F23", "faults:F23", ""},
-	{"F24", "faults:F24", ""},
-	{"F25", "faults:F25 discovery:TestFragmentsLost", ""},
-	{"F26", "faults:F26 faults:TestProxy/flips", ""},
-	{"F27", "faults:F27 faults:TestOneWay scamp:TestTrafficLeavesWhoStandsStill", ""},
-	{"F28", "faults:F28", ""},
+	{"F18", "nightly:F18", ""},
+	{"F19", "nightly:F19", ""},
+	{"F20", "nightly:F20", ""},
+	{"F21", "nightly:F21 faults:TestHostileConnections", ""},
+	{"F22", "nightly:F22", ""},
+	{"F23", "nightly:F23", ""},
+	{"F24", "nightly:F24", ""},
+	{"F25", "nightly:F25 discovery:TestFragmentsLost", ""},
+	{"F26", "nightly:F26 faults:TestProxy/flips", ""},
+	{"F27", "nightly:F27 faults:TestOneWay scamp:TestTrafficLeavesWhoStandsStill", ""},
+	{"F28", "nightly:F28", ""},
 
 	{"X1", "scamp:TestAttacksKeepLinesWhole scamp:TestForeignTextIsTamed scamp:TestLogIsLimited", ""},
 	{"X2", "scamp:TestRunningFileStaysInside scamp:TestRunningFileIsExclusive", ""},
@@ -332,7 +332,7 @@ func readTests(dirs map[string]string) (map[string][]string, error) {
 }
 
 // readRows adds the rows of the program in dir to tests: the ids in the tables of its
-// rows_*.go.
+// rows_*.go, as "faults:" if CI plays them, else as "nightly:".
 func readRows(dir string, tests map[string][]string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "rows_*.go"))
 	if err != nil {
@@ -344,14 +344,27 @@ func readRows(dir string, tests map[string][]string) error {
 			return err
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			field, ok := n.(*ast.KeyValueExpr)
-			if !ok {
-				return true
-			}
-			key, _ := field.Key.(*ast.Ident)
-			if id, ok := field.Value.(*ast.BasicLit); ok && key != nil && key.Name == "id" {
-				if text, err := strconv.Unquote(id.Value); err == nil {
-					tests["faults:"+text] = nil
+			if row, ok := n.(*ast.CompositeLit); ok {
+				id, kind := "", "nightly:"
+				for _, e := range row.Elts {
+					field, ok := e.(*ast.KeyValueExpr)
+					if !ok {
+						continue
+					}
+					key, _ := field.Key.(*ast.Ident)
+					switch value := field.Value.(type) {
+					case *ast.BasicLit:
+						if text, err := strconv.Unquote(value.Value); err == nil && key != nil && key.Name == "id" {
+							id = text
+						}
+					case *ast.Ident:
+						if key != nil && key.Name == "quick" && value.Name == "true" {
+							kind = "faults:"
+						}
+					}
+				}
+				if id != "" {
+					tests[kind+id] = nil
 				}
 			}
 			return true
