@@ -317,6 +317,15 @@ func (c *child) crashed() error {
 	return c.wrong("ended by itself", c.err)
 }
 
+// status is how the process ended, if it has.
+func (c *child) status() (status syscall.WaitStatus, ok bool) {
+	if c.cmd == nil || !c.gone() || c.cmd.ProcessState == nil {
+		return 0, false
+	}
+	status, ok = c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return status, ok
+}
+
 // kill ends the child at once and waits for that. One that is gone is no error.
 func (c *child) kill() error {
 	c.mayEnd()

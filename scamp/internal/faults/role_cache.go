@@ -22,7 +22,7 @@ type cacheSpec struct {
 
 // beCache is a cache manager: it hears announcements and writes the file that
 // discovery.cache_path names. It tells what its directory sees. Orders: stats; remember
-// answers with the idents that are in memory.
+// answers with the idents that are in memory; drain notes what the process holds.
 func beCache(p *post) error {
 	var spec cacheSpec
 	if err := json.Unmarshal(p.spec, &spec); err != nil {
@@ -57,7 +57,16 @@ func beCache(p *post) error {
 	work.Go(func() { ended <- writer.Run(p.ctx) })
 	work.Go(func() { carrier.Follow(p.ctx) })
 	work.Go(func() { p.watch(p.ctx, dir, discovery.Query{Action: loadAction}) })
+	settled()
+	start := holds()
+	start["goroutines"] += 2 // who reads our orders, and who follows the one to drain
+	p.book.Start(start)
 	p.obey(orders{
+		"drain": func(json.RawMessage) (any, error) {
+			now := drained(start, 15*time.Second)
+			p.book.Drain(now)
+			return now, p.book.Err()
+		},
 		"stats": func(json.RawMessage) (any, error) {
 			all := dir.Stats().Counters
 			for name, n := range carrier.Stats().Counters {
@@ -78,5 +87,6 @@ func beCache(p *post) error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	p.book.Drain(drained(start, 15*time.Second))
+	return errors.Join(append(errs, p.book.Err())...)
 }

@@ -92,7 +92,11 @@ func beClient(p *post) error {
 	<-p.ctx.Done()
 	unwatch()
 	watch.Wait()
-	return nil
+	if err := bus.Close(); err != nil {
+		return err
+	}
+	p.book.Drain(drained(start, 15*time.Second))
+	return p.book.Err()
 }
 
 // A client makes calls.

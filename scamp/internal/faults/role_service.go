@@ -99,6 +99,10 @@ func beService(p *post) error {
 	if err := <-served; err != nil {
 		return err
 	}
+	if err := bus.Close(); err != nil {
+		return err
+	}
+	p.book.Drain(drained(start, 15*time.Second))
 	return p.book.Err()
 }
 

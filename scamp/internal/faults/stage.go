@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/scampbus/scamp-go/scamp"
@@ -423,7 +424,7 @@ func (s *stage) drain(ctx context.Context) error {
 	for _, p := range s.proxies {
 		p.close()
 	}
-	err = errors.Join(err, each(len(s.services), func(i int) error { return s.services[i].drain(ctx) }))
+	err = errors.Join(err, each(len(s.services), func(i int) error { return s.services[i].drain(ctx) }), s.cache.drain(ctx))
 	var ending []*child
 	for _, c := range append(append(slices.Clone(s.clients), s.services...), s.cache) {
 		if c != nil && !c.gone() {
@@ -488,7 +489,7 @@ func (s *stage) judge(ctx context.Context, err error) {
 		return
 	}
 	records, rerr := s.records()
-	report := ledger.Check(records, s.row.minOK)
+	report := ledger.Check(records, s.row.minOK, s.drained()...)
 	t := report.Totals
 	if s.row.minOK > 0 && t.Issued == 0 && err == nil {
 		err = errors.New("no call was noted: are the ledgers gone?")
@@ -513,6 +514,21 @@ func (s *stage) judge(ctx context.Context, err error) {
 	if len(why) > 0 || len(r.Violations) > 0 {
 		r.Verdict = fail
 	}
+}
+
+// drained are the processes that must have noted what they hold at last: all that note
+// calls, or know instances, but for those that were killed.
+func (s *stage) drained() (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.children {
+		if c.role == "service" || c.role == "client" || c.role == "cache" {
+			if status, ok := c.status(); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+				names = append(names, c.name)
+			}
+		}
+	}
+	return names
 }
 
 // tally counts calls that ran more than once though they were not idempotent, and those

@@ -62,8 +62,10 @@ type call struct {
 }
 
 // Check joins records, in any order, from any number of processes. At least minOK of
-// the calls that were not cancelled must have ended ok, as a part of 1.
-func Check(records []Record, minOK float64) *Report {
+// the calls that were not cancelled must have ended ok, as a part of 1. Drained are the
+// processes that must have noted what they hold, at the start and after the drain: one
+// that was killed need not.
+func Check(records []Record, minOK float64, drained ...string) *Report {
 	report := new(Report)
 	calls := make(map[string]*call)
 	for _, r := range records {
@@ -89,7 +91,7 @@ func Check(records []Record, minOK float64) *Report {
 			}
 		}
 	}
-	report.holds(records)
+	report.holds(records, drained)
 	report.rate(ok, uncancelled, minOK)
 	report.sort()
 	return report
@@ -226,12 +228,21 @@ func (r *Report) bodies(c *call, issue, end Record) {
 	}
 }
 
-// holds applies rule 8 to each process that noted what it holds.
-func (r *Report) holds(records []Record) {
+// holds applies rule 8 to each process that noted what it holds, and to those that must.
+func (r *Report) holds(records []Record, drained []string) {
 	starts := make(map[string]map[string]int64)
+	noted := make(map[string]bool)
 	for _, s := range records {
-		if s.Kind == KindStart {
+		switch s.Kind {
+		case KindStart:
 			starts[s.By] = s.Holds
+		case KindDrain:
+			noted[s.By] = true
+		}
+	}
+	for _, name := range drained {
+		if !noted[name] {
+			r.add(8, "", "%s has not noted what it holds after the drain", name)
 		}
 	}
 	for _, d := range records {

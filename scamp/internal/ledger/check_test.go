@@ -252,3 +252,27 @@ func TestCancelledCallsDoNotMendTheRate(t *testing.T) {
 		t.Errorf("5 calls failed, 5 cancelled ones ended ok: %v\nwant a violation of rule 9", report)
 	}
 }
+
+// A process that must have drained, and noted nothing, is seen; one that was killed need
+// not note anything.
+func TestDrainIsWanted(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		note     func(l *ledger.Ledger)
+		drained  []string
+		violated bool
+	}{
+		{"start and drain", func(l *ledger.Ledger) { l.Start(nil); l.Drain(nil) }, []string{"a"}, false},
+		{"start alone", func(l *ledger.Ledger) { l.Start(nil) }, []string{"a"}, true},
+		{"nothing", func(*ledger.Ledger) {}, []string{"a"}, true},
+		{"killed", func(l *ledger.Ledger) { l.Start(nil) }, nil, false},
+		{"another", func(l *ledger.Ledger) { l.Start(nil); l.Drain(nil) }, []string{"a", "b"}, true},
+	} {
+		l := ledger.New("a", nil)
+		tt.note(l)
+		report := ledger.Check(l.Records(), 0, tt.drained...)
+		if got := len(report.Violations) > 0; got != tt.violated || got && report.Violations[0].Rule != 8 {
+			t.Errorf("%s: %v, want rule 8 violated: %v", tt.name, report.Violations, tt.violated)
+		}
+	}
+}

@@ -151,7 +151,7 @@ func (t *Tally) Check(minOK float64) *Report {
 	if t.more > 0 {
 		report.add(2, "", "%d violations beyond the first %d", t.more, keepWrong)
 	}
-	report.holds(t.holds)
+	report.holds(t.holds, nil)
 	report.rate(report.Totals.OK, report.Totals.Issued, minOK)
 	report.sort()
 	return report
