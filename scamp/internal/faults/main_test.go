@@ -120,15 +120,15 @@ func TestRowsAreComplete(t *testing.T) {
 // The plan of a load is the same for the same seed and name, and another otherwise; its
 // shares are those of the mix.
 func TestPlan(t *testing.T) {
-	l := load{Mix: baseMix(), Name: "client1", Seed: 1, Clients: 4, Seconds: 400 * time.Second}
+	l := load{Mix: baseMix(), Name: "client1", Seed: 1, Clients: 4, Lasts: 400 * time.Second}
 	first := slices.Collect(l.plan)
 	l.Begin = time.Now()
 	if !reflect.DeepEqual(first, slices.Collect(l.plan)) {
 		t.Error("two plans of one seed differ")
 	}
 	for _, other := range []load{
-		{Mix: baseMix(), Name: "client2", Seed: 1, Clients: 4, Seconds: l.Seconds},
-		{Mix: baseMix(), Name: "client1", Seed: 2, Clients: 4, Seconds: l.Seconds},
+		{Mix: baseMix(), Name: "client2", Seed: 1, Clients: 4, Lasts: l.Lasts},
+		{Mix: baseMix(), Name: "client1", Seed: 2, Clients: 4, Lasts: l.Lasts},
 	} {
 		if p := slices.Collect(other.plan); p[0].Nonce == first[0].Nonce || p[0].At == first[0].At {
 			t.Errorf("plans of %s seed %d and of %s seed %d begin alike: %v", l.Name, l.Seed, other.Name, other.Seed, p[0])

@@ -57,7 +57,7 @@ type load struct {
 	Seed    uint64
 	Clients int       // that share the rate
 	Begin   time.Time // the first call is not before
-	Seconds time.Duration
+	Lasts   time.Duration
 	Ident   string // of the instance that all are for; empty means any
 }
 
@@ -87,7 +87,7 @@ func (l *load) plan(yield func(planned) bool) {
 	gap := float64(time.Second) * float64(l.Clients) / l.Mix.Rate
 	for i := 0; ; i++ {
 		p := planned{ID: fmt.Sprintf("%s-%d", l.Name, i), At: time.Duration((float64(i) + r.Float64()) * gap)}
-		if p.At >= l.Seconds {
+		if p.At >= l.Lasts {
 			return
 		}
 		binary.BigEndian.PutUint64(p.Nonce[:], r.Uint64())

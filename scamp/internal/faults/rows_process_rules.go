@@ -115,9 +115,7 @@ func runRuleEdits(ctx context.Context, s *stage) error {
 	s.figure("denied", float64(len(denied)))
 	s.atMost("denied_though_allowed", float64(len(unduly)), 0)
 	s.figure("failed_otherwise", float64(len(all.failed())-len(denied)))
-	for _, w := range slices.Concat(wrong, texts(unduly))[:min(3, len(wrong)+len(unduly))] {
-		s.failures = append(s.failures, w)
-	}
+	s.failures = append(s.failures, slices.Concat(wrong, texts(unduly))[:min(3, len(wrong)+len(unduly))]...)
 	return nil
 }
 

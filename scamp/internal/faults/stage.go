@@ -49,7 +49,6 @@ type stage struct {
 	children []*child   // all that were ever started
 	started  map[string]int
 	planned  []string // lines of the plan
-	joined   []ledger.Record
 }
 
 // A layout says what processes a stage has. Zero means those of the load L.
@@ -330,7 +329,7 @@ func (s *stage) loads(ctx context.Context, waves []wave, acts []act) error {
 		w.seconds = cmp.Or(w.seconds, s.seconds)
 		most = max(most, w.seconds+w.mix.Deadline)
 		for i := range s.clients {
-			l := load{Mix: w.mix, Name: fmt.Sprintf("%s/%sclient%d", s.row.id, w.name, i+1), Seed: s.seed, Clients: len(s.clients), Begin: begin, Seconds: w.seconds, Ident: w.ident}
+			l := load{Mix: w.mix, Name: fmt.Sprintf("%s/%sclient%d", s.row.id, w.name, i+1), Seed: s.seed, Clients: len(s.clients), Begin: begin, Lasts: w.seconds, Ident: w.ident}
 			for p := range l.plan {
 				s.plan("%v", p)
 			}
