@@ -48,14 +48,15 @@ var layers = []row{
 	{dir: "internal/ticketscan", files: map[string]string{"*_test.go": "scamp scamp/scamptest"}}, // hears the logs of tests
 	{dir: "scamp/internal/mux", ours: "packet", other: "net sys"},
 	{dir: "scamp/internal/ledger"},                                                           // joins notes of tests
+	{dir: "scamp/internal/refusal", ours: "discovery"},                                       // what scamp lends scamptest alone
 	{dir: "scamp/internal/pipe"},                                                             // beneath buses of tests, and calls within a process
 	{dir: "scamp/internal/wire", other: "sys", files: map[string]string{"*_test.go": "net"}}, // loses packets between hosts of tests
 	// A program that breaks a bus on purpose; nobody imports it.
 	{dir: "scamp/internal/faults", ours: "scamp scamp/scamptest scamp/internal/ledger scamp/internal/wire discovery packet", other: "net sys"},
-	{dir: "scamp", ours: "scamp/internal/mux scamp/internal/pipe packet discovery", other: "net sys fsnotify",
+	{dir: "scamp", ours: "scamp/internal/mux scamp/internal/pipe scamp/internal/refusal packet discovery", other: "net sys fsnotify",
 		// Users who call Open bring their own logger; only Initialize makes one.
 		files: map[string]string{"initialize*.go": "zerolog", "*_test.go": "scamp/scamptest scamp/internal/ledger internal/ticketscan"}},
-	{dir: "scamp/scamptest", ours: "scamp discovery scamp/internal/pipe internal/ticketscan", files: map[string]string{"*_test.go": "scamp/internal/ledger"}},
+	{dir: "scamp/scamptest", ours: "scamp discovery scamp/internal/pipe scamp/internal/refusal internal/ticketscan", files: map[string]string{"*_test.go": "scamp/internal/ledger"}},
 	{dir: "cli", ours: "cli/command"},
 	{dir: "cli/scamp", ours: "cli/command"},
 	// The judge of services shares no code with them but the packets.

@@ -147,10 +147,7 @@ func (r *Request) filter(routes []discovery.Route) []discovery.Route {
 // query is what a request asks the directory for. A request that nobody could take
 // is refused here, before anything is sent.
 func (b *Bus) query(req *Request) (discovery.Query, error) {
-	if err := req.check(); err != nil {
-		return discovery.Query{}, err
-	}
-	q, err := req.query()
+	q, err := req.checked()
 	if err != nil {
 		return q, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/packet"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
+	"github.com/scampbus/scamp-go/scamp/internal/refusal"
 )
 
 // A Caller calls actions: a Bus, a Client, what With returns, or the Caller of
@@ -227,6 +228,17 @@ func (r *Request) check() error {
 	}
 	return nil
 }
+
+// checked returns the action of a request that passes check.
+func (r *Request) checked() (discovery.Query, error) {
+	if err := r.check(); err != nil {
+		return discovery.Query{}, err
+	}
+	return r.query()
+}
+
+// A fake caller refuses the same.
+var _ = refusal.Lend(func(request any) (discovery.Query, error) { return request.(*Request).checked() })
 
 // query reads the name of the action; what it leaves open the request's own fields say.
 func (r *Request) query() (discovery.Query, error) {

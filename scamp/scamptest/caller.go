@@ -2,7 +2,6 @@ package scamptest
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/internal/refusal"
 )
 
 // A Caller is a fake scamp.Caller for tests of what calls: it answers each action as it
@@ -113,31 +113,36 @@ func (c *Caller) Requests(action string) []scamp.Request {
 
 // Call answers a request. It returns when ctx ends, also if the answer does not.
 func (c *Caller) Call(ctx context.Context, req *scamp.Request) (*scamp.Reply, error) {
-	q, err := discovery.ParseAction(req.Action)
+	q, err := refusal.Of(req)
 	if err != nil {
-		return nil, fmt.Errorf("scamp: call: %w", err)
+		if closer, ok := req.Body.(io.Closer); ok && req.GetBody == nil {
+			closer.Close()
+		}
+		return nil, err
 	}
-	q.Sector, q.Version = cmp.Or(q.Sector, req.Sector), cmp.Or(q.Version, req.Version)
 	action := q.String()
 	r := *req
-	if r.Data, err = bodyOf(req); err != nil {
-		return nil, &scamp.CallError{Action: action, Ran: scamp.RanNo, Err: fmt.Errorf("scamp: request body: %w", err)}
-	}
+	var broken error // why the request has no body
+	r.Data, broken = bodyOf(req)
 	r.Body, r.GetBody = nil, nil
-	if ctx.Err() != nil {
-		return nil, failed(action, ended(ctx), scamp.RanNo)
-	}
 	c.mu.Lock()
-	c.requests = append(c.requests, received{action, r})
 	a := c.answers[action]
+	if a == nil || broken == nil && ctx.Err() == nil {
+		c.requests = append(c.requests, received{action, r})
+	}
 	c.mu.Unlock()
-	if a == nil {
+	switch {
+	case a == nil:
 		return nil, c.notFound(q)
+	case ctx.Err() != nil:
+		return nil, failed(action, ended(ctx), scamp.RanNo)
+	case broken != nil:
+		return nil, unsent(action, req, broken)
 	}
 	body, err := within(ctx, a, r)
 	switch {
 	case err != nil:
-		return nil, shaped(ctx, action, err)
+		return nil, shaped(ctx, action, req, err)
 	case ctx.Err() != nil:
 		return nil, failed(action, ended(ctx), scamp.RanMaybe)
 	}
@@ -150,7 +155,7 @@ func bodyOf(req *scamp.Request) ([]byte, error) {
 	if req.GetBody != nil {
 		var err error
 		if body, err = req.GetBody(); err != nil {
-			return nil, err
+			return nil, notMade{err}
 		}
 	}
 	if closer, ok := body.(io.Closer); ok {
@@ -160,6 +165,36 @@ func bodyOf(req *scamp.Request) ([]byte, error) {
 		return io.ReadAll(body)
 	}
 	return slices.Clone(req.Data), nil
+}
+
+// A notMade is the error of a GetBody.
+type notMade struct{ error }
+
+func (e notMade) Unwrap() error { return e.error }
+
+// unsent is the error of a call whose body could not be read. A bus sends a reader's
+// octets while it reads them: then the service has the request already, and may act.
+func unsent(action string, req *scamp.Request, err error) error {
+	ce := failed(action, fmt.Errorf("request body: %w", err), scamp.RanMaybe)
+	if _, ok := errors.AsType[notMade](err); ok {
+		ce = failed(action, fmt.Errorf("scamp: request body: %w", err), scamp.RanNo)
+		ce.Attempts = attemptsOf(req)
+	}
+	ce.Advice = "see why the program's own Body or GetBody fails"
+	return ce
+}
+
+// attemptsOf is how often a bus tries what nobody has received.
+func attemptsOf(req *scamp.Request) int {
+	switch {
+	case req.Route != nil && req.Route.Ident != "" || req.Body != nil && req.GetBody == nil:
+		return 1
+	case req.Retry != nil && req.Retry.Attempts > 0:
+		return req.Retry.Attempts
+	case req.Idempotent:
+		return 3
+	}
+	return 2
 }
 
 // within answers, at the latest when ctx ends.

@@ -16,22 +16,22 @@ import (
 const instance = "fake"
 
 // How calls end that fail on the way, in the words of package scamp: whether they may have
-// run then, and how many instances a bus has tried.
+// run then, and how often a bus has tried: as often as the request allows if it is repeated.
 var endings = []struct {
-	err      error
-	ran      scamp.Ran
-	attempts int
-	advice   string
+	err    error
+	ran    scamp.Ran
+	tried  tried
+	advice string
 }{
-	{scamp.ErrPin, scamp.RanNo, 2, "the instance was restarted with another key, or somebody else took its port; compare with scamp list services --all"},
-	{scamp.ErrNoDial, scamp.RanNo, 2, "the instance is announced but does not answer; scamp show IDENT tells when it announced itself"},
-	{scamp.ErrNotFound, scamp.RanNo, 0, whatThereIs},
-	{scamp.ErrStale, scamp.RanNo, 0, "is scamp cache running, with the same discovery.cache_path?"},
-	{scamp.ErrDenied, scamp.RanNo, 0, ""},
-	{scamp.ErrRefused, scamp.RanNo, 2, "the instance is busy or shutting down: call again in a moment; if it stays so, start more instances, or raise " +
+	{scamp.ErrPin, scamp.RanNo, repeated, "the instance was restarted with another key, or somebody else took its port; compare with scamp list services --all"},
+	{scamp.ErrNoDial, scamp.RanNo, repeated, "the instance is announced but does not answer; scamp show IDENT tells when it announced itself"},
+	{scamp.ErrNotFound, scamp.RanNo, never, whatThereIs},
+	{scamp.ErrStale, scamp.RanNo, never, "is scamp cache running, with the same discovery.cache_path?"},
+	{scamp.ErrDenied, scamp.RanNo, never, ""},
+	{scamp.ErrRefused, scamp.RanNo, repeated, "the instance is busy or shutting down: call again in a moment; if it stays so, start more instances, or raise " +
 		"Limits.MaxConcurrency and MaxQueue of the service (its counters queue_full, held_refused and buffered_refused tell which)"},
-	{scamp.ErrTimeout, scamp.RanMaybe, 1, moreTime},
-	{scamp.ErrLost, scamp.RanMaybe, 1, "see whether the service has ended or was started anew (scamp show IDENT, and its log); a call that may run twice can be Idempotent, and is sent again"},
+	{scamp.ErrTimeout, scamp.RanMaybe, once, moreTime},
+	{scamp.ErrLost, scamp.RanMaybe, once, "see whether the service has ended or was started anew (scamp show IDENT, and its log); a call that may run twice can be Idempotent, and is sent again"},
 }
 
 // What a bus advises where a call also fails otherwise than by what Fail is given.
@@ -41,8 +41,17 @@ const (
 	gaveUp      = "the program itself gave the call up: nothing need be wrong with the instance"
 )
 
+// A tried says how often a bus has tried when a call has failed so.
+type tried int
+
+const (
+	never tried = iota
+	once
+	repeated
+)
+
 // shaped is the error of a call whose answer is err.
-func shaped(ctx context.Context, action string, err error) error {
+func shaped(ctx context.Context, action string, req *scamp.Request, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return failed(action, ended(ctx), scamp.RanMaybe)
 	}
@@ -63,12 +72,15 @@ func shaped(ctx context.Context, action string, err error) error {
 	for _, e := range endings {
 		if errors.Is(err, e.err) {
 			ce := failed(action, err, e.ran)
-			ce.Advice, ce.Attempts = e.advice, e.attempts
+			ce.Advice = e.advice
 			if errors.Is(err, syscall.ECONNREFUSED) && e.err == scamp.ErrNoDial {
 				ce.Advice = "the instance is announced but does not answer: is its process gone, or a firewall in between? scamp show IDENT tells when it announced itself"
 			}
-			if e.attempts == 0 { // nobody was asked
-				ce.Instance = ""
+			switch e.tried {
+			case never:
+				ce.Instance, ce.Attempts = "", 0
+			case repeated:
+				ce.Attempts = attemptsOf(req)
 			}
 			return ce
 		}
