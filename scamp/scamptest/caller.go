@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -24,8 +25,8 @@ import (
 // offers it. It decides nothing else that a bus does: it sends nothing again, knows no
 // tickets and no rules.
 type Caller struct {
-	mu       sync.Mutex // protects what follows
-	answers  map[string]answer
+	mu       sync.Mutex       // protects what follows
+	answers  map[string]offer // by key
 	requests []received
 }
 
@@ -34,15 +35,23 @@ var _ scamp.Caller = (*Caller)(nil)
 // An answer makes the body of a reply to a request, which has its body in Data.
 type answer func(ctx context.Context, req *scamp.Request) ([]byte, error)
 
+// An offer is an action as the test spelled it, and its answer. The zero offer is none.
+type offer struct {
+	query  discovery.Query
+	answer answer
+}
+
 // A received is a request as Requests returns it.
 type received struct {
-	action string
-	req    scamp.Request
+	key string // of its action
+	req scamp.Request
 }
 
 // Answer has c answer an action, "[sector:]Class.name[~version]", with a function from
 // one JSON value to another, such as the one that HandleJSON takes. The last answer of
-// an action counts. An error of fn is as one given to Fail.
+// an action counts. An error of fn is as one given to Fail, and its panic is the error
+// "general" of a handler that panics on a bus. An action that is none panics, here and in
+// Reply, Fail and Requests.
 func Answer[In, Out any](c *Caller, action string, fn func(context.Context, In) (Out, error)) {
 	c.set(action, func(ctx context.Context, req *scamp.Request) ([]byte, error) {
 		var in In
@@ -71,10 +80,16 @@ func (c *Caller) Reply(action string, value any) {
 // Fail has calls of an action fail with err:
 //
 //   - a *scamp.CallError is returned as it is, its Action filled in;
-//   - scamp.ErrNoDial, ErrRefused, ErrLost, ErrTimeout and the others of errors.Is are
-//     what became of the call, with the Ran that a bus would give them;
+//   - scamp.ErrNoDial, ErrRefused, ErrLost, ErrTimeout and the others of package scamp, and
+//     context.Canceled and DeadlineExceeded, are what became of the call, with the Ran
+//     that a bus would give them; ErrClosed is that of a bus closed before the call;
 //   - a *scamp.RemoteError, and as "general" any other error, is the answer of a handler.
+//
+// A nil err panics: Reply and Answer are for calls that do not fail.
 func (c *Caller) Fail(action string, err error) {
+	if err == nil {
+		panic("scamptest: Fail " + action + ": nil error: want why calls fail, or Reply")
+	}
 	c.set(action, func(context.Context, *scamp.Request) ([]byte, error) { return nil, err })
 }
 
@@ -87,10 +102,13 @@ func (c *Caller) set(action string, a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.answers == nil {
-		c.answers = make(map[string]answer)
+		c.answers = make(map[string]offer)
 	}
-	c.answers[q.String()] = a
+	c.answers[key(q)] = offer{q, a}
 }
+
+// key is the name of an action without regard to case, as a bus compares it.
+func key(q discovery.Query) string { return strings.ToLower(q.String()) }
 
 // Requests returns the requests for an action so far, in the order they came, and those
 // for all if action is empty. Each is as the caller gave it, but its body is in Data,
@@ -104,7 +122,7 @@ func (c *Caller) Requests(action string) []scamp.Request {
 	defer c.mu.Unlock()
 	var all []scamp.Request
 	for _, r := range c.requests {
-		if action == "" || r.action == q.String() {
+		if action == "" || r.key == key(q) {
 			all = append(all, r.req)
 		}
 	}
@@ -120,26 +138,26 @@ func (c *Caller) Call(ctx context.Context, req *scamp.Request) (*scamp.Reply, er
 		}
 		return nil, err
 	}
-	action := q.String()
 	r := *req
 	var broken error // why the request has no body
 	r.Data, broken = bodyOf(req)
 	r.Body, r.GetBody = nil, nil
 	c.mu.Lock()
-	a := c.answers[action]
-	if a == nil || broken == nil && ctx.Err() == nil {
-		c.requests = append(c.requests, received{action, r})
+	o := c.answers[key(q)]
+	if o.answer == nil || broken == nil && ctx.Err() == nil {
+		c.requests = append(c.requests, received{key(q), r})
 	}
 	c.mu.Unlock()
+	action := o.query.String() // as a service announces it
 	switch {
-	case a == nil:
+	case o.answer == nil:
 		return nil, c.notFound(q)
 	case ctx.Err() != nil:
 		return nil, failed(action, ended(ctx), scamp.RanNo)
 	case broken != nil:
 		return nil, unsent(action, req, broken)
 	}
-	body, err := within(ctx, a, r)
+	body, err := within(ctx, o.answer, r)
 	switch {
 	case err != nil:
 		return nil, shaped(ctx, action, req, err)
@@ -197,10 +215,20 @@ func attemptsOf(req *scamp.Request) int {
 	return 2
 }
 
+// answered answers. What panics has the text that services answer with.
+func (a answer) answered(ctx context.Context, req *scamp.Request) (body []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			body, err = nil, &scamp.RemoteError{Code: scamp.CodeGeneral, Text: "the handler failed"}
+		}
+	}()
+	return a(ctx, req)
+}
+
 // within answers, at the latest when ctx ends.
 func within(ctx context.Context, a answer, req scamp.Request) ([]byte, error) {
 	if ctx.Done() == nil {
-		return a(ctx, &req)
+		return a.answered(ctx, &req)
 	}
 	type outcome struct {
 		body []byte
@@ -208,7 +236,7 @@ func within(ctx context.Context, a answer, req scamp.Request) ([]byte, error) {
 	}
 	done := make(chan outcome, 1)
 	go func() { // ends with the answer
-		body, err := a(ctx, &req)
+		body, err := a.answered(ctx, &req)
 		done <- outcome{body, err}
 	}()
 	select {

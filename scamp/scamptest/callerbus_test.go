@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,5 +121,72 @@ func TestCallerTriesAsABusDoes(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestCallerFailsWithWhatItIsGiven: errors.Is holds for every reason that Fail names.
+func TestCallerFailsWithWhatItIsGiven(t *testing.T) {
+	for err, want := range map[error]scamp.Ran{
+		scamp.ErrNotFound: scamp.RanNo, scamp.ErrDenied: scamp.RanNo, scamp.ErrPin: scamp.RanNo, scamp.ErrStale: scamp.RanNo,
+		scamp.ErrRefused: scamp.RanNo, scamp.ErrNoDial: scamp.RanNo, scamp.ErrClosed: scamp.RanNo,
+		scamp.ErrTimeout: scamp.RanMaybe, scamp.ErrLost: scamp.RanMaybe, scamp.ErrBroken: scamp.RanMaybe,
+		context.Canceled: scamp.RanMaybe, context.DeadlineExceeded: scamp.RanMaybe, scamp.ErrBadReply: scamp.RanYes,
+	} {
+		var fake scamptest.Caller
+		fake.Fail("Stock.left", fmt.Errorf("as told: %w", err))
+		_, got := scamp.Call[int](t.Context(), &fake, "Stock.left", "lamp")
+		ce, ok := errors.AsType[*scamp.CallError](got)
+		if !ok || !errors.Is(got, err) || ce.Ran != want || ce.Code() != (&scamp.CallError{Err: err}).Code() {
+			t.Errorf("Fail with %v: %v, want that with ran %v", err, got, want)
+		}
+		if err == context.DeadlineExceeded && !errors.Is(got, scamp.ErrTimeout) {
+			t.Errorf("Fail with %v: %v, want ErrTimeout beside it", err, got)
+		}
+	}
+}
+
+// TestCallerComparesNamesAsABusDoes: in any case they are the same action, which errors
+// spell as it is offered.
+func TestCallerComparesNamesAsABusDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, fake := scamptest.New(t), new(scamptest.Caller)
+		panics := func(context.Context, string) (int, error) { panic("out of lamps") }
+		n.Serve("stock", func(s *scamp.Service) { scamp.HandleJSON(s, "Stock.left", panics, nil) })
+		scamptest.Answer(fake, "Stock.left", panics)
+		var got [2]verdict
+		for i, c := range []scamp.Caller{n.Bus(nil), fake} {
+			_, err := scamp.Call[int](t.Context(), c, "MAIN:stock.LEFT", "lamp")
+			got[i] = verdictOf(t, err)
+		}
+		if !reflect.DeepEqual(got[0], got[1]) || got[0].Remote.Code != scamp.CodeGeneral || got[0].Action != "main:Stock.left~1" {
+			t.Errorf("a bus says of a panic %+v\nand a Caller %+v", got[0], got[1])
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := scamp.Call[int](ctx, fake, "stock.left", "lamp"); verdictOf(t, err).Remote.Code != scamp.CodeGeneral {
+			t.Errorf("a panic within a deadline: %v, want general", err)
+		}
+		if n := len(fake.Requests("STOCK.left")); n != 2 {
+			t.Errorf("%d requests: want 2", n)
+		}
+	})
+}
+
+// TestCallerPanicsOnMisuse: a mistake of the test is no answer.
+func TestCallerPanicsOnMisuse(t *testing.T) {
+	var fake scamptest.Caller
+	for name, misuse := range map[string]func(){
+		"Reply":    func() { fake.Reply("bad", 1) },
+		"Fail":     func() { fake.Fail("Stock.left", nil) },
+		"Requests": func() { fake.Requests("nope") },
+	} {
+		func() {
+			defer func() {
+				if v := recover(); !strings.Contains(fmt.Sprint(v), "want ") {
+					t.Errorf("%s: panic %v, want one that says what is wanted", name, v)
+				}
+			}()
+			misuse()
+		}()
 	}
 }

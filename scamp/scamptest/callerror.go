@@ -30,7 +30,12 @@ var endings = []struct {
 	{scamp.ErrDenied, scamp.RanNo, never, ""},
 	{scamp.ErrRefused, scamp.RanNo, repeated, "the instance is busy or shutting down: call again in a moment; if it stays so, start more instances, or raise " +
 		"Limits.MaxConcurrency and MaxQueue of the service (its counters queue_full, held_refused and buffered_refused tell which)"},
+	{scamp.ErrClosed, scamp.RanNo, once, "what the call went through was closed by the program: call before that, or make another one"},
 	{scamp.ErrTimeout, scamp.RanMaybe, once, moreTime},
+	{context.DeadlineExceeded, scamp.RanMaybe, once, moreTime},
+	{context.Canceled, scamp.RanMaybe, once, gaveUp},
+	{scamp.ErrBadReply, scamp.RanYes, once, "see that both sides mean the same by the action, in type and version: the service documents it in _meta.documentation, and scamp call shows what it sends"},
+	{scamp.ErrBroken, scamp.RanMaybe, once, "see in the log of the service why it gave the reply up; a call that may run twice can be Idempotent, and is sent again"},
 	{scamp.ErrLost, scamp.RanMaybe, once, "see whether the service has ended or was started anew (scamp show IDENT, and its log); a call that may run twice can be Idempotent, and is sent again"},
 }
 
@@ -71,6 +76,9 @@ func shaped(ctx context.Context, action string, req *scamp.Request, err error) e
 	}
 	for _, e := range endings {
 		if errors.Is(err, e.err) {
+			if e.err == context.DeadlineExceeded { // rows before it are those of ErrTimeout
+				err = fmt.Errorf("%w: %w", scamp.ErrTimeout, err)
+			}
 			ce := failed(action, err, e.ran)
 			ce.Advice = e.advice
 			if errors.Is(err, syscall.ECONNREFUSED) && e.err == scamp.ErrNoDial {
@@ -104,9 +112,9 @@ func failed(action string, err error, ran scamp.Ran) *scamp.CallError {
 func (c *Caller) notFound(q discovery.Query) error {
 	why := discovery.Explanation{Query: q, Reason: discovery.NoAction}
 	c.mu.Lock()
-	for name := range c.answers {
-		if other, err := discovery.ParseAction(name); err == nil && class(other.Action) == class(q.Action) {
-			why.Near = append(why.Near, name)
+	for _, o := range c.answers {
+		if strings.EqualFold(class(o.query.Action), class(q.Action)) {
+			why.Near = append(why.Near, o.query.String())
 		}
 	}
 	c.mu.Unlock()
