@@ -129,7 +129,7 @@ func runHostile(ctx context.Context, s *stage) error {
 	}
 	// Calls for the victim alone: the others would hide that it serves nobody.
 	const pinned = "pinned/"
-	m := mix{Rate: 20, Parts: []part{{1, 200}}, Deadline: 2 * time.Second}
+	m := mix{Rate: 50 / s.rate, Parts: []part{{1, 200}}, Deadline: 2 * time.Second} // some in each attack, however slow the load
 	if err := s.loads(ctx, []wave{{mix: s.layout.mix}, {name: pinned, mix: m, ident: victim.ready.Ident}}, acts); err != nil {
 		return err
 	}
