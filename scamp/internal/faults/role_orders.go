@@ -110,16 +110,19 @@ func idents(d *discovery.Directory) []string {
 type dialed struct {
 	At      time.Time
 	Address string
+	Made    bool // it is connected
 }
 
 // dial connects, and remembers that it tried.
 func (c *client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	at := time.Now()
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if len(c.dials) < maxTold {
-		c.dials = append(c.dials, dialed{time.Now(), address})
+		c.dials = append(c.dials, dialed{at, address, err == nil})
 	}
-	c.mu.Unlock()
-	return new(net.Dialer).DialContext(ctx, network, address)
+	return conn, err
 }
 
 // A burst is calls that begin all at once.

@@ -76,6 +76,11 @@ func runSoak(ctx context.Context, s *stage) error {
 	full := s.seconds.Seconds() / 570 * s.rate // what of a whole soak this is
 	s.atLeast("calls", float64(len(all)), 150_000*full)
 	s.atLeast("connections", s.relayed(func(p *proxy) int64 { return p.accepted.Load() }), 2000*min(full, 1))
+	made, err := s.connected(ctx)
+	if err != nil {
+		return err
+	}
+	s.atLeast("connections_of_clients", float64(made), float64(len(s.clients)*len(s.services))*max(1, s.seconds.Minutes())) // the rest are the hostile client's
 	s.atLeast("renewals", float64(renewals), float64(int(3*full)))
 	from := s.began.Add(time.Duration(soakWarm * float64(s.seconds)))
 	to := s.began.Add(s.seconds)
@@ -94,6 +99,22 @@ func runSoak(ctx context.Context, s *stage) error {
 		return errors.New(strings.Join(wrong[:min(len(wrong), 5)], "\n"))
 	}
 	return nil
+}
+
+// connected counts the connections that clients have made.
+func (s *stage) connected(ctx context.Context) (n int, err error) {
+	for _, c := range s.clients {
+		var all []dialed
+		if err := c.ask(ctx, "dials", nil, &all, readyIn); err != nil {
+			return 0, err
+		}
+		for _, d := range all {
+			if d.Made {
+				n++
+			}
+		}
+	}
+	return n, nil
 }
 
 // soakActs draws a fault each five seconds, a service that leaves and comes back between
