@@ -163,10 +163,11 @@ func (m *marks) probe(in discovery.Instance) {
 	}
 	m.probing++
 	m.work.Add(1)
+	route := k.route // a call that fails meanwhile writes it anew
 	m.mu.Unlock()
 	defer m.work.Done()
 	m.log.count("instance_probed")
-	err := m.reach(m.ctx, k.route)
+	err := m.reach(m.ctx, route)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.probing--
