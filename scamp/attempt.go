@@ -177,7 +177,7 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 	if what.late(ctx, pl.limits) {
 		return nil, what.failure(errLate, RanNo)
 	}
-	e, reused, err := pl.find(what.route.Address, what.local, id, alone)
+	e, reused, err := pl.find(what.route.Address, what.local, id, newsOf(what.route), alone)
 	caller := ctx
 	if err == nil && !reused {
 		what.begin()

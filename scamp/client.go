@@ -52,7 +52,7 @@ func dialClient(ctx context.Context, cfg *Config, addr string, peer Identity, op
 	limits := opts.limits(cfg)
 	c := &Client{peer: &discovery.Peer{Address: addr}, id: peer, sector: cfg.DefaultSector}
 	c.pool = newPool(cfg, &limits, newLogger(opts.Log, &limits), newHold(&limits), opts, opts.KeyPair)
-	if _, err := c.pool.get(ctx, addr, nil, peer); err != nil {
+	if _, err := c.pool.get(ctx, addr, nil, peer, news{}); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("scamp: dial %s: %w", clean(addr), err)
 	}

@@ -267,3 +267,50 @@ func TestHeartbeat(t *testing.T) {
 		}
 	})
 }
+
+// Who was announced since a dial failed is dialed at once, at the same address too, and
+// each announcement once: however many calls there are, no address is flooded.
+func TestRestartedServiceIsDialedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		s := n.Serve("greeter", register)
+		dials := 0
+		bus := n.Bus(&scamp.Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials++
+			return n.Dial(ctx, network, addr)
+		}})
+		call := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := bus.Call(ctx, &scamp.Request{Action: "Greeter.echo", Data: []byte("1"), Retry: &scamp.RetryOptions{Attempts: 1}, Route: &scamp.RouteOptions{Wait: -1}})
+			return err
+		}
+		if err := call(); err != nil {
+			t.Fatalf("call at the start: %v", err)
+		}
+		for restart := range 3 {
+			n.Kill(s)
+			synctest.Wait()
+			dials = 0
+			var err error
+			for range 50 {
+				err = call()
+				wantRan(t, "dead", err, scamp.RanNo, scamp.ErrNoDial)
+			}
+			if dials < 1 || dials > restart+1 || !strings.Contains(err.Error(), "not tried, next try in ") {
+				t.Fatalf("restart %d: 50 calls of who is dead: %d dials, the last call: %v; want one for each of %d announcements at most, and that it was not tried", restart, dials, err, restart+1)
+			}
+			s = n.Restart(s)
+			n.Await(bus, "Greeter.echo", restart+2) // nobody has missed the dead ones yet
+			dials = 0
+			for i := range 50 {
+				if err := call(); err != nil {
+					t.Fatalf("restart %d: call %d of who is back: %v", restart, i, err)
+				}
+			}
+			if dials != 1 {
+				t.Fatalf("restart %d: 50 calls of who is back: %d dials, want 1", restart, dials)
+			}
+		}
+	})
+}

@@ -13,7 +13,7 @@ func Connections(c *Client) int {
 // forgotten, between its being found and its being remembered. It says whether it is
 // remembered.
 func RememberEnded(ctx context.Context, c *Client, end func()) (bool, error) {
-	e, err := c.pool.get(ctx, c.peer.Address, nil, c.id)
+	e, err := c.pool.get(ctx, c.peer.Address, nil, c.id, news{})
 	if err != nil {
 		return false, err
 	}

@@ -55,7 +55,7 @@ func (m *marks) init(b *balancer) {
 	m.all = make(map[discovery.Instance]*mark)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.reach = func(ctx context.Context, r discovery.Route) error {
-		_, err := b.pool.get(ctx, r.Address, b.locals.at(r), identityOf(r))
+		_, err := b.pool.get(ctx, r.Address, b.locals.at(r), identityOf(r), newsOf(r))
 		return err
 	}
 }

@@ -76,7 +76,8 @@ type entry struct {
 	err     error
 	again   time.Time // not dialed before, if err is set
 
-	failures int // dials to the target that failed in a row, before it is ready; under pool.mu
+	failures int    // dials to the target that failed in a row, before it is ready; under pool.mu
+	news     []news // for which the target was dialed, since it was last left alone to the end; under pool.mu
 }
 
 // A queue is what waits at a target, whatever connection it waits on: also one that is
@@ -164,8 +165,8 @@ func (pl *pool) recent(what *attempt, id Identity, alone bool) *entry {
 }
 
 // get returns a connection to the target, made if there is none.
-func (pl *pool) get(ctx context.Context, addr string, local *inboundSide, id Identity) (*entry, error) {
-	e, _, err := pl.find(addr, local, id, false)
+func (pl *pool) get(ctx context.Context, addr string, local *inboundSide, id Identity, n news) (*entry, error) {
+	e, _, err := pl.find(addr, local, id, n, false)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +176,8 @@ func (pl *pool) get(ctx context.Context, addr string, local *inboundSide, id Ide
 // find returns the connection to the target or a dial that will become one; ready says
 // that there is nothing to wait for. A connection that is to be alone serves one call and
 // is closed behind it. That to a service of this process, if local is not nil, is not dialed.
-func (pl *pool) find(addr string, local *inboundSide, id Identity, alone bool) (e *entry, ready bool, err error) {
+// Nor is a target that has just failed, unless n says that somebody else is there now.
+func (pl *pool) find(addr string, local *inboundSide, id Identity, n news, alone bool) (e *entry, ready bool, err error) {
 	pin, err := id.pin()
 	if err != nil {
 		return nil, false, err
@@ -184,7 +186,7 @@ func (pl *pool) find(addr string, local *inboundSide, id Identity, alone bool) (
 	if alone {
 		key.alone = pl.loners.Add(1)
 	}
-	e, err = pl.entry(key, id)
+	e, err = pl.entry(key, id, n)
 	if err != nil {
 		return nil, false, err
 	}
@@ -263,7 +265,7 @@ func (pl *pool) remember(e *entry) {
 }
 
 // entry finds the connection or dial that serves a target, or begins to dial.
-func (pl *pool) entry(key target, id Identity) (*entry, error) {
+func (pl *pool) entry(key target, id Identity, n news) (*entry, error) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	if pl.closed {
@@ -271,26 +273,30 @@ func (pl *pool) entry(key target, id Identity) (*entry, error) {
 	}
 	// However many calls want an instance that does not answer: who announces somebody
 	// else's address must not make us flood it (THREATS D22).
-	if e := pl.entries[key.shared()]; e != nil && e.err != nil && time.Now().Before(e.again) {
-		pl.log.count("dial_backoff")
-		return e, nil
+	if e := pl.entries[key.shared()]; e != nil && e.err != nil {
+		if pause := time.Until(e.again); pause > 0 && !e.outdated(n) {
+			pl.log.count("dial_backoff")
+			return nil, &pausedError{pause, e.err}
+		}
 	}
 	e := pl.entries[key]
 	if e == nil || e.err != nil || e.peer != nil && e.peer.closed.Load() {
-		return pl.begin(key, id), nil
+		return pl.begin(key, id, n), nil
 	}
 	return e, nil
 }
 
 // begin dials a target. It is apart from entry so that finding a connection, which
 // every call does, allocates nothing.
-func (pl *pool) begin(key target, id Identity) *entry {
-	e := &entry{key: key, ready: make(chan struct{}), dialect: pl.dialectLocked(key.shared()), queue: pl.queueLocked(key.shared())}
+func (pl *pool) begin(key target, id Identity, n news) *entry {
+	e := &entry{key: key, news: []news{n}, ready: make(chan struct{}), dialect: pl.dialectLocked(key.shared()), queue: pl.queueLocked(key.shared())}
 	if key.alone > 0 {
 		e.left = make(chan struct{})
 	}
 	if old := pl.entries[key.shared()]; old != nil && old.err != nil {
-		e.failures = old.failures
+		if e.failures = old.failures; time.Now().Before(old.again) { // it is dialed for its news
+			e.failures, e.news = 0, append(e.news, old.news...)
+		}
 	}
 	pl.entries[key] = e
 	gate := pl.gates[key.addr]
@@ -369,7 +375,7 @@ func (pl *pool) pending(key target, r discovery.Route) (w burden) {
 	if n, owes := q.debt.size(pl.now); n > 0 {
 		w.owed, w.owes = w.owed+n, max(w.owes, owes)
 		if !pl.closed && (e == nil || e.err != nil && !time.Now().Before(e.again)) {
-			e = pl.begin(key, identityOf(r))
+			e = pl.begin(key, identityOf(r), newsOf(r))
 			e.missing = append(e.missing, r)
 		}
 	}

@@ -74,7 +74,7 @@ func ExampleNetwork_Restart() {
 		fmt.Println(tick(bus))
 		net.Restart(clock)
 		net.Await(bus, "Clock.tick", 2) // the dead one is not missed yet
-		fmt.Println(tick(net.Bus(nil)))
+		fmt.Println(tick(bus))
 	})
 	// Output:
 	// no answer; did it run? no

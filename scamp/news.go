@@ -1,0 +1,48 @@
+package scamp
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
+
+// news is which announcement a dial is made for: who has failed at an address says nothing
+// against who was announced there since. A Client knows of none.
+type news struct {
+	instance  discovery.Instance
+	timestamp int64
+}
+
+// newsOf is the announcement behind a route.
+func newsOf(r discovery.Route) news {
+	if r.Peer == nil {
+		return news{}
+	}
+	return news{r.Instance, r.Timestamp}
+}
+
+// maxNews is for how many announcements a target that failed is dialed before it was left
+// alone to the end: who announces itself all the time must not have us flood an address
+// (THREATS D22).
+const maxNews = 8
+
+// outdated says whether the target failed before n was announced: once for each.
+func (e *entry) outdated(n news) bool {
+	return len(e.news) < maxNews && !slices.Contains(e.news, n)
+}
+
+// A pausedError is a dial that was not made, for the last one has just failed.
+type pausedError struct {
+	pause time.Duration // until the target is dialed again
+	last  error
+}
+
+// Error says first that nothing was tried, so that nobody looks for a cause that may be
+// gone.
+func (e *pausedError) Error() string {
+	return fmt.Sprintf("not tried, next try in %.1f s; the last one: %v", max(e.pause.Seconds(), 0.1), e.last)
+}
+
+func (e *pausedError) Unwrap() error { return e.last }
