@@ -7,14 +7,15 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // ErrInterrupted is the cause of a context of UntilSignal that a signal has ended.
 var ErrInterrupted = errors.New("interrupted")
 
 // Run serves services until SIGINT or SIGTERM comes, or one of them fails, and returns
-// when all have drained (PROTOCOL 12.5). The second signal ends the process at once. It
-// tells systemd, if that has started the process, when all are ready and when they begin
+// when all have drained (PROTOCOL 12.5). The second signal ends the process at once, unless
+// it comes within half a second: see UntilSignal. Run tells systemd, if that has started the process, when all are ready and when they begin
 // to stop. It is all that the main function of a service needs:
 //
 //	bus, err := scamp.Initialize("")
@@ -59,28 +60,37 @@ func run(ctx context.Context, tell notifier, services []*Service) error {
 	return errors.Join(failures...)
 }
 
+// sameSignal is for how long after the first signal another one is a copy of it.
+const sameSignal = 500 * time.Millisecond
+
 // UntilSignal returns a context that ends at the first SIGINT or SIGTERM, with the cause
-// ErrInterrupted. The second one ends the process with exit code 1. Stop gives the signals
-// back; it must be called.
+// ErrInterrupted. The second one ends the process with exit code 1; what comes within half
+// a second of the first counts as that one, for whoever stops a process may send to it and
+// to its group (timeout of the coreutils does, and supervisors). Stop gives the signals back;
+// it must be called.
 func UntilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 2) // both that count, however close
+	signals := make(chan os.Signal, 1) // one that nobody has seen yet stands for all
 	// Without this the second would not end it by itself: a shell starts what is in the
 	// background with SIGINT ignored.
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() { // ends with stop
 		defer close(done)
-		for first := true; ; first = false {
+		var first time.Time
+		for {
 			select {
 			case <-signals:
 			case <-quit:
 				return
 			}
-			if !first {
+			switch {
+			case first.IsZero():
+				first = time.Now()
+				cancel(ErrInterrupted)
+			case time.Since(first) > sameSignal:
 				os.Exit(1)
 			}
-			cancel(ErrInterrupted)
 		}
 	}()
 	return ctx, sync.OnceFunc(func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -123,6 +124,17 @@ func TestUntilSignal(t *testing.T) {
 	<-ctx.Done()
 	if cause := context.Cause(ctx); !errors.Is(cause, scamp.ErrInterrupted) {
 		t.Errorf("cause %v, want ErrInterrupted", cause)
+	}
+	// Copies of it, such as timeout of the coreutils sends to the process and to its group, do
+	// not end the process.
+	seen := make(chan os.Signal, 1)
+	signal.Notify(seen, syscall.SIGINT)
+	defer signal.Stop(seen)
+	for range 10 {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		<-seen
 	}
 	stop()
 	stop()

@@ -34,7 +34,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve NAME",
 		Short: "Offer built-in actions, or commands as actions",
 		Long: `Serve runs the service NAME with its key pair until SIGINT, SIGTERM or --timeout. Then it
-withdraws, finishes what it has in hand, and exits; a second signal exits at once.
+withdraws, finishes what it has in hand, and exits; a second signal exits at once, unless
+it comes within half a second of the first.
 
 Built-in actions (--builtin, in the class --class):
   echo   answers with the body of the request, as it streams
