@@ -119,7 +119,7 @@ func (b *Bus) route(ctx context.Context, req *Request, q discovery.Query, what *
 	}
 	if len(routes) == 0 && what.number == 1 {
 		what.begin()
-		routes = b.settle(ctx, q, req)
+		routes = b.settle(ctx, q, req, what)
 	}
 	switch {
 	case len(routes) == 0 && len(b.dir.Find(q)) > 0:

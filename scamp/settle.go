@@ -17,13 +17,16 @@ const warmUp = 5500 * time.Millisecond
 const hastyTime = 50 * time.Millisecond
 
 // settle waits for somebody to ask while he may just not have been heard yet, or for as
-// long as the request says.
-func (b *Bus) settle(ctx context.Context, q discovery.Query, req *Request) []discovery.Route {
+// long as the request says, but not beyond the time of the call, which what has begun.
+func (b *Bus) settle(ctx context.Context, q discovery.Query, req *Request, what *attempt) []discovery.Route {
 	left, how := b.unsettled(), req.Route
 	if how != nil {
 		if how.Wait != 0 {
 			left = how.Wait
 		}
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		left = min(left, b.limits.RPCTimeout-time.Since(what.start))
 	}
 	if left <= 0 {
 		return nil

@@ -31,6 +31,7 @@ func TestCallWaits(t *testing.T) {
 		{name: "not at all", action: echo, route: &scamp.RouteOptions{Wait: -1}, appears: time.Second},
 		{name: "as long as it says", action: echo, route: &scamp.RouteOptions{Wait: time.Minute}, old: true, appears: 50 * time.Second, waits: 50 * time.Second},
 		{name: "and gives up then", action: echo, route: &scamp.RouteOptions{Wait: time.Minute}, old: true, waits: time.Minute},
+		{name: "but not beyond the time of the call", action: echo, route: &scamp.RouteOptions{Wait: time.Hour}, old: true, appears: 100 * time.Second, waits: 75 * time.Second},
 		{name: "also beside one that a filter leaves out", action: echo, route: &scamp.RouteOptions{Wait: time.Minute, Filter: func(r discovery.Route) bool { return r.Ident == "echo:1" }}, old: true, other: discovery.Action{Class: "Greeter", Name: "echo"}, appears: 3 * time.Second, waits: 3 * time.Second},
 		{name: "and gives up for a filter then", action: echo, route: &scamp.RouteOptions{Wait: time.Minute, Filter: func(r discovery.Route) bool { return r.Ident == "echo:1" }}, old: true, other: discovery.Action{Class: "Greeter", Name: "echo"}, waits: time.Minute},
 		{name: "a program waits beside a similar name", action: echo, other: discovery.Action{Class: "Greeter", Name: "ech"}, waits: young},
