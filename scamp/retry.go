@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ import (
 // one of these is refused.
 type RetryOptions struct {
 	Attempts int           // in all; zero means 2, or 3 for an Idempotent request; 1 means that nothing is sent again
-	Pause    time.Duration // before the third attempt, twice as long before each one after, with jitter; zero means 50 ms
+	Pause    time.Duration // before the third attempt, twice as long before each one after, with jitter; zero means 50 ms. A call whose time it would use up fails at once
 
 	// AttemptTimeout gives an attempt of an Idempotent request up for another one, at
 	// another instance if there is one, when its reply has not begun by then: an instance
@@ -96,6 +97,7 @@ type campaign struct {
 	tried   []discovery.Instance // one for each attempt
 	maybe   bool                 // an attempt that failed may have run
 	pause   time.Duration        // before the next attempt, from the third on
+	limit   time.Duration        // of the call without a deadline, at the instance last tried
 }
 
 // errAttempt is the cause that ends an attempt, not the call.
@@ -175,15 +177,12 @@ func (c *campaign) further(ctx context.Context, err error) *attempt {
 	if !c.again(ctx, err) {
 		return nil
 	}
-	if len(c.tried) > 1 {
-		jitter := time.Duration(c.b.balance.rand(int(c.pause/time.Microsecond)+1)) * time.Microsecond
-		if !sleep(ctx, c.pause/2+jitter/2) {
-			return nil
-		}
-		c.pause *= 2
+	rest := c.rest()
+	if c.left(ctx) <= rest || !c.sleep(ctx, rest) {
+		return nil
 	}
 	a, nobody := c.next(ctx)
-	if nobody != nil {
+	if nobody != nil || a.late(ctx, &c.b.limits) {
 		return nil
 	}
 	if trace := traceFrom(ctx); trace.Retried != nil {
@@ -208,6 +207,25 @@ func (c *campaign) verdict(err error) error {
 	return &all
 }
 
+// rest is how long to wait before the next attempt.
+func (c *campaign) rest() time.Duration {
+	if len(c.tried) < 2 {
+		return 0
+	}
+	jitter := time.Duration(c.b.balance.rand(int(c.pause/time.Microsecond)+1)) * time.Microsecond
+	rest := c.pause/2 + jitter/2
+	c.pause += min(c.pause, math.MaxInt64-c.pause)
+	return rest
+}
+
+// left is the time that the call has left for other attempts.
+func (c *campaign) left(ctx context.Context) time.Duration {
+	if at, ok := ctx.Deadline(); ok {
+		return time.Until(at)
+	}
+	return c.limit - time.Since(c.started)
+}
+
 // sleep waits, and says whether ctx let it.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
@@ -218,6 +236,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// sleep waits, and says whether the call may go on: not when its bus is closed.
+func (c *campaign) sleep(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.b.ctx, cancel)()
+	return sleep(ctx, d)
 }
 
 // next chooses the instance for one more attempt, one that was not tried if there is one.
@@ -233,6 +262,7 @@ func (c *campaign) next(ctx context.Context) (*attempt, error) {
 // note notes that an attempt is about to be made.
 func (c *campaign) note(ctx context.Context, a *attempt) {
 	c.tried = append(c.tried, a.route.Instance)
+	c.limit, _ = a.limit(&c.b.limits)
 	if trace := traceFrom(ctx); trace.Routed != nil {
 		trace.Routed(a.route)
 	}
@@ -405,7 +435,7 @@ func (c *campaign) hedge(ctx context.Context, h *heat) bool {
 		return false
 	}
 	a, err := c.next(ctx)
-	if err != nil || slices.Contains(c.tried, a.route.Instance) || !c.b.retries.take() {
+	if err != nil || a.late(ctx, &c.b.limits) || slices.Contains(c.tried, a.route.Instance) || !c.b.retries.take() {
 		return false
 	}
 	c.b.log.count("hedged")
