@@ -59,7 +59,7 @@ func (a *attempt) failure(err error, ran Ran) *CallError {
 
 // refused notes that the instance did not take the request.
 func (a *attempt) refused(code string) {
-	if a.balance != nil && !alikeElsewhere(code) {
+	if a.balance != nil && !blameless(code) {
 		a.balance.marks.refused(a.route)
 	}
 }

@@ -206,6 +206,27 @@ func oneRedispatch(t *testing.T) {
 	if errors.As(err, &ce); ce.Attempts != 2 || len(asked) != 2 || asked[0] == asked[1] {
 		t.Errorf("asked %q, %d attempts, want both instances once", asked, ce.Attempts)
 	}
+	// A quota and trouble inside are redispatched once too, however many attempts there may
+	// be, but speak against no instance.
+	for _, code := range []string{"ratelimit", "internal"} {
+		s, bus := newStreet(t)
+		s.answer(`,"error_code":"` + code + `","error":"no","error_data":{"dispatch_failure":true}`)
+		s.announce(bus, "sample:alpha", alpha)
+		s.announce(bus, "sample:beta", beta)
+		for _, retry := range []*scamp.RetryOptions{nil, {Attempts: 5}} {
+			asked = nil
+			req := echoReq("")
+			req.Retry = retry
+			_, err := bus.Call(ctx, req)
+			wantRan(t, code, err, scamp.RanNo, scamp.ErrRefused)
+			if len(asked) != 2 || asked[0] == asked[1] {
+				t.Errorf("%s, retry %+v: asked %q, want both instances once", code, retry, asked)
+			}
+		}
+		if n := bus.Stats()["instance_avoided"]; n > 0 {
+			t.Errorf("%s: %d instances avoided, want none", code, n)
+		}
+	}
 	// With one instance it is asked again itself.
 	s2, bus2 := newStreet(t)
 	s2.answer(`,"error_code":"transport","error":"busy","error_data":{"dispatch_failure":true}`)

@@ -309,6 +309,9 @@ func (c *campaign) again(ctx context.Context, err error) bool {
 	if len(c.tried) >= c.opts.Attempts || ctx.Err() != nil || !worthwhile(err, c.req.Idempotent) {
 		return false
 	}
+	if len(c.tried) > 1 && blameless(remoteCode(err)) {
+		return false
+	}
 	if len(c.tried) == 1 && !c.maybe {
 		return true // PROTOCOL 11.6
 	}
@@ -338,11 +341,15 @@ func worthwhile(err error, idempotent bool) bool {
 	return false // it ran, and said no
 }
 
-// alikeElsewhere says whether a code speaks of who calls, or of a third service that all
-// instances ask, and not of this instance: another would answer the same, though nothing
-// ran (PROTOCOL 5.5).
-func alikeElsewhere(code string) bool {
-	return code == CodeAuthn || code == CodeAuthz || code == CodeRateLimit || code == CodeInternal
+// alikeElsewhere says whether a code speaks of who calls: another instance would answer the
+// same, though nothing ran (PROTOCOL 5.5).
+func alikeElsewhere(code string) bool { return code == CodeAuthn || code == CodeAuthz }
+
+// blameless says whether a code speaks of who calls, of the one connection, or of a third
+// service that the instance asks: it is none to be avoided for that, and that the request
+// did not run there is worth the one redispatch of PROTOCOL 11.6, not more.
+func blameless(code string) bool {
+	return alikeElsewhere(code) || code == CodeRateLimit || code == CodeInternal
 }
 
 // A heat is the attempts of a race that run.
