@@ -19,7 +19,9 @@ import (
 // request is Idempotent. The deadline of the call bounds all attempts together. Beyond
 // the first redispatch of what did not run, which the protocol asks for (PROTOCOL 11.6),
 // a bus sends again at most a tenth of what it sends: when everybody fails, more requests
-// would not help. AttemptTimeout and Hedge do nothing for a request that is not Idempotent,
+// would not help. The first loss of an established connection under a call is not among
+// that tenth, for one death breaks many calls at once; but of those a bus sends no more
+// again than Idempotent calls, and others with Retry, were answered. AttemptTimeout and Hedge do nothing for a request that is not Idempotent,
 // so that one RetryOptions can be the default of all (Bus.With). A request with a negative
 // one of these is refused.
 type RetryOptions struct {
@@ -56,14 +58,18 @@ func (o *RetryOptions) check() error {
 	return nil
 }
 
-// retries counts what a bus may send again: in tenths of requests.
-type retries struct{ left atomic.Int64 }
+// retries counts what a bus may send again.
+type retries struct {
+	left     atomic.Int64 // in tenths of requests
+	answered atomic.Int64 // calls, each of which pays for one whose connection is lost
+}
 
 // The budget is none of Limits: what it stops fails as it would have without Retry, and
 // counts (retry_over_budget).
 const (
 	retryCost  = 10
 	mostSpared = 100 * retryCost
+	mostLost   = 4096 // at once: as many calls as one connection may carry (flow.max_open_messages)
 )
 
 func (r *retries) init() { r.left.Store(mostSpared / 10) }
@@ -87,6 +93,27 @@ func (r *retries) take() bool {
 	return false
 }
 
+// back gives back what was taken for something that could not be sent.
+func (r *retries) back() { r.left.Add(retryCost) }
+
+// answer notes a call that was answered.
+func (r *retries) answer() {
+	if r.answered.Add(1) > mostLost {
+		r.answered.Add(-1)
+	}
+}
+
+// takeLost says whether a call whose connection was lost may be sent again beside what take
+// allows. Who closes every connection answers nothing, so that this stops soon; who answers
+// one and closes the next is asked twice as much as is asked of him, and never more.
+func (r *retries) takeLost() bool {
+	if r.answered.Add(-1) >= 0 {
+		return true
+	}
+	r.answered.Add(1)
+	return false
+}
+
 // A campaign is a call whose user has said how it is to be repeated.
 type campaign struct {
 	b       *Bus
@@ -95,6 +122,7 @@ type campaign struct {
 	q       discovery.Query
 	started time.Time
 	tried   []discovery.Instance // one for each attempt
+	spared  bool                 // it was sent again as one whose connection was lost
 	maybe   bool                 // an attempt that failed may have run
 	pause   time.Duration        // before the next attempt, from the third on
 	limit   time.Duration        // of the call without a deadline, at the instance last tried
@@ -134,10 +162,15 @@ func (b *Bus) persist(ctx context.Context, req *Request, q discovery.Query) (*Re
 		c.opts.Attempts = 1
 	}
 	b.retries.spare()
+	send := c.series
 	if c.opts.Hedge > 0 && c.opts.Attempts > 1 {
-		return c.race(ctx)
+		send = c.race
 	}
-	return c.series(ctx)
+	reply, err := send(ctx)
+	if err == nil {
+		b.retries.answer()
+	}
+	return reply, err
 }
 
 // series makes one attempt after the other.
@@ -178,11 +211,20 @@ func (c *campaign) further(ctx context.Context, err error) *attempt {
 		return nil
 	}
 	rest := c.rest()
-	if c.left(ctx) <= rest || !c.sleep(ctx, rest) {
+	if c.left(ctx) <= rest {
+		return nil
+	}
+	refund := c.pay(err)
+	if refund == nil {
+		return nil
+	}
+	if !c.sleep(ctx, rest) {
+		refund()
 		return nil
 	}
 	a, nobody := c.next(ctx)
 	if nobody != nil || a.late(ctx, &c.b.limits) {
+		refund()
 		return nil
 	}
 	if trace := traceFrom(ctx); trace.Retried != nil {
@@ -304,22 +346,29 @@ func (c *campaign) attempt(ctx context.Context, a *attempt, began func(context.C
 	return outcome{a.number, reply, err}
 }
 
-// again decides whether a request that failed so is sent once more.
+// again decides whether a request that failed so may be sent once more.
 func (c *campaign) again(ctx context.Context, err error) bool {
 	if len(c.tried) >= c.opts.Attempts || ctx.Err() != nil || !worthwhile(err, c.req.Idempotent) {
 		return false
 	}
-	if len(c.tried) > 1 && blameless(remoteCode(err)) {
-		return false
+	return len(c.tried) == 1 || !blameless(remoteCode(err))
+}
+
+// pay takes from the budget what another attempt after one that failed with err costs, and
+// returns what gives it back; nil says that there is not enough.
+func (c *campaign) pay(err error) (refund func()) {
+	r := &c.b.retries
+	switch {
+	case len(c.tried) == 1 && !c.maybe: // PROTOCOL 11.6
+		return func() {}
+	case !c.spared && errors.Is(err, ErrLost) && r.takeLost():
+		c.spared = true
+		return func() { r.answered.Add(1) }
+	case r.take():
+		return r.back
 	}
-	if len(c.tried) == 1 && !c.maybe {
-		return true // PROTOCOL 11.6
-	}
-	if !c.b.retries.take() {
-		c.b.log.count("retry_over_budget")
-		return false
-	}
-	return true
+	c.b.log.count("retry_over_budget")
+	return nil
 }
 
 // worthwhile says whether a request that failed so could do better elsewhere, and may

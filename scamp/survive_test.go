@@ -24,6 +24,8 @@ type crowd struct {
 	n   *scamptest.Network
 	bus *scamp.Bus
 
+	work time.Duration // of each handler
+
 	mu    sync.Mutex // protects what follows
 	runs  map[string]int
 	in    map[string]int // handlers that run, by the address of their instance
@@ -41,10 +43,10 @@ type crowdCall struct {
 	err        error
 }
 
-const crowdWork = 40 * time.Millisecond // of each handler
+const crowdWork = 40 * time.Millisecond // of each handler, if the test does not say else
 
 func newCrowd(t *testing.T) *crowd {
-	c := &crowd{t: t, n: scamptest.New(t), runs: make(map[string]int), in: make(map[string]int)}
+	c := &crowd{t: t, work: crowdWork, n: scamptest.New(t), runs: make(map[string]int), in: make(map[string]int)}
 	c.bus = c.n.Bus(nil)
 	return c
 }
@@ -58,7 +60,7 @@ func (c *crowd) serve(opts *scamp.ServiceOptions) *scamptest.Service {
 			c.runs[id]++
 			c.in[addr]++
 			c.mu.Unlock()
-			<-time.After(crowdWork)
+			<-time.After(c.work)
 			c.mu.Lock()
 			c.in[addr]--
 			c.mu.Unlock()
@@ -137,8 +139,14 @@ func everyOther(i int) bool { return i%2 == 0 }
 // One of three instances dies under 500 requests a second: no Idempotent call fails, of
 // the others those at most that it was working on, and each says truly whether it ran.
 func TestKilledInstance(t *testing.T) {
+	t.Run("fast handlers", func(t *testing.T) { killedInstance(t, crowdWork) })
+	t.Run("slow handlers", func(t *testing.T) { killedInstance(t, 600*time.Millisecond) }) // one death breaks many calls
+}
+
+func killedInstance(t *testing.T, work time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
+		c.work = work
 		victim := c.serve(&scamp.ServiceOptions{})
 		c.serve(&scamp.ServiceOptions{})
 		c.serve(&scamp.ServiceOptions{})
