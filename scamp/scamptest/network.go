@@ -1,6 +1,7 @@
 package scamptest
 
 import (
+	"log/slog"
 	"net/netip"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ type Network struct {
 
 	t       testing.TB
 	segment *discovery.Loopback
+	log     *slog.Logger // of buses without one
 
 	authorizing sync.Mutex // held while buses get rules, so that the newest are the last
 
@@ -43,7 +45,7 @@ type Network struct {
 // New returns an empty network that ends with the test.
 func New(t testing.TB) *Network {
 	n := &Network{
-		t: t, keys: 1, segment: discovery.NewLoopback(), listeners: make(map[string]*listener),
+		t: t, log: errorLog(t), keys: 1, segment: discovery.NewLoopback(), listeners: make(map[string]*listener),
 		senders: make(map[netip.AddrPort]*host), lines: make(map[string]Line), changed: make(chan struct{}),
 	}
 	t.Cleanup(func() { n.segment.Close() })
@@ -87,6 +89,9 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	}
 	if o.Carriers == nil {
 		o.Carriers = []discovery.Carrier{h.join()}
+	}
+	if o.Log == nil {
+		o.Log = n.log
 	}
 	o.Log = ticketscan.Log(n.t, o.Log) // in our own tests
 	b, err := scamp.Open(&scamp.Config{BusAddress: []string{"127.0.0.1"}}, &o)
