@@ -17,7 +17,7 @@ type Middleware func(Handler) Handler
 // Use puts middleware around every handler of the service, those registered before and
 // after, and the built-in ones. The first is the outermost. It sees the octets of every request, so that calls
 // within the process go as JSON too (see Call). Tickets and privileges are checked before any of
-// it runs. It must not be called after Serve.
+// it runs. After Serve it changes nothing, and says so in the log.
 func (s *Service) Use(mw ...Middleware) { s.add("Use", &s.middleware, mw) }
 
 // Observe is Use for middleware that also sees the requests that are refused because of
@@ -27,15 +27,19 @@ func (s *Service) Use(mw ...Middleware) { s.add("Use", &s.middleware, mw) }
 func (s *Service) Observe(mw ...Middleware) { s.add("Observe", &s.observers, mw) }
 
 func (s *Service) add(what string, to *[]Middleware, mw []Middleware) {
+	err := error(nil)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch {
 	case s.serving:
-		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %s was called after Serve", clean(s.name), what))
+		err = fmt.Errorf("scamp: service %s: %s was called after Serve", clean(s.name), what)
 	case slices.ContainsFunc(mw, func(m Middleware) bool { return m == nil }):
-		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %s was given a nil Middleware", clean(s.name), what))
+		err = fmt.Errorf("scamp: service %s: %s was given a nil Middleware", clean(s.name), what)
 	default:
 		*to = append(*to, mw...)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.mistake(err)
 	}
 }
 

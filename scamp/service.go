@@ -190,7 +190,8 @@ func (s *Service) Addr() string {
 func (s *Service) Fingerprint() string { return s.pair.Certificate.Fingerprint }
 
 // Handle registers a handler for an action, "[sector:]Class.name[~version]". Mistakes
-// are collected and returned by Serve. It must not be called after Serve.
+// are collected and returned by Serve. After Serve it changes nothing, and says so in the
+// log.
 func (s *Service) Handle(name string, h Handler, opts *ActionOptions) {
 	s.handle(name, h, opts, nil)
 }
@@ -198,22 +199,39 @@ func (s *Service) Handle(name string, h Handler, opts *ActionOptions) {
 // handle is Handle for a handler of the types that typed stands for; nil for octets.
 func (s *Service) handle(name string, h Handler, opts *ActionOptions, typed any) {
 	a, err := s.newAction(name, h, opts)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil && s.serving {
-		err = errors.New("registered after Serve")
-	}
 	if err == nil {
-		if first := s.actions[lowerID(a.name, a.version)]; first != nil {
-			err = fmt.Errorf("%s:%s~%d is registered already: want another name or version, requests are not told apart by sector or letter case", first.sector, first.name, first.version)
-		}
+		a.typed = typed
+		err = s.register(a)
 	}
 	if err != nil {
-		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: action %q: %w", clean(s.name), clean(name), err))
-		return
+		s.mistake(fmt.Errorf("scamp: service %s: action %q: %w", clean(s.name), clean(name), err))
 	}
-	a.typed = typed
+}
+
+func (s *Service) register(a *action) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.serving {
+		return errors.New("registered after Serve")
+	}
+	if first := s.actions[lowerID(a.name, a.version)]; first != nil {
+		return fmt.Errorf("%s:%s~%d is registered already: want another name or version, requests are not told apart by sector or letter case", first.sector, first.name, first.version)
+	}
 	s.actions[lowerID(a.name, a.version)] = a
+	return nil
+}
+
+// mistake notes what Serve is to return. Once that has begun, the log is all there is.
+func (s *Service) mistake(err error) {
+	s.mu.Lock()
+	late := s.serving
+	if !late {
+		s.mistakes = append(s.mistakes, err)
+	}
+	s.mu.Unlock()
+	if late {
+		s.bus.log.slog.Error("a service that serves cannot be changed: want it before Serve", "error", err)
+	}
 }
 
 func (s *Service) newAction(name string, h Handler, opts *ActionOptions) (*action, error) {
@@ -284,6 +302,10 @@ func (s *Service) find(name string, version int) *action {
 // in this process with the same types may share its values with fn: see Call. The Data of
 // such a request is nil until its Bytes or JSON is called.
 func HandleJSON[In, Out any](s *Service, name string, fn func(context.Context, In) (Out, error), opts *ActionOptions) {
+	if fn == nil {
+		s.Handle(name, nil, opts)
+		return
+	}
 	s.handle(name, func(ctx context.Context, req *Request, rep *ReplyWriter) error {
 		if c, ok := req.values.(*typedCall[In, Out]); ok {
 			out, err := fn(ctx, c.in)

@@ -1,10 +1,12 @@
 package scamp_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -393,4 +395,37 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	if !errors.Is(err, scamp.ErrDenied) || !strings.Contains(err.Error(), "bus.authorized_services") {
 		t.Errorf("call without rules: %v, want ErrDenied that names bus.authorized_services", err)
 	}
+}
+
+// What comes after Serve changes nothing, and the log says so: nobody else would hear of it.
+func TestRegisteredAfterServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var log bytes.Buffer
+		bus := n.Bus(&scamp.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		s := n.ServeOn(bus, "late", nil, func(s *scamp.Service) { s.Handle("Late.first", ok, nil) })
+		s.Handle("Late.second", ok, nil)
+		s.Use(func(next scamp.Handler) scamp.Handler { return next })
+		bus.Close()
+		for _, want := range []string{`level=ERROR`, `Late.second`, `registered after Serve`, `Use was called after Serve`} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("log %s: want %q in it", &log, want)
+			}
+		}
+	})
+}
+
+// A nil function is no handler.
+func TestHandleJSONRefusesNil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		s, err := n.Bus(nil).NewService("nothing", &scamp.ServiceOptions{KeyPair: n.KeyPair()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		scamp.HandleJSON[int, int](s, "Nothing.do", nil, nil)
+		if err := s.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), "no handler") {
+			t.Errorf("Serve of a nil function: %v, want no handler", err)
+		}
+	})
 }
