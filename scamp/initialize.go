@@ -2,6 +2,7 @@ package scamp
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -48,9 +49,21 @@ func Default() *Bus { return defaultBus.Load() }
 // with, and the command. A time of the day has 24 hours, a duration its unit. It is safe
 // for concurrent use if w is.
 func TextHandler(w io.Writer, level slog.Leveler) slog.Handler {
-	out := zerolog.New(zerolog.ConsoleWriter{Out: w, NoColor: true, TimeFormat: time.DateTime}).Level(zerolog.TraceLevel)
+	out := zerolog.New(zerolog.ConsoleWriter{Out: w, NoColor: true, TimeFormat: time.DateTime, FormatPrepare: keepCaller, FormatFieldName: fieldName}).Level(zerolog.TraceLevel)
 	return textHandler{zerolog.NewSlogHandler(out), level}
 }
+
+// keepCaller has the attribute caller, which is who calls, shown like every other: the writer
+// takes the name for a line of source code.
+func keepCaller(fields map[string]any) error {
+	if caller, ok := fields[zerolog.CallerFieldName]; ok {
+		delete(fields, zerolog.CallerFieldName)
+		fields[zerolog.CallerFieldName+" "] = caller
+	}
+	return nil
+}
+
+func fieldName(name any) string { return strings.TrimSuffix(fmt.Sprint(name), " ") + "=" }
 
 // A textHandler writes durations as people read them: the one below writes numbers.
 type textHandler struct {
