@@ -216,7 +216,7 @@ func (r *AuthorizedReader) keep(err error) error {
 		switch {
 		case had:
 		case r.opts.Callers:
-			text = "rules of callers cannot be read, and never were: they let nobody call; want the file that service.callers names"
+			text = "rules of callers cannot be read, and never were: enforce lets nobody call, audit serves everybody; want the file that service.callers names"
 		default:
 			text = "rules cannot be read, and never were: nothing is allowed; want the file that bus.authorized_services names"
 		}
