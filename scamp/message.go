@@ -66,7 +66,7 @@ type Request struct {
 	// These are for the Call of a Bus, and Route for its Stream too, which sends once. A
 	// Client has one instance and sends once: it looks at none of them.
 	Route      *RouteOptions // nil means any instance
-	Idempotent bool          // may run more than once: sent again also when it may have run
+	Idempotent bool          // may run more than once: sent again also when it may have run, unless Ident or Body rule that out
 	Retry      *RetryOptions // how often and when; nil means once, and twice if Idempotent
 
 	// Set for handlers only.
@@ -84,7 +84,7 @@ type Request struct {
 
 // RouteOptions narrow the choice of an instance.
 type RouteOptions struct {
-	Ident    string                     // only the instance with this ident, or fingerprint#ident
+	Ident    string                     // only the instance with this ident, or fingerprint#ident; the request is sent once, whatever Retry and Idempotent say
 	Filter   func(discovery.Route) bool // only instances it says true of; nil means all. It must not wait
 	Balancer Balancer                   // chooses among them; nil means that of the bus
 	// Wait is how long to wait, within the time of the call, for an instance to appear

@@ -22,8 +22,9 @@ import (
 // would not help. The first loss of an established connection under a call is not among
 // that tenth, for one death breaks many calls at once; but of those a bus sends no more
 // again than Idempotent calls, and others with Retry, were answered. AttemptTimeout and Hedge do nothing for a request that is not Idempotent,
-// so that one RetryOptions can be the default of all (Bus.With). A request with a negative
-// one of these is refused.
+// so that one RetryOptions can be the default of all (Bus.With). A request that is aimed
+// (RouteOptions.Ident), or has a Body that cannot be made again, is sent once whatever
+// Attempts and Idempotent say. A request with a negative one of these is refused.
 type RetryOptions struct {
 	Attempts int           // in all; zero means 2, or 3 for an Idempotent request; 1 means that nothing is sent again
 	Pause    time.Duration // before the third attempt, twice as long before each one after, with jitter; zero means 50 ms. A call whose time it would use up fails at once
@@ -37,7 +38,8 @@ type RetryOptions struct {
 	// Hedge sends an Idempotent request to another instance as well when the reply has
 	// not begun by then, and once more for each attempt left; the first reply counts and
 	// the others are cancelled. Trace.Retried has no cause then, and GetBody is called by
-	// several goroutines at once. Zero means never.
+	// several goroutines at once. It must not wait: Call returns, also with a reply or at its
+	// deadline, when no attempt is in GetBody any more. Zero means never.
 	Hedge time.Duration
 }
 
