@@ -64,7 +64,7 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		what.number++
 		route, err := b.route(ctx, req, q, &what, tried)
 		switch {
-		case err != nil && failure != nil:
+		case failure != nil && (err != nil || vain(failure, route, tried)):
 			return nil, nil, failure // nobody is left: what the last instance said counts
 		case err != nil:
 			req.closeBody()

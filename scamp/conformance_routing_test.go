@@ -226,6 +226,17 @@ func oneRedispatch(t *testing.T) {
 		if n := bus.Stats()["instance_avoided"]; n > 0 {
 			t.Errorf("%s: %d instances avoided, want none", code, n)
 		}
+		alone, bus := newStreet(t)
+		alone.answer(`,"error_code":"` + code + `","error":"no","error_data":{"dispatch_failure":true}`)
+		alone.announce(bus, "sample:alpha", alpha)
+		for _, retry := range []*scamp.RetryOptions{nil, {Attempts: 5}} {
+			asked = nil
+			req := echoReq("")
+			req.Retry = retry
+			if _, err := bus.Call(ctx, req); err == nil || len(asked) != 1 {
+				t.Errorf("%s of the only instance, retry %+v: %v, asked %q, want it once", code, retry, err, asked)
+			}
+		}
 	}
 	// With one instance it is asked again itself.
 	s2, bus2 := newStreet(t)

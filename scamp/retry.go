@@ -225,7 +225,7 @@ func (c *campaign) further(ctx context.Context, err error) *attempt {
 		return nil
 	}
 	a, nobody := c.next(ctx)
-	if nobody != nil || a.late(ctx, &c.b.limits) {
+	if nobody != nil || a.late(ctx, &c.b.limits) || vain(err, a.route, c.tried) {
 		refund()
 		return nil
 	}
@@ -401,6 +401,12 @@ func alikeElsewhere(code string) bool { return code == CodeAuthn || code == Code
 // did not run there is worth the one redispatch of PROTOCOL 11.6, not more.
 func blameless(code string) bool {
 	return alikeElsewhere(code) || code == CodeRateLimit || code == CodeInternal
+}
+
+// vain says whether a request that failed so would only be refused again: a quota, or a
+// third service that fails, is worth another instance, not the same one at once.
+func vain(err error, r discovery.Route, tried []discovery.Instance) bool {
+	return blameless(remoteCode(err)) && slices.Contains(tried, r.Instance)
 }
 
 // A heat is the attempts of a race that run.
