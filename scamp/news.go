@@ -2,7 +2,6 @@ package scamp
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -23,14 +22,11 @@ func newsOf(r discovery.Route) news {
 	return news{r.Instance, r.Timestamp}
 }
 
-// maxNews is for how many announcements a target that failed is dialed before it was left
-// alone to the end: who announces itself all the time must not have us flood an address
+// outdated says whether the target failed before n was announced. It is so once until the
+// target answers: who announces himself all the time must not have us flood an address
 // (THREATS D22).
-const maxNews = 8
-
-// outdated says whether the target failed before n was announced: once for each.
 func (e *entry) outdated(n news) bool {
-	return len(e.news) < maxNews && !slices.Contains(e.news, n)
+	return !e.early && !e.hurried && n != e.news
 }
 
 // A pausedError is a dial that was not made, for the last one has just failed.

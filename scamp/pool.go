@@ -76,8 +76,10 @@ type entry struct {
 	err     error
 	again   time.Time // not dialed before, if err is set
 
-	failures int    // dials to the target that failed in a row, before it is ready; under pool.mu
-	news     []news // for which the target was dialed, since it was last left alone to the end; under pool.mu
+	failures int  // dials to the target that failed in a row, before it is ready; under pool.mu
+	news     news // for which the target was dialed
+	early    bool // the target is dialed for its news before its pause is over
+	hurried  bool // it was so before, and has not answered since
 }
 
 // A queue is what waits at a target, whatever connection it waits on: also one that is
@@ -289,13 +291,14 @@ func (pl *pool) entry(key target, id Identity, n news) (*entry, error) {
 // begin dials a target. It is apart from entry so that finding a connection, which
 // every call does, allocates nothing.
 func (pl *pool) begin(key target, id Identity, n news) *entry {
-	e := &entry{key: key, news: []news{n}, ready: make(chan struct{}), dialect: pl.dialectLocked(key.shared()), queue: pl.queueLocked(key.shared())}
+	e := &entry{key: key, news: n, ready: make(chan struct{}), dialect: pl.dialectLocked(key.shared()), queue: pl.queueLocked(key.shared())}
 	if key.alone > 0 {
 		e.left = make(chan struct{})
 	}
 	if old := pl.entries[key.shared()]; old != nil && old.err != nil {
-		if e.failures = old.failures; time.Now().Before(old.again) { // it is dialed for its news
-			e.failures, e.news = 0, append(e.news, old.news...)
+		e.failures, e.hurried = old.failures, old.hurried || old.early
+		if e.early = time.Now().Before(old.again); e.early {
+			e.failures = 0
 		}
 	}
 	pl.entries[key] = e
