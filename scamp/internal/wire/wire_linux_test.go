@@ -81,9 +81,17 @@ func numbered(t *testing.T, w *wire.Wire, n, octets int) string {
 	from, to := udp(t, a), udp(t, b)
 	heard := make(chan []string, 1)
 	go func() { heard <- hear(t, to, 10*time.Second) }() // ends with the word end
+	before, packets := w.Stats().Sent, uint64((octets+12+1479)/1480) // with its number and UDP's header, in fragments
 	for i := range n {
 		send(t, from, b, fmt.Sprintf("%d %s", i, strings.Repeat("x", octets)))
-		time.Sleep(100 * time.Microsecond) // the pace: a burst overruns the socket
+		// One after the other: a burst overruns the socket, and what the wire has not seen
+		// before the faults end would not meet them.
+		for late := time.Now().Add(5 * time.Second); w.Stats().Sent < before+uint64(i+1)*packets; {
+			if time.Now().After(late) {
+				t.Fatalf("the wire has seen %d packets, want %d for %d datagrams of %d octets", w.Stats().Sent-before, uint64(i+1)*packets, i+1, octets)
+			}
+			time.Sleep(50 * time.Microsecond)
+		}
 	}
 	w.Disturb(wire.Faults{})
 	send(t, from, b, "end")
