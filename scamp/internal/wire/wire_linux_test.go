@@ -80,7 +80,7 @@ func numbered(t *testing.T, w *wire.Wire, n, octets int) string {
 	a, b := w.Hosts()[0], w.Hosts()[1]
 	from, to := udp(t, a), udp(t, b)
 	heard := make(chan []string, 1)
-	go func() { heard <- hear(t, to, 10*time.Second) }() // ends with the word end
+	go func() { heard <- hear(t, to, 10*time.Second) }()             // ends with the word end
 	before, packets := w.Stats().Sent, uint64((octets+12+1479)/1480) // with its number and UDP's header, in fragments
 	for i := range n {
 		send(t, from, b, fmt.Sprintf("%d %s", i, strings.Repeat("x", octets)))
