@@ -46,7 +46,7 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 		now := time.Now()
 		e.again = now.Add(pl.backoff.pause(e.failures))
 		if e.early {
-			e.again = e.again.Add(time.Second) // as much later as this one was early
+			e.again = e.again.Add(dialPause) // as much later as this one was early
 		}
 		e.failures++
 		maps.DeleteFunc(pl.entries, func(_ target, old *entry) bool {

@@ -299,25 +299,6 @@ func (p *peer) replied(m *mux.Inbound) {
 	p.log.count("reply_late")
 }
 
-// absurd drains what no peer in its right mind sends, and ends the connection when that
-// goes on (PROTOCOL 3.5, THREATS P16).
-func (p *peer) absurd(m *mux.Inbound, why string) {
-	m.Discard()
-	p.mu.Lock()
-	flood := p.odd.add(p.conn.Now(), p.limits.Mux.MaxOddities)
-	p.mu.Unlock()
-	p.log.odd("reply_unknown", why, "peer", p.addr.String(), "request_id", m.Header.ID.String())
-	if flood {
-		p.conn.Close()
-	}
-}
-
-// ignore drains what makes no sense here and keeps the connection.
-func (p *peer) ignore(m *mux.Inbound, why string) {
-	m.Discard()
-	p.log.odd("message_ignored", why, "peer", p.addr.String(), "type", m.Header.Type.String()+m.Header.TypeText)
-}
-
 // answer sends a short message of our own that nobody waits for. One that cannot be
 // sent although the connection lives, because too many wait already, ends the
 // connection: the other side must not wait for a reply that never comes.
@@ -330,46 +311,6 @@ func (p *peer) answer(h *packet.Header, body []byte) {
 	if err != nil && !errors.Is(err, mux.ErrClosed) {
 		p.conn.Close()
 	}
-}
-
-// maxUnwanted is how many requests are remembered to be cancelled later.
-const maxUnwanted = 256
-
-// cancel tells the service that nobody waits for the reply to a request any more, if it
-// takes that (PROTOCOL 3.7). It says so with its first message: what is given up before
-// that is cancelled then.
-func (p *peer) cancel(id uint64) {
-	p.mu.Lock()
-	later := !p.heard && len(p.unwanted) < maxUnwanted
-	if later {
-		p.unwanted = append(p.unwanted, id)
-	}
-	p.mu.Unlock()
-	if !later && p.conn.PeerCancels() {
-		p.sendCancel(id)
-	}
-}
-
-// hear cancels what was given up before the first message of the service, which m may be,
-// unless that is the reply.
-func (p *peer) hear(m *mux.Inbound) {
-	p.mu.Lock()
-	unwanted := p.unwanted
-	p.heard, p.unwanted = true, nil
-	p.mu.Unlock()
-	if !p.conn.PeerCancels() {
-		return
-	}
-	got, _ := m.Header.ID.Number()
-	for _, id := range unwanted {
-		if id != got || m.Header.Type == packet.TypeCancel {
-			p.sendCancel(id)
-		}
-	}
-}
-
-func (p *peer) sendCancel(id uint64) {
-	p.answer(&packet.Header{Type: packet.TypeCancel, ID: packet.NumberID(id)}, nil)
 }
 
 // retire takes no new calls: something may be wrong with this connection, and the
@@ -391,17 +332,6 @@ func (p *peer) retire() {
 	if !already {
 		p.log.count("conn_retired")
 	}
-}
-
-// An oddMeter sees when too much that makes no sense comes within ten seconds.
-type oddMeter struct{ times []time.Duration } // of the last ones
-
-func (o *oddMeter) add(now time.Duration, most int) (flood bool) {
-	if len(o.times) >= most {
-		o.times = append(o.times[:0], o.times[1:]...)
-	}
-	o.times = append(o.times, now)
-	return len(o.times) == most && now-o.times[0] <= 10*time.Second
 }
 
 // heartbeat is how long a peer of ours may be silent while we wait for it before it is

@@ -21,13 +21,18 @@ import (
 // a bus sends again at most a tenth of what it sends: when everybody fails, more requests
 // would not help. The first loss of an established connection under a call is not among
 // that tenth, for one death breaks many calls at once; but of those a bus sends no more
-// again than Idempotent calls, and others with Retry, were answered. AttemptTimeout and Hedge do nothing for a request that is not Idempotent,
-// so that one RetryOptions can be the default of all (Bus.With). A request that is aimed
+// again than Idempotent calls, and others with Retry, were answered.
+//
+// AttemptTimeout and Hedge do nothing for a request that is not Idempotent, so that one
+// RetryOptions can be the default of all (Bus.With). A request that is aimed
 // (RouteOptions.Ident), or has a Body that cannot be made again, is sent once whatever
 // Attempts and Idempotent say. A request with a negative one of these is refused.
 type RetryOptions struct {
-	Attempts int           // in all; zero means 2, or 3 for an Idempotent request; 1 means that nothing is sent again
-	Pause    time.Duration // before the third attempt, twice as long before each one after, with jitter; zero means 50 ms. A call whose time it would use up fails at once
+	Attempts int // in all; zero means 2, or 3 for an Idempotent request; 1 means that nothing is sent again
+
+	// Pause comes before the third attempt, and twice as much before each one after, with
+	// jitter. A call whose time it would use up fails at once. Zero means 50 ms.
+	Pause time.Duration
 
 	// AttemptTimeout gives an attempt of an Idempotent request up for another one, at
 	// another instance if there is one, when its reply has not begun by then: an instance
@@ -60,62 +65,6 @@ func (o *RetryOptions) check() error {
 	return nil
 }
 
-// retries counts what a bus may send again.
-type retries struct {
-	left     atomic.Int64 // in tenths of requests
-	answered atomic.Int64 // calls, each of which pays for one whose connection is lost
-}
-
-// The budget is none of Limits: what it stops fails as it would have without Retry, and
-// counts (retry_over_budget).
-const (
-	retryCost  = 10
-	mostSpared = 100 * retryCost
-	mostLost   = 4096 // at once: as many calls as one connection may carry (flow.max_open_messages)
-)
-
-func (r *retries) init() { r.left.Store(mostSpared / 10) }
-
-// spare notes a request that might be sent again one day.
-func (r *retries) spare() {
-	if r.left.Add(1) > mostSpared {
-		r.left.Add(-1)
-	}
-}
-
-// some says whether take would do now.
-func (r *retries) some() bool { return r.left.Load() >= retryCost }
-
-// take says whether something may be sent again.
-func (r *retries) take() bool {
-	if r.left.Add(-retryCost) >= 0 {
-		return true
-	}
-	r.left.Add(retryCost)
-	return false
-}
-
-// back gives back what was taken for something that could not be sent.
-func (r *retries) back() { r.left.Add(retryCost) }
-
-// answer notes a call that was answered.
-func (r *retries) answer() {
-	if r.answered.Add(1) > mostLost {
-		r.answered.Add(-1)
-	}
-}
-
-// takeLost says whether a call whose connection was lost may be sent again beside what take
-// allows. Who closes every connection answers nothing, so that this stops soon; who answers
-// one and closes the next is asked twice as much as is asked of him, and never more.
-func (r *retries) takeLost() bool {
-	if r.answered.Add(-1) >= 0 {
-		return true
-	}
-	r.answered.Add(1)
-	return false
-}
-
 // A campaign is a call whose user has said how it is to be repeated.
 type campaign struct {
 	b       *Bus
@@ -132,9 +81,6 @@ type campaign struct {
 
 // errAttempt is the cause that ends an attempt, not the call.
 var errAttempt = fmt.Errorf("%w: no reply within the time of one attempt", ErrTimeout)
-
-// errBeaten is the cause that ends an attempt when another one has a reply.
-var errBeaten = errors.New("scamp: another attempt was faster")
 
 // An outcome is how one attempt ended.
 type outcome struct {
@@ -407,105 +353,4 @@ func blameless(code string) bool {
 // third service that fails, is worth another instance, not the same one at once.
 func vain(err error, r discovery.Route, tried []discovery.Instance) bool {
 	return blameless(remoteCode(err)) && slices.Contains(tried, r.Instance)
-}
-
-// A heat is the attempts of a race that run.
-type heat struct {
-	c        *campaign
-	outcomes chan outcome
-	cancels  []context.CancelCauseFunc // of all attempts, by number from 1
-	running  int
-}
-
-// start makes an attempt beside those that run.
-func (h *heat) start(ctx context.Context, a *attempt) {
-	h.c.note(ctx, a)
-	h.running++
-	began := make(chan context.CancelCauseFunc)
-	go func() { // ends when the attempt does: at the latest when it is cancelled
-		h.outcomes <- h.c.attempt(ctx, a, func(cancel context.CancelCauseFunc) { began <- cancel })
-	}()
-	h.cancels = append(h.cancels, <-began)
-}
-
-// end ends all attempts but the winner, number 0 for none, and waits for them: the
-// request is the caller's again when Call returns.
-func (h *heat) end(winner int) {
-	for i, cancel := range h.cancels {
-		if i+1 != winner {
-			cancel(errBeaten)
-		}
-	}
-	for ; h.running > 0; h.running-- {
-		out := <-h.outcomes
-		if out.reply != nil {
-			h.c.maybe = true // it ran, whatever the others say
-			out.reply.Body.Close()
-		}
-		if out.err != nil {
-			h.c.verdict(out.err)
-		}
-	}
-}
-
-// race makes an attempt, and another whenever Hedge passes without a reply or all have
-// failed. The first reply counts.
-func (c *campaign) race(ctx context.Context) (*Reply, error) {
-	first, err := c.next(ctx)
-	if err != nil {
-		c.req.closeBody()
-		return nil, err
-	}
-	h := &heat{c: c, outcomes: make(chan outcome, c.opts.Attempts)} // so that none of them waits for us
-	h.start(ctx, first)
-	hedge := time.NewTimer(c.opts.Hedge)
-	defer hedge.Stop()
-	for {
-		select {
-		case out := <-h.outcomes:
-			h.running--
-			if out.err == nil {
-				h.end(out.number)
-				if out = c.taken(out); out.err == nil {
-					return out.reply, nil
-				}
-			}
-			failure := c.verdict(out.err)
-			if h.running > 0 && worthwhile(out.err, true) {
-				continue // the others may do better
-			}
-			var a *attempt
-			if h.running == 0 {
-				a = c.further(ctx, out.err)
-			}
-			if a == nil {
-				h.end(0)
-				return nil, c.verdict(failure)
-			}
-			h.start(ctx, a)
-		case <-hedge.C:
-			if !c.hedge(ctx, h) {
-				continue // nor will it be possible later: the timer stays off
-			}
-		}
-		hedge.Reset(c.opts.Hedge)
-	}
-}
-
-// hedge asks one more instance, one that does not have the request already, if there is
-// one and the budget allows it.
-func (c *campaign) hedge(ctx context.Context, h *heat) bool {
-	if len(c.tried) >= c.opts.Attempts {
-		return false
-	}
-	a, err := c.next(ctx)
-	if err != nil || a.late(ctx, &c.b.limits) || slices.Contains(c.tried, a.route.Instance) || !c.b.retries.take() {
-		return false
-	}
-	c.b.log.count("hedged")
-	if trace := traceFrom(ctx); trace.Retried != nil {
-		trace.Retried(a.number, nil)
-	}
-	h.start(ctx, a)
-	return true
 }

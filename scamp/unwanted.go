@@ -1,0 +1,46 @@
+package scamp
+
+import (
+	"github.com/scampbus/scamp-go/packet"
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
+)
+
+// maxUnwanted is how many requests are remembered to be cancelled later.
+const maxUnwanted = 256
+
+// cancel tells the service that nobody waits for the reply to a request any more, if it
+// takes that (PROTOCOL 3.7). It says so with its first message: what is given up before
+// that is cancelled then.
+func (p *peer) cancel(id uint64) {
+	p.mu.Lock()
+	later := !p.heard && len(p.unwanted) < maxUnwanted
+	if later {
+		p.unwanted = append(p.unwanted, id)
+	}
+	p.mu.Unlock()
+	if !later && p.conn.PeerCancels() {
+		p.sendCancel(id)
+	}
+}
+
+// hear cancels what was given up before the first message of the service, which m may be,
+// unless that is the reply.
+func (p *peer) hear(m *mux.Inbound) {
+	p.mu.Lock()
+	unwanted := p.unwanted
+	p.heard, p.unwanted = true, nil
+	p.mu.Unlock()
+	if !p.conn.PeerCancels() {
+		return
+	}
+	got, _ := m.Header.ID.Number()
+	for _, id := range unwanted {
+		if id != got || m.Header.Type == packet.TypeCancel {
+			p.sendCancel(id)
+		}
+	}
+}
+
+func (p *peer) sendCancel(id uint64) {
+	p.answer(&packet.Header{Type: packet.TypeCancel, ID: packet.NumberID(id)}, nil)
+}
