@@ -6,6 +6,9 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -99,10 +102,35 @@ func echoing(t *testing.T) *proxy {
 			return
 		}
 		defer c.Close()
-		io.Copy(c, c)
+		// Between two TCP connections io.Copy splices, and the pipes that it does so with
+		// stay open until some collection finds them.
+		io.Copy(struct{ io.Writer }{c}, c)
 	}()
-	t.Cleanup(func() { p.close(); l.Close(); <-done })
+	before := pipes(t)
+	t.Cleanup(func() {
+		p.close()
+		l.Close()
+		<-done
+		if n := pipes(t); n > before {
+			t.Errorf("%d ends of pipes are open after the test, want the %d of before", n, before)
+		}
+	})
 	return p
+}
+
+// pipes counts the ends of pipes that the process has open.
+func pipes(t *testing.T) (n int) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, "pipe:") {
+			n++
+		}
+	}
+	return n
 }
 
 // through sends octets and their end through a proxy and returns what comes back.
