@@ -34,6 +34,7 @@ type Authorized struct {
 	rules    []Rule // in the order of the file, replaced ones left out
 	replaced []Rule // those left out
 	skipped  []Rule // lines that are no rules, by their first word
+	usable   int    // lines that are rules
 	bySHA1   map[string]*Rule
 	bySHA256 map[[32]byte]*Rule
 }
@@ -68,6 +69,9 @@ func (l Limits) ParseAuthorized(r io.Reader, file string) (*Authorized, error) {
 		if len(rule.Tokens) > l.MaxAuthzTokens {
 			return nil, refuse(countAuthz, "rules %s: line %d of %d tokens: want at most %d", quoted(file), number, len(rule.Tokens), l.MaxAuthzTokens)
 		}
+		if ok && (len(z.skipped) == 0 || z.skipped[len(z.skipped)-1].Line != number) {
+			z.usable++
+		}
 		if ok {
 			z.rules = append(z.rules, rule)
 		}
@@ -77,6 +81,21 @@ func (l Limits) ParseAuthorized(r io.Reader, file string) (*Authorized, error) {
 	}
 	z.index()
 	return z, nil
+}
+
+// Damage says why the rules are none, nil when they may be: a file with lines, and not one
+// rule among them, is more likely of another kind, spoiled on its way or half converted
+// than meant to take every right away. That is what a file of comments alone says, or a
+// line with a fingerprint and no token. An AuthorizedReader takes a damaged file as one
+// that cannot be read (PROTOCOL 9.2).
+func (z *Authorized) Damage() error {
+	if z == nil || z.usable > 0 || len(z.skipped) == 0 {
+		return nil
+	}
+	i := slices.IndexFunc(z.Warnings, func(w LineWarning) bool { return w.Kind == LineSkipped })
+	first := z.Warnings[i]
+	return refuse(countAuthz, "rules %s: not one rule in it, and line %d is the first that is none (%s): want a rule, or nothing but comments to allow nothing",
+		quoted(z.File), first.Line, first.Text)
 }
 
 // index builds the tables. The last line of a certificate replaces its earlier

@@ -23,8 +23,9 @@ type AuthorizedReaderOptions struct {
 
 // An AuthorizedReader keeps the rules of a directory in step with an
 // authorized_services file (PROTOCOL 9.2), or those of callers in step with a file of
-// the same form. A file that is missing, empty or broken changes nothing: the last good
-// rules stay in force, and as long as there were none, nothing but _meta is allowed.
+// the same form. A file that is missing, empty or broken, or has lines and not one rule
+// among them (Authorized.Damage), changes nothing: the last good rules stay in force, and
+// as long as there were none, nothing but _meta is allowed.
 //
 // Load and Run are for one goroutine at a time, State for any.
 type AuthorizedReader struct {
@@ -185,6 +186,9 @@ func (r *AuthorizedReader) parse() (*Authorized, []byte, fileID, error) {
 			quoted(r.file.path), 1+bytes.Count(text, []byte("\n")))
 	}
 	rules, err := r.d.limits.ParseAuthorized(bytes.NewReader(text), r.file.path)
+	if err == nil {
+		err = rules.Damage()
+	}
 	if err != nil {
 		return nil, nil, id, err
 	}

@@ -109,6 +109,64 @@ func TestAuthorizedReaderKeeps(t *testing.T) {
 	}
 }
 
+// TestAuthorizedReaderDamaged: a file with lines and not one rule among them is damaged,
+// and changes nothing, in either kind of file. One that names a certificate is honoured,
+// though it gives no right, and so are comments alone (THREATS S3).
+func TestAuthorizedReaderDamaged(t *testing.T) {
+	sample := mustCertificate("sample").Fingerprint
+	for _, tt := range []struct {
+		name, text string
+		want       string // in the error; empty when the file is honoured
+	}{
+		{"other file", "[section]\nkey = value\n", `line 1 is the first that is none (line skipped: \"[section]\"`},
+		{"comments before", "# rules\n\nmain:ALL\n", "line 3 is the first"},
+		{"UTF-16", "\xff\xfeA\x00B\x00\n", "line 1 is the first"},
+		{"octets of no text", "#\n" + sample + " Sample\x00\x01\n", "line 2 is the first"},
+		{"zeros", strings.Repeat("\x00", 80), "line 1 is the first"},
+		{"without colons", strings.ReplaceAll(sample, ":", "") + " Sample\n", "line 1 is the first"},
+		{"comments alone", "# nobody\n  # any more\n", ""},
+		{"blank lines alone", "\n \r\n", ""},
+		{"a fingerprint alone", "nonsense\n" + sample + "\n", ""},
+	} {
+		for _, callers := range []bool{false, true} {
+			log := new(syncBuffer)
+			d := discovery.NewDirectory(nil)
+			t.Cleanup(d.Close)
+			path := filepath.Join(t.TempDir(), "rules")
+			var last *discovery.Authorized
+			r := discovery.NewAuthorizedReader(path, d, &discovery.AuthorizedReaderOptions{
+				Callers: callers, Log: textLog(log), OnLoad: func(z *discovery.Authorized) { last = z },
+			})
+			may := func() bool { return last.Decide(mustCertificate("sample"), "main", "Sample.echo").Allowed }
+			put := func(text string) error {
+				if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return r.Load()
+			}
+			if err := put(tt.text); (err != nil) != (tt.want != "") || may() {
+				t.Errorf("%s, callers %v, at first: %v, allowed %v: want an error %q, and nothing allowed", tt.name, callers, err, may(), tt.want)
+			}
+			if err := put(sample + " Sample\n"); err != nil || !may() {
+				t.Fatalf("%s, callers %v: rules: %v, allowed %v: want them in force", tt.name, callers, err, may())
+			}
+			err := put(tt.text)
+			if tt.want == "" {
+				if err != nil || may() || r.State().Err != nil {
+					t.Errorf("%s, callers %v: %v, allowed %v, %v: want it honoured", tt.name, callers, err, may(), r.State())
+				}
+				continue
+			}
+			if err == nil || !may() || !strings.Contains(r.State().String(), "stay in force") {
+				t.Errorf("%s, callers %v: %v, allowed %v, %v: want the last good rules in force", tt.name, callers, err, may(), r.State())
+			}
+			if got := log.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(strings.ReplaceAll(got, `\\\"`, `\"`), tt.want) || !strings.Contains(got, path) {
+				t.Errorf("%s, callers %v: log %s: want an error with the file and %s", tt.name, callers, got, tt.want)
+			}
+		}
+	}
+}
+
 // TestAuthorizedReaderLoadWaits: a file that is being written is read when it is whole.
 func TestAuthorizedReaderLoadWaits(t *testing.T) {
 	f := newRuleFile(t)

@@ -100,11 +100,17 @@ func (j *judge) readRules() {
 		j.add("rules-unreadable", at, "%v", err)
 		return
 	}
+	if err := rules.Damage(); err != nil {
+		j.add("rules-unreadable", at, "%v", err).Fix = damageFix
+	}
 	rules.RequireSHA256 = j.Config.RequireSHA256
 	j.rules = rules
 	j.Looked.Rules = len(rules.Rules())
 	j.lines(j.Rules, rules)
 }
+
+// damageFix is what to do with a file that has lines and not one rule.
+const damageFix = "mend the lines, or put the file back as it was; leave nothing but comments in it to take every right away"
 
 // readCallers reads the rules of callers, and tells of lines that are odd.
 func (j *judge) readCallers() {
@@ -118,6 +124,9 @@ func (j *judge) readCallers() {
 	if err != nil {
 		j.add("callers-unreadable", Place{File: j.Callers.Path}, "%v", err)
 		return
+	}
+	if err := rules.Damage(); err != nil {
+		j.add("callers-unreadable", Place{File: j.Callers.Path}, "%v", err).Fix = damageFix
 	}
 	j.Looked.Rules += len(rules.Rules())
 	j.lines(j.Callers, rules)

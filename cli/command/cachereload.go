@@ -83,8 +83,11 @@ func checkRules(cfg *scamp.Config) error {
 	if err != nil {
 		return fmt.Errorf("scamp: rules: %w", err)
 	}
-	_, err = limits.ParseAuthorized(bytes.NewReader(text), cfg.AuthorizedPath())
-	return err
+	rules, err := limits.ParseAuthorized(bytes.NewReader(text), cfg.AuthorizedPath())
+	if err != nil {
+		return err
+	}
+	return rules.Damage()
 }
 
 // differing returns those of keys that two configurations set to different values.
