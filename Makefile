@@ -15,7 +15,7 @@ demo: ## a whole bus on loopback, each step explained
 test: ## vet, and all tests under the race detector
 	$(GO) vet ./...
 	$(GO) test -race -shuffle=on ./...
-	$(GO) test -race -tags failpoint -run '^TestFailpoint' -parallel 6 ./discovery ./scamp
+	$(GO) test -race -tags failpoint -run '^TestFailpoint' -parallel 6 ./discovery ./scamp ./scamp/internal/faults
 
 check: test more ## what CI runs
 
@@ -30,7 +30,7 @@ format: ## every file is as gofmt writes it
 lint:
 	$(GO) vet -tags resource,failpoint ./...
 	$(GO) run $(STATICCHECK) -tags resource ./...
-	$(GO) run $(STATICCHECK) -tags resource,failpoint ./discovery ./scamp ./scamp/internal/mux
+	$(GO) run $(STATICCHECK) -tags resource,failpoint ./discovery ./scamp ./scamp/internal/mux ./scamp/internal/faults
 
 # Memory, allocations and latency mean nothing under the race detector. Tests that
 # measure them carry the build tag resource (or !race) and run here, one package at
@@ -55,7 +55,7 @@ faults-quick: ## the rows that CI runs, cut short: three minutes
 
 soak: ## ten minutes of load with a fault each five seconds, in compressed time
 	@mkdir -p out
-	$(GO) run ./scamp/internal/faults -rows soak $(FAULTS)
+	$(GO) run -tags failpoint ./scamp/internal/faults -rows soak $(FAULTS)
 
 # Without a bound on minimizing, the first slow input that is new takes all the time. Go
 # before 1.27 now and then ends a run whose time is over with "context deadline exceeded",

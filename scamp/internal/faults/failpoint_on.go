@@ -2,5 +2,10 @@
 
 package main
 
+import "github.com/scampbus/scamp-go/scamp"
+
 // failpoints says whether a cache manager can die at a failpoint.
 const failpoints = true
+
+// tablesOf is what a bus has under way, nil if this build does not know.
+func tablesOf(b *scamp.Bus) map[string]int { return b.Tables() }

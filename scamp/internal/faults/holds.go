@@ -8,6 +8,9 @@ import (
 	"runtime/pprof"
 	"strings"
 	"time"
+
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/internal/ledger"
 )
 
 // holds is what the process holds, for rule 8. Workers of a service that rest are not
@@ -78,6 +81,34 @@ func drained(start map[string]int64, within time.Duration) map[string]int64 {
 		}
 		<-time.After(20 * time.Millisecond)
 	}
+}
+
+// emptied waits until a bus has nothing under way, or a time is over, and returns what is
+// left in its tables: all of that is too much.
+func emptied(b *scamp.Bus, within time.Duration) map[string]int {
+	deadline := time.Now().Add(within)
+	for {
+		left := tablesOf(b)
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// drainBus notes what a process holds after the drain: first what is under way on its bus,
+// which Close would take away, then, when close has run, all else.
+func drainBus(book *ledger.Ledger, b *scamp.Bus, start map[string]int64, close func() error) (map[string]int64, error) {
+	left := emptied(b, 5*time.Second)
+	if err := close(); err != nil {
+		return nil, err
+	}
+	now := drained(start, 15*time.Second)
+	for name, n := range left {
+		now[name] = int64(n)
+	}
+	book.Drain(now)
+	return now, book.Err()
 }
 
 // A weighedHeap is what a process holds after a collection.

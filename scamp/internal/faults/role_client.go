@@ -80,23 +80,15 @@ func beClient(p *post) error {
 		"drain": func(json.RawMessage) (any, error) {
 			unwatch()
 			watch.Wait()
-			if err := bus.Close(); err != nil {
-				return nil, err
-			}
-			now := drained(start, 15*time.Second)
-			p.book.Drain(now)
-			return now, p.book.Err()
+			return drainBus(p.book, bus, start, bus.Close)
 		},
 	})
 	p.tell("ready", ready{})
 	<-p.ctx.Done()
 	unwatch()
 	watch.Wait()
-	if err := bus.Close(); err != nil {
-		return err
-	}
-	p.book.Drain(drained(start, 15*time.Second))
-	return p.book.Err()
+	_, err = drainBus(p.book, bus, start, bus.Close)
+	return err
 }
 
 // A client makes calls.

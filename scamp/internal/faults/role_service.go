@@ -88,9 +88,7 @@ func beService(p *post) error {
 	p.obey(muting, orders{
 		"stats": func(json.RawMessage) (any, error) { return bus.Stats(), nil },
 		"drain": func(json.RawMessage) (any, error) {
-			now := drained(start, 15*time.Second)
-			p.book.Drain(now)
-			return now, p.book.Err()
+			return drainBus(p.book, bus, start, func() error { return nil })
 		},
 		"suspend": func(json.RawMessage) (any, error) { return nil, svc.Suspend(p.ctx) },
 		"resume":  func(json.RawMessage) (any, error) { return nil, svc.Resume(p.ctx) },
@@ -99,11 +97,8 @@ func beService(p *post) error {
 	if err := <-served; err != nil {
 		return err
 	}
-	if err := bus.Close(); err != nil {
-		return err
-	}
-	p.book.Drain(drained(start, 15*time.Second))
-	return p.book.Err()
+	_, err = drainBus(p.book, bus, start, bus.Close)
+	return err
 }
 
 // A worker is the handler of Load.work.

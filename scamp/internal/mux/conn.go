@@ -296,6 +296,20 @@ func (c *Conn) tally(n int64) {
 // Unread is how many octets of bodies have arrived that nobody has taken.
 func (c *Conn) Unread() int64 { return c.unread.Load() }
 
+// Unacknowledged is how many octets of messages that are open the peer has not acknowledged,
+// and how many of those that have ended still take room in the budget.
+func (c *Conn) Unacknowledged() (n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range c.out {
+		n += o.sent - o.acked
+	}
+	for _, t := range c.tails {
+		n += int64(overdraft(t.sent - t.acked))
+	}
+	return n
+}
+
 // Heard says whether a packet has arrived on this connection.
 func (c *Conn) Heard() bool { return c.heard.Load() }
 
