@@ -31,6 +31,7 @@ type Authorized struct {
 	File     string // as decisions name it
 	Warnings []LineWarning
 
+	trouble  error  // why there are none: the file could never be used
 	rules    []Rule // in the order of the file, replaced ones left out
 	replaced []Rule // those left out
 	skipped  []Rule // lines that are no rules, by their first word

@@ -92,8 +92,13 @@ func (d Decision) advice() string {
 		return fmt.Sprintf("append %q to %s:%d", ", "+right, d.file(), rule.Line)
 	}
 	text, line := d.z.LineFor(d.certificate, right)
-	if line > 0 {
+	switch {
+	case line > 0:
 		return fmt.Sprintf("change %s:%d to %q", d.file(), line, text)
+	case d.z == nil:
+		return fmt.Sprintf("there is no rules file: set bus.authorized_services, and have the line %q in the file", text)
+	case d.z.trouble != nil:
+		return fmt.Sprintf("%v: mend that, and have the line %q in the file", d.z.trouble, text)
 	}
 	return fmt.Sprintf("add %q to %s", text, d.file())
 }

@@ -27,6 +27,17 @@ func (d *Directory) SetAuthorized(z *Authorized) {
 	d.say(notes)
 }
 
+// setTrouble says why there are no rules yet, in what is said of those who are denied. Rules
+// that somebody gave stay in force.
+func (d *Directory) setTrouble(path string, err error) {
+	d.mu.Lock()
+	given := d.rules != nil && d.rules.trouble == nil
+	d.mu.Unlock()
+	if !given {
+		d.SetAuthorized(&Authorized{File: path, trouble: err})
+	}
+}
+
 // judgeAgainLocked brings in under the rules in force. The view v is what becomes of
 // the one it had when it was published, nil when nobody made it.
 func (d *Directory) judgeAgainLocked(in *instance, v *view) {

@@ -214,6 +214,9 @@ func (r *AuthorizedReader) keep(err error) error {
 	r.state.Err = err
 	had := r.state.Rules != nil
 	r.mu.Unlock()
+	if !had && !again && !r.opts.Callers {
+		r.d.setTrouble(r.file.path, err)
+	}
 	if !again {
 		r.d.counters.add(r.counter(), 1)
 		text := "rules cannot be read: the last good ones stay in force"

@@ -130,7 +130,7 @@ func (j *callerJudge) around(a *action) Middleware {
 			if d.Allowed && d.Line > 0 {
 				why = j.believes(req.Caller)
 			}
-			if d.Allowed && why == nil || j.serves(req.Caller, a.sector+":"+a.name, callerReason{d, why}) {
+			if d.Allowed && why == nil || j.serves(req.Caller, a.sector+":"+a.name, callerReason{d: d, why: why}) {
 				return next(ctx, req, rep)
 			}
 			return notRun{callerRefused(req.Caller, a)}
@@ -169,6 +169,7 @@ func (j *callerJudge) serves(c *discovery.Certificate, what string, why callerRe
 	if c != nil {
 		caller = c.Fingerprint
 	}
+	why.rules = j.rules
 	j.s.bus.log.oddOf(kind, caller+" "+what, text, "service", j.s.name, "caller", caller, "asks", what, "reason", why)
 	return j.mode == CallersAudit
 }
@@ -216,12 +217,16 @@ func callerRefused(c *discovery.Certificate, a *action) error {
 // longer than text of the network may be in a log, and none of it is: a fingerprint, our
 // own action, our own file.
 type callerReason struct {
-	d   discovery.Decision
-	why error
+	d     discovery.Decision
+	why   error
+	rules *callerRules
 }
 
 // LogValue implements slog.LogValuer.
 func (r callerReason) LogValue() slog.Value {
+	if s := r.rules.reader.State(); s.Err != nil && s.Rules == nil {
+		return slog.StringValue(s.String())
+	}
 	if r.why != nil {
 		return slog.StringValue(r.why.Error())
 	}

@@ -35,7 +35,7 @@ func (s *sighting) failure(name string, err error) (text, fix string) {
 		return s.why.String(), "start it again, or wait for another instance"
 	case RungRule:
 		text, fix = s.why.Parts()
-		if trouble := s.rulesTrouble(ErrDenied); trouble != "" {
+		if trouble := s.rulesTrouble(); trouble != "" {
 			fix = trouble
 		}
 		return text, fix
@@ -73,16 +73,14 @@ func (s *sighting) notFound(err error) (text, fix string) {
 	return text, fmt.Sprintf("ask for %s:%s~%d with envelope %s", o.Sector, o.Action, o.Version, strings.Join(o.Envelopes, " or "))
 }
 
-// rulesTrouble says what is wrong with the rules as a whole, if that is why a call was
-// denied.
-func (s *sighting) rulesTrouble(kind error) string {
-	switch {
-	case kind != ErrDenied:
+// rulesTrouble says why the rules by which a call was denied may not be those of the file
+// now. What is wrong where there are none stands in the decision itself.
+func (s *sighting) rulesTrouble() string {
+	if s.bus.rules == nil {
 		return ""
-	case s.bus.rules == nil && s.rules == nil:
-		return "there is no rules file: set bus.authorized_services"
-	case s.bus.rules != nil && s.bus.rules.State().Err != nil:
-		return s.bus.rules.State().String()
+	}
+	if state := s.bus.rules.State(); state.Err != nil && state.Rules != nil {
+		return state.String()
 	}
 	return ""
 }

@@ -397,6 +397,48 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
+// While the rules file cannot be used, whoever is denied is told so, with the file's real
+// path and why, and not to add a line to some file. With rules in force the error says that
+// they may be old.
+func TestAdviceOfRulesThatCannotBeUsed(t *testing.T) {
+	f := newFar(t)
+	line := f.pair.Certificate.Fingerprint + " main:Sample"
+	for _, tt := range []struct {
+		name string
+		make func(path string) error
+		want string
+	}{
+		{"missing", func(string) error { return nil }, "no such file or directory: mend that, and have the line"},
+		{"empty", func(path string) error { return os.WriteFile(path, nil, 0o644) }, "no octet in it"},
+		{"unreadable", func(path string) error { return os.Mkdir(path, 0o755) }, "want a regular file"},
+		{"damaged", func(path string) error { return os.WriteFile(path, []byte("#\nrubbish\n"), 0o644) }, "line 2 is the first that is none"},
+	} {
+		path := filepath.Join(t.TempDir(), "rules")
+		if err := tt.make(path); err != nil {
+			t.Fatal(err)
+		}
+		bus, err := scamp.Open(&scamp.Config{AuthorizedServices: path}, &scamp.Options{Log: ticketscan.Log(t, nil), Carriers: []discovery.Carrier{discovery.NewLoopback()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bus.Close()
+		f.announce(bus, "sample:1", alpha)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond) // a bus that has just begun listens for longer
+		defer cancel()
+		_, err = bus.Call(ctx, echoReq(""))
+		var ce *scamp.CallError
+		if !errors.As(err, &ce) || !errors.Is(err, scamp.ErrDenied) {
+			t.Fatalf("%s: %v, want a CallError that is ErrDenied", tt.name, err)
+		}
+		failed, _ := bus.Why(ctx, echoReq("")).Failed()
+		for what, text := range map[string]string{"advice": ce.Advice, "fix": failed.Fix} {
+			if !strings.Contains(text, tt.want) || !strings.Contains(text, path) || !strings.Contains(text, line) || strings.Contains(text, "to authorized_services") {
+				t.Errorf("%s: %s %q: want %q, the path and the line", tt.name, what, text, tt.want)
+			}
+		}
+	}
+}
+
 // What comes after Serve changes nothing, and the log says so: nobody else would hear of it.
 func TestRegisteredAfterServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
