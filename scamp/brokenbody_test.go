@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,109 @@ func TestBrokenBodyEndsTheHandler(t *testing.T) {
 	})
 }
 
+// TestReplyToABrokenBodyIsNotTheOutcome: a call that broke its own request off ends with its
+// own reason, also when the service, which hears of that, answers before the caller has
+// gone on. On several processors it did so in one call of ten.
+func TestReplyToABrokenBodyIsNotTheOutcome(t *testing.T) {
+	gone, why := errors.New("disk gone"), errors.New("changed my mind")
+	for _, tt := range []struct {
+		name string
+		body func(leave func()) io.Reader
+		want error
+	}{
+		{"the body fails", func(func()) io.Reader {
+			return io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { return 0, gone }))
+		}, gone},
+		{"the caller leaves", func(leave func()) io.Reader {
+			return io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { leave(); return 0, io.EOF }))
+		}, why},
+	} {
+		eachPlace(t, tt.name, func(t *testing.T, svc *scamptest.Service, bus *scamp.Bus, _ *endings) {
+			for i := range 500 {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				_, err := bus.Call(ctx, &scamp.Request{Action: "Sample.read", Body: tt.body(func() { cancel(why) })})
+				cancel(nil)
+				if tt.want == why && err == nil {
+					continue // all of it arrived before the caller had left
+				}
+				if ce, ok := errors.AsType[*scamp.CallError](err); !ok || ce.Ran != scamp.RanMaybe || !errors.Is(err, tt.want) {
+					t.Fatalf("call %d: %v, want %v and ran maybe", i, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// A readerFunc is a Read.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestAbortOfWhatWasNotSent: nobody answers a request that never went out, so its call ends
+// with it.
+func TestAbortOfWhatWasNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, stuck := newFar(t), make(chan struct{})
+		var limits scamp.Limits
+		limits.Mux.MaxWriteQueue = 1
+		limits.Mux.WriteStall = time.Hour
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := f.dial(ctx, network, addr)
+			return &stuckConn{Conn: conn, stuck: stuck, closed: make(chan struct{})}, err
+		}
+		c, err := scamp.Dial(t.Context(), "127.0.0.1:30100", scamp.Identity{Certificate: f.pair.Certificate}, &scamp.Options{Limits: limits, Dial: dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		w := f.next()
+		first := inBackground(t.Context(), c, echoReq("")) // shows of what kind the service is
+		w.message()
+		w.send(reply(0, 1, ""))
+		<-first
+		close(stuck)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		inBackground(ctx, c, echoReq("it fills the queue"))
+		synctest.Wait()
+		s, err := c.Stream(ctx, &scamp.Request{Action: "Sample.echo"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.Abort("")
+		_, err = s.Reply()
+		if ce, ok := errors.AsType[*scamp.CallError](err); !ok || ce.Ran != scamp.RanNo || time.Since(began) > 0 {
+			t.Errorf("Reply of an aborted stream that was not sent: %v after %v, want ran no at once", err, time.Since(began))
+		}
+		if _, err := s.Write([]byte("more")); err == nil {
+			t.Error("Write behind Abort: no error")
+		}
+	})
+}
+
+// A stuckConn takes nothing to write once stuck is closed.
+type stuckConn struct {
+	net.Conn
+	stuck, closed chan struct{}
+	once          sync.Once
+}
+
+func (c *stuckConn) Write(p []byte) (int, error) {
+	select {
+	case <-c.stuck:
+		<-c.closed
+		return 0, net.ErrClosed
+	default:
+		return c.Conn.Write(p)
+	}
+}
+
+func (c *stuckConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
 // A pauseReader has no octets, and says so after a second.
 type pauseReader struct{}
 
@@ -117,6 +221,10 @@ func eachPlace(t *testing.T, name string, f func(t *testing.T, svc *scamptest.Se
 						return err
 					}
 					s.Handle("Sample.wait", func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error { return wait(ctx) }, nil)
+					s.Handle("Sample.read", func(_ context.Context, req *scamp.Request, _ *scamp.ReplyWriter) error {
+						_, err := req.Bytes()
+						return err
+					}, nil)
 					s.Handle("Sample.begin", func(ctx context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
 						if _, err := rep.Write([]byte("so far")); err != nil {
 							return err

@@ -102,7 +102,7 @@ func (s *sighting) advice(err error) string {
 		return "what the call went through was closed by the program: call before that, or make another one"
 	case errors.Is(err, ErrTimeout):
 		return s.adviceLate(err)
-	case errors.Is(err, context.Canceled), errors.Is(err, errStreamClosed):
+	case errors.Is(err, context.Canceled), errors.Is(err, errStreamClosed), errors.Is(err, errStreamAborted):
 		return "the program itself gave the call up: nothing need be wrong with the instance"
 	}
 	switch s.failedAt(err) {

@@ -199,7 +199,7 @@ func (t *turn) Prepare(h *packet.Header) bool {
 // deliver hands over the reply's header. The reader's goroutine calls it.
 func (s *Stream) deliver(m *mux.Inbound) {
 	s.mu.Lock()
-	if s.decided {
+	if s.decided || s.leaving != nil { // giveUp decides: the reply may be the answer to that
 		s.mu.Unlock()
 		m.Discard()
 		return

@@ -52,13 +52,19 @@ func (s *Stream) why() error {
 
 // Abort ends the request's body as broken, with a text for the service. The service
 // does not take what it got for complete: its handler's context ends, and the reply is an
-// error or breaks off.
+// error or breaks off. If nothing of the request was sent yet, the call fails with RanNo.
 func (s *Stream) Abort(text string) {
 	if text == "" || text == "0" {
 		text = "aborted by the caller"
 	}
 	s.abort(text)
+	if ended, err := s.out.Ended(); ended && errors.Is(err, mux.ErrAborted) && !s.out.Started() {
+		s.fail(errStreamAborted, RanNo) // nothing of it was sent, so nobody answers
+		s.release(false)
+	}
 }
+
+var errStreamAborted = errors.New("aborted by the caller before it was sent")
 
 // Reply waits for the header of the reply. An error reply is an error here, as is one
 // that broke off before its first octet.
