@@ -213,9 +213,9 @@ type balancer struct {
 	marks  marks
 }
 
-func newBalancer(limits *Limits, pl *pool, own *locals, opts *Options) *balancer {
+func newBalancer(limits *Limits, pl *pool, own *locals, held func(discovery.Instance) bool, opts *Options) *balancer {
 	b := &balancer{limits: limits, pool: pl, rand: opts.chance(), policy: opts.Balancer, locals: own}
-	b.marks.init(b)
+	b.marks.init(b, held)
 	pl.failed = b.marks.failed
 	pl.backoff = backoff{first: dialPause, most: dialPause}
 	return b

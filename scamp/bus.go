@@ -118,7 +118,8 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b.hold = newHold(&b.limits)
 	b.pool = newPool(cfg, &b.limits, b.log, b.hold, &b.opts, b.opts.KeyPair)
 	b.locals.how = cfg.Local
-	b.balance = newBalancer(&b.limits, b.pool, &b.locals, &b.opts)
+	held := func(in discovery.Instance) bool { _, ok := b.dir.Entry(in); return ok }
+	b.balance = newBalancer(&b.limits, b.pool, &b.locals, held, &b.opts)
 	b.serving = &dispatcher{limits: &b.limits, log: b.log}
 	b.tickets = newTicketChecker(cfg.TicketKeyPath, b.opts.TicketKeys, &b.limits, b.log, b.opts.Now)
 	b.retries.init()

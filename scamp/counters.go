@@ -40,6 +40,7 @@ var counterTable = []counterGroup{
 		{"pin_mismatch", "peers that showed another certificate than announced: nothing was sent", ""},
 		{"conn_retired", "connections that took no further requests because nothing came back", "`RetireTime`"},
 		{"instance_avoided", "instances passed over because they had refused a request", "`AvoidTime`"},
+		{"mark_forgotten", "instances of which it was forgotten that they had failed, or refused, because too many had", "20,000 at once"},
 		{"instance_probed", "attempts to reach an instance that had failed, without a call", "`MaxBackoff`"},
 		{"dialect_mistaken", "connections ended because a service of the original Go implementation got requests it cannot tell apart", ""},
 	}},

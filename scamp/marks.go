@@ -12,18 +12,19 @@ import (
 
 // marks remember which instances something speaks against (PROTOCOL 11.5). One that no
 // connection could be made to is marked until a probe connects, a call that had no
-// other choice does, or the instance announces itself anew. One that refused a request
-// is avoided for a moment.
+// other choice does, the instance announces itself anew, or nobody announces it any more.
+// One that refused a request is avoided for a moment.
 type marks struct {
 	limits *Limits
 	log    *logger
 	pauses backoff                                            // between probes
 	reach  func(ctx context.Context, r discovery.Route) error // makes a connection
+	held   func(discovery.Instance) bool                      // whether the directory holds a record of it
 	ctx    context.Context                                    // ends with close
 	cancel context.CancelFunc
 	work   sync.WaitGroup // probes
 
-	count atomic.Int32 // of all, so that a healthy bus looks at none
+	count atomic.Int32 // of all, so that a bus whose instances are well looks at none
 
 	mu      sync.Mutex // protects what follows
 	all     map[discovery.Instance]*mark
@@ -36,21 +37,24 @@ type mark struct {
 	failures int             // connections that could not be made, in a row; zero if it only refused
 	until    time.Time       // one that refused is passed over until then, one that failed is not marked anew
 	wanted   time.Time       // when a call last could have used an instance that failed
-	probe    *time.Timer     // set while failures is not zero
+	timer    *time.Timer     // runs look
 	resting  bool            // it is not probed, for nobody wants it
 }
 
 const (
-	// Neither is one of Limits: nothing is refused. A mark that goes is made again by the next
-	// call that fails, and a probe that finds no place waits a second.
+	// None is one of Limits: nothing is refused. A mark that goes to make room counts
+	// (mark_forgotten), and is made again by the next call that fails; a probe that finds no
+	// place waits a second.
 	maxMarks  = 20000 // bounds what a directory full of dead instances can make us remember
-	maxProbes = 16    // at once
+	maxProbes = 16    // at once: a network that is gone for a moment must not have us dial all it held
 	// An instance that no call wanted for so long is probed no more until one does. It stays
-	// marked. It is longer than the longest pause between probes.
+	// marked while the directory holds it, which is looked at as often. It is longer than the
+	// longest pause between probes.
 	probeWhile = 3 * time.Minute
 )
 
-func (m *marks) init(b *balancer) {
+func (m *marks) init(b *balancer, held func(discovery.Instance) bool) {
+	m.held = held
 	m.limits, m.log, m.pauses = b.limits, b.pool.log, backoff{time.Second, b.limits.MaxBackoff, b.rand}
 	m.all = make(map[discovery.Instance]*mark)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -102,7 +106,7 @@ func (m *marks) speaksLocked(r discovery.Route, now time.Time) bool {
 		k.wanted = now
 		if k.resting {
 			k.resting, k.route = false, r
-			k.probe.Reset(0)
+			k.timer.Reset(0)
 		}
 		return true
 	case now.After(k.until):
@@ -135,29 +139,52 @@ func (m *marks) failLocked(in discovery.Instance, k *mark, now time.Time) {
 	pause := m.pauses.pause(k.failures)
 	k.failures++
 	k.until, k.resting = now.Add(pause), false
-	if k.probe == nil {
-		k.probe = time.AfterFunc(pause, func() { m.probe(in) })
+	m.lookLocked(in, k, pause)
+}
+
+// lookLocked has look run after d.
+func (m *marks) lookLocked(in discovery.Instance, k *mark, d time.Duration) {
+	if k.timer == nil {
+		k.timer = time.AfterFunc(d, func() { m.look(in) })
 	} else {
-		k.probe.Reset(pause)
+		k.timer.Reset(d)
 	}
 }
 
-// probe tries to connect to a marked instance: TCP, TLS and the comparison of the
-// certificate, and no packet. The connection stays for the calls to come.
-func (m *marks) probe(in discovery.Instance) {
+// look does what there is to do about a mark: it is forgotten, or its instance is probed.
+func (m *marks) look(in discovery.Instance) {
+	held := m.held(in)
 	m.mu.Lock()
 	k := m.all[in]
 	switch {
-	case k == nil || k.failures == 0 || m.ctx.Err() != nil:
+	case k == nil || m.ctx.Err() != nil:
 		m.mu.Unlock()
 		return
+	case !held || k.failures == 0 && !time.Now().Before(k.until):
+		m.forgetLocked(in) // nobody announces it any more, or it refused a moment ago
+		m.mu.Unlock()
+		return
+	case k.failures == 0: // it has refused again
+		k.timer.Reset(time.Until(k.until))
+		m.mu.Unlock()
+		return
+	}
+	m.probeLocked(in, k)
+}
+
+// probeLocked tries to connect to a marked instance: TCP, TLS and the comparison of the
+// certificate, and no packet. The connection stays for the calls to come. The lock is
+// open when it returns.
+func (m *marks) probeLocked(in discovery.Instance, k *mark) {
+	switch {
 	case time.Since(k.wanted) > probeWhile:
 		k.resting = true
+		k.timer.Reset(probeWhile)
 		k.route = discovery.Route{Peer: &discovery.Peer{Instance: in, Address: k.route.Address, Timestamp: k.route.Timestamp}} // without all that the other holds
 		m.mu.Unlock()
 		return
 	case m.probing >= maxProbes:
-		k.probe.Reset(time.Second)
+		k.timer.Reset(time.Second)
 		m.mu.Unlock()
 		return
 	}
@@ -191,6 +218,9 @@ func (m *marks) refused(r discovery.Route) {
 	k := m.markLocked(r)
 	if until := time.Now().Add(m.limits.AvoidTime); k.failures == 0 && until.After(k.until) {
 		k.until = until
+		if k.timer == nil {
+			m.lookLocked(r.Instance, k, m.limits.AvoidTime)
+		}
 	}
 }
 
@@ -222,27 +252,23 @@ func (m *marks) markLocked(r discovery.Route) *mark {
 	return k
 }
 
-// sweepLocked makes room: marks of refusals that are over go, and any if there are too
-// many.
+// sweepLocked makes room if there are too many: for many at once, since it looks at all.
 func (m *marks) sweepLocked() {
-	if len(m.all) < maxMarks && len(m.all)%64 != 63 {
+	if len(m.all) < maxMarks {
 		return
 	}
-	now := time.Now()
-	most := maxMarks
-	if len(m.all) >= maxMarks {
-		most = maxMarks - maxMarks/10 // many at once: each sweep looks at all
-	}
-	for in, k := range m.all {
-		if k.failures == 0 && now.After(k.until) || len(m.all) > most {
-			m.forgetLocked(in)
+	for in := range m.all {
+		if len(m.all) <= maxMarks-maxMarks/10 {
+			return
 		}
+		m.forgetLocked(in)
+		m.log.count("mark_forgotten")
 	}
 }
 
 func (m *marks) forgetLocked(in discovery.Instance) {
-	if k := m.all[in]; k.probe != nil {
-		k.probe.Stop()
+	if k := m.all[in]; k.timer != nil {
+		k.timer.Stop()
 	}
 	delete(m.all, in)
 	m.count.Add(-1)
