@@ -129,6 +129,7 @@ func (d *inboundSide) admit(c net.Conn) *shake {
 	}
 	d.n++
 	d.perAddr[from]++
+	d.s.bus.log.count("conn_accepted")
 	h := &shake{Link: mux.NewLink(c), began: time.Now(), from: from}
 	d.shaking[h] = struct{}{}
 	return h
@@ -138,6 +139,7 @@ func (d *inboundSide) leave(h *shake) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.n--
+	d.s.bus.log.count("conn_finished")
 	if d.perAddr[h.from]--; d.perAddr[h.from] == 0 {
 		delete(d.perAddr, h.from)
 	}

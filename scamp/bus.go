@@ -152,6 +152,7 @@ func (b *Bus) Config() *Config { return b.cfg }
 func (b *Bus) Stats() map[string]uint64 {
 	all := zeroCounters()
 	b.log.each(func(name string, n uint64) { all[name] += n })
+	all["request_started"], all["request_ended"] = b.serving.counts()
 	for name, n := range b.dir.Stats().Counters {
 		all[name] += n
 	}

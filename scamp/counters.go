@@ -35,6 +35,8 @@ var counterTable = []counterGroup{
 		{"peer_vanished", "connections that TCP gave up", "`KeepAlive`, `UserTimeout`"},
 	}},
 	{"Connections to services", []counter{
+		{"conn_opened", "connections made, those within the process too", ""},
+		{"conn_closed", "of these, those that have ended: the rest is open", ""},
 		{"dial_timeout", "connections that were not made in time", "`DialTimeout`"},
 		{"dial_backoff", "dials put off because others were under way, or left out because the last one had just failed", "`MaxDials`, `MaxBackoff`"},
 		{"pin_mismatch", "peers that showed another certificate than announced: nothing was sent", ""},
@@ -55,6 +57,10 @@ var counterTable = []counterGroup{
 		{"held_refused", "requests and bodies refused because too much was held in all", "`MaxHeld`"},
 	}},
 	{"Services", []counter{
+		{"conn_accepted", "connections taken, before their TLS handshake; those within the process too", "`MaxConns`, `MaxConnsPerAddr`"},
+		{"conn_finished", "of these, those that have ended: the rest is open", ""},
+		{"request_started", "requests that came by a connection and got their place among the handlers", "`MaxConcurrency`, `Mux.MaxHandlers`"},
+		{"request_ended", "of these, those whose handler has returned and whose reply is written or given up: the rest is running", ""},
 		{"accept_failed", "connections that the system did not let us accept", ""},
 		{"conn_refused", "connections closed at once because too many were open", "`MaxConns`, `MaxConnsPerAddr`"},
 		{"handshake_timeout", "connections closed before their first request", "`HandshakeTimeout`"},

@@ -61,6 +61,7 @@ func (pl *pool) connect(key target, e *entry, id Identity, gate *dialGate) {
 	default:
 		p.alone, p.dialect = key.alone > 0, e.dialect
 		pl.peers[p] = struct{}{}
+		pl.log.count("conn_opened")
 		if pl.closed || e.hasLeft() {
 			p.conn.Close()
 		}

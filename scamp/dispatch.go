@@ -21,6 +21,8 @@ type dispatcher struct {
 
 	mu      sync.Mutex // protects what follows, and of each intake; taken before peer.mu
 	running int
+	started uint64  // requests that got a place, ever
+	ended   uint64  // of these, those that gave it back
 	waiting int     // requests in the queues of all connections
 	peers   []*peer // connections with a queue that may run more
 	workers
@@ -110,6 +112,13 @@ func (s *intake) takeLocked(p *peer, r *serving) (why, counter string) {
 	s.waiting++
 	s.enqueueLocked(p, r)
 	return "", "handlers_queued"
+}
+
+// counts is how many requests ever got a place, and how many of these gave it back.
+func (d *dispatcher) counts() (started, ended uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.started, d.ended
 }
 
 func (d *dispatcher) enqueueLocked(p *peer, r *serving) {

@@ -141,8 +141,10 @@ func (d *inboundSide) acceptLocal(c net.Conn, shown *discovery.Certificate) bool
 		p.disconnect()
 		return false
 	}
+	d.s.bus.log.count("conn_accepted")
 	go func() { // ends with the connection
 		defer d.work.Done()
+		defer d.s.bus.log.count("conn_finished")
 		d.run(p)
 	}()
 	return true

@@ -239,6 +239,7 @@ func (pl *pool) begin(key target, id Identity, n news) *entry {
 // serve serves a connection until it ends.
 func (pl *pool) serve(key target, e *entry, p *peer) {
 	err := p.run()
+	pl.log.count("conn_closed")
 	pl.latest.CompareAndSwap(e, nil)
 	pl.mu.Lock()
 	defer pl.mu.Unlock()

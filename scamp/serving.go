@@ -112,8 +112,10 @@ func (p *peer) start(r *serving) bool {
 	return true
 }
 
+// startLocked is start where the lock of the dispatcher is held, too.
 func (p *peer) startLocked(r *serving, now time.Duration) {
 	r.running = true
+	r.s.started++
 	p.active++
 	if r.next = p.requests; r.next != nil {
 		r.next.prev = r
@@ -130,6 +132,7 @@ func (p *peer) removeLocked(r *serving) {
 		return
 	}
 	r.running = false
+	r.s.ended++
 	p.active--
 	if r.prev != nil {
 		r.prev.next = r.next

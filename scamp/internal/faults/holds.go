@@ -3,6 +3,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"runtime"
 	"runtime/pprof"
@@ -96,6 +97,26 @@ func emptied(b *scamp.Bus, within time.Duration) map[string]int {
 	}
 }
 
+// pairs are counters of what begins and of what of it has ended: their difference is open.
+var pairs = map[string][2]string{
+	"connections opened":   {"conn_opened", "conn_closed"},
+	"connections accepted": {"conn_accepted", "conn_finished"},
+	"requests started":     {"request_started", "request_ended"},
+}
+
+// openOf is what a bus has begun and not ended, by its counters. What it has not it leaves
+// out.
+func openOf(b *scamp.Bus) map[string]int64 {
+	open := make(map[string]int64)
+	all := b.Stats()
+	for name, p := range pairs {
+		if n := int64(all[p[0]]) - int64(all[p[1]]); n != 0 {
+			open[name+" and not ended"] = max(n, 1) // more ended than began: that does not add up either
+		}
+	}
+	return open
+}
+
 // drainBus notes what a process holds after the drain: first what is under way on its bus,
 // which Close would take away, then, when close has run, all else.
 func drainBus(book *ledger.Ledger, b *scamp.Bus, start map[string]int64, close func() error) (map[string]int64, error) {
@@ -107,6 +128,10 @@ func drainBus(book *ledger.Ledger, b *scamp.Bus, start map[string]int64, close f
 	for name, n := range left {
 		now[name] = int64(n)
 	}
+	for deadline := time.Now().Add(5 * time.Second); len(openOf(b)) > 0 && time.Now().Before(deadline); {
+		<-time.After(20 * time.Millisecond) // what ended just now is counted a moment later
+	}
+	maps.Copy(now, openOf(b))
 	book.Drain(now)
 	return now, book.Err()
 }

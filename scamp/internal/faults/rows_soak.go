@@ -81,6 +81,13 @@ func runSoak(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.atLeast("connections_of_clients", float64(made), float64(len(s.clients)*len(s.services))*max(1, s.seconds.Minutes())) // the rest are the hostile client's
+	lasting, err := s.services[2].stats(ctx)
+	if err != nil {
+		return err
+	}
+	// That they add up is for rule 8, in every row: here, that they count.
+	s.atLeast("svc3_conn_accepted", float64(lasting["conn_accepted"]), float64(len(s.clients)))
+	s.atLeast("svc3_request_started", float64(lasting["request_started"]), float64(len(all))/6) // of three, when the others are gone now and then
 	s.atLeast("renewals", float64(renewals), float64(int(3*full)))
 	from := s.began.Add(time.Duration(soakWarm * float64(s.seconds)))
 	to := s.began.Add(s.seconds)
