@@ -135,7 +135,7 @@ func (s *Service) admission(a *action) Middleware {
 				}
 				return notRun{err}
 			}
-			err = missing(claims, a.privileges, nil)
+			err = missing(claims, a.privileges, nil, "")
 			if err == nil && byTable {
 				err = s.bus.access.check(ctx, claims, a)
 			}
@@ -155,15 +155,24 @@ type notRun struct{ error }
 
 func (e notRun) Unwrap() error { return e.error }
 
-// missing says which privilege a ticket lacks, or returns nil.
-func missing(claims *TicketClaims, want []int64, names map[int64]string) error {
+// What callers who may not read, and are advised by: privileges are asked for by the action
+// itself, or by the table.
+const (
+	lacksPrivilege = "the ticket lacks privilege "
+	asTableSays    = ", as " + accessAction + " says"
+	notInTable     = "unconfigured action "
+)
+
+// missing says which privilege a ticket lacks, or returns nil. The source is who asks for
+// it, if that is not the action.
+func missing(claims *TicketClaims, want []int64, names map[int64]string, source string) error {
 	for _, id := range want {
 		if !claims.Has(id) {
 			name := strconv.FormatInt(id, 10)
 			if n := names[id]; n != "" {
 				name = clean(n) + " (" + name + ")"
 			}
-			return &RemoteError{Code: CodeAuthz, Text: "the ticket lacks privilege " + name}
+			return &RemoteError{Code: CodeAuthz, Text: lacksPrivilege + name + source}
 		}
 	}
 	return nil
@@ -218,9 +227,9 @@ func (x *access) check(ctx context.Context, claims *TicketClaims, a *action) err
 	}
 	want, ok := t.rules[strings.ToLower(a.name)]
 	if !ok || want == nil {
-		return &RemoteError{Code: CodeAuthz, Text: "unconfigured action " + clean(strings.ToLower(a.name))}
+		return &RemoteError{Code: CodeAuthz, Text: notInTable + clean(strings.ToLower(a.name))}
 	}
-	return missing(claims, want, t.names)
+	return missing(claims, want, t.names, asTableSays)
 }
 
 // current returns a table that may be used. One that is no longer fresh is used while

@@ -74,9 +74,9 @@ func checkAccess(t *testing.T) {
 			{"Sample.read", "", "authn", "no ticket"},
 			{"Sample.read", "1,2,3", "authn", "ticket: "},
 			{"Sample.read", over, "authn", "expired"},
-			{"Sample.read", none, "authz", "lacks privilege see things (1)"},
+			{"Sample.read", none, "authz", "lacks privilege see things (1), as main:Auth.getAuthzTable~1 says"},
 			{"Sample.read", one, "ok", ""},
-			{"Sample.write", one, "authz", "lacks privilege change things (2)"},
+			{"Sample.write", one, "authz", "lacks privilege change things (2), as main:Auth.getAuthzTable~1 says"},
 			{"Sample.write", both, "ok", ""},
 			{"Sample.open", none, "ok", ""},
 			{"Sample.open", "", "authn", ""},
@@ -102,6 +102,18 @@ func checkAccess(t *testing.T) {
 			code, text := callCode(t, bus, tt.action, tt.ticket)
 			if code != tt.code || !strings.Contains(text, tt.text) {
 				t.Errorf("%s: %s %q, want %s with %q", tt.action, code, text, tt.code, tt.text)
+			}
+			if tt.code != "authz" {
+				continue
+			}
+			// The advice names who asked for the privilege, and nobody else.
+			_, err := bus.Call(t.Context(), &scamp.Request{Action: tt.action, Ticket: tt.ticket})
+			want, not := "what main:Auth.getAuthzTable~1 answers", "ActionOptions.Privileges"
+			if tt.text == "lacks privilege 7" || tt.text == "lacks privilege 9" {
+				want, not = not, "Auth.getAuthzTable"
+			}
+			if ce, ok := errors.AsType[*scamp.CallError](err); !ok || !strings.Contains(ce.Advice, want) || strings.Contains(ce.Advice, not) {
+				t.Errorf("%s: %v: want advice with %q, without %q", tt.action, err, want, not)
 			}
 		}
 	})
@@ -298,7 +310,7 @@ func TestAccessRefusals(t *testing.T) {
 			{"Sample.read", "junk", "authn", "ticket_malformed", scamp.RanNo, "--ticket-file"},
 			{"Sample.read", unsigned, "authn", "ticket_refused", scamp.RanNo, "scamp ticket verify"},
 			{"Sample.read", n.Ticket(scamp.TicketClaims{Start: 1, Length: 1}), "authn", "ticket_refused", scamp.RanNo, "valid now"},
-			{"Sample.strict", good, "authz", "authz_refused", scamp.RanNo, "grants privileges"},
+			{"Sample.strict", good, "authz", "authz_refused", scamp.RanNo, "grants the privilege"},
 			{"Sample.read", good, "internal", "authz_refused authz_table_failed", scamp.RanNo, "main:Auth.getAuthzTable~1"},
 			{"web:Sample.broken", good, "internal", "", scamp.RanYes, ""},
 			{"Sample.free", "", "ok", "", scamp.RanMaybe, ""},

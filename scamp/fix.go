@@ -179,7 +179,7 @@ func (s *sighting) adviceFor(re *RemoteError) string {
 		case strings.Contains(re.Text, mayNotCall):
 			return "have a line in the service's service.callers for this certificate; the log of the service says which"
 		}
-		return "whoever issues the ticket grants privileges, and what " + accessAction + " answers says which the action wants; a new ticket is wanted after a change"
+		return authzAdvice(re.Text)
 	case CodeRateLimit:
 		return "wait a second, and find out who sends bad tickets over the same connection"
 	case CodeNoAction:
@@ -191,4 +191,19 @@ func (s *sighting) adviceFor(re *RemoteError) string {
 		return "see why the service cannot call " + accessAction + " (scamp why " + accessAction + " where it runs)"
 	}
 	return "the service refused it before it ran: see what its log says"
+}
+
+// authzAdvice says what would cure that a ticket does not suffice, by who asked for more:
+// the action itself, or the table.
+func authzAdvice(text string) string {
+	const grant = "call with a ticket that grants the privilege (whoever issues tickets grants them; a new one is wanted after a change), or change what the action wants: "
+	switch {
+	case strings.HasPrefix(text, notInTable):
+		return "list the action in what " + accessAction + " answers: what it does not list is denied, whatever the ticket grants"
+	case strings.HasPrefix(text, lacksPrivilege) && strings.HasSuffix(text, asTableSays):
+		return grant + "what " + accessAction + " answers says it"
+	case strings.HasPrefix(text, lacksPrivilege):
+		return grant + "ActionOptions.Privileges in the service says it"
+	}
+	return "see what the action wants of a ticket: the service itself, or the authorization service that it asks, says it"
 }
