@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -413,23 +414,36 @@ func TestCacheReaderChanges(t *testing.T) {
 }
 
 // TestCacheReaderShrunk: what a rename puts in place is believed, and told when it may be
-// a file that was cut just behind a record.
+// a file that was cut just behind a record. When few are missing they have left.
 func TestCacheReaderShrunk(t *testing.T) {
-	c := newCacheFile(t, discovery.Limits{})
-	all := append(threeServices(), service{ident: "four"})
+	c := newCacheFile(t, discovery.Limits{LogRate: 1000})
+	log := new(syncBuffer)
+	c.reader = discovery.NewCacheReader(c.path, c.d, &discovery.CacheReaderOptions{
+		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	const line = `msg="discovery: cache file holds the first records`
+	var all []service
+	for i := range 8 {
+		all = append(all, service{ident: fmt.Sprint("s", i)})
+	}
 	for _, tt := range []struct {
-		name     string
-		services []service
-		found    string
-		told     uint64
+		name         string
+		services     []service
+		found        string
+		gone, warned int // so far
 	}{
-		{"four", all, "four one three two", 0},
-		{"one less", all[:3], "one three two", 0},
-		{"four again", all, "four one three two", 0},
-		{"half of them", all[:2], "one two", 1},
-		{"four again", all, "four one three two", 1},
-		{"half of them, but not the first ones", all[2:], "four three", 1},
-		{"nobody", nil, "", 2},
+		{"eight", all, "s0 s1 s2 s3 s4 s5 s6 s7", 0, 0},
+		{"three less, the last ones", all[:5], "s0 s1 s2 s3 s4", 0, 0},
+		{"eight again", all, "s0 s1 s2 s3 s4 s5 s6 s7", 0, 0},
+		{"half of them", all[:4], "s0 s1 s2 s3", 1, 1},
+		{"two of four", all[:2], "s0 s1", 2, 1},
+		{"one of two", all[:1], "s0", 3, 1},
+		{"nobody of one", nil, "", 4, 1},
+		{"six", all[:6], "s0 s1 s2 s3 s4 s5", 4, 1},
+		{"three of six", all[:3], "s0 s1 s2", 5, 1},
+		{"eight again", all, "s0 s1 s2 s3 s4 s5 s6 s7", 5, 1},
+		{"half of them, but not the first ones", all[4:], "s4 s5 s6 s7", 5, 1},
+		{"nobody of four", nil, "", 6, 2},
 	} {
 		text := cacheText(tt.services...)
 		if len(text) == 0 {
@@ -437,9 +451,13 @@ func TestCacheReaderShrunk(t *testing.T) {
 		}
 		c.putOld(text)
 		c.load(tt.name, tt.found, discovery.CacheFresh)
-		if n := c.d.Stats().Counters["cache_shrunk"]; n != tt.told || strings.Count(c.log.String(), "holds the first records") != int(n) {
-			t.Errorf("%s: cache_shrunk is %d, want %d, and as many lines in %s", tt.name, n, tt.told, c.log)
+		warned := strings.Count(log.String(), "level=WARN "+line)
+		if n := c.d.Stats().Counters["cache_shrunk"]; int(n) != tt.gone || warned != tt.warned {
+			t.Errorf("%s: cache_shrunk is %d, %d warnings: want %d, %d in %s", tt.name, n, warned, tt.gone, tt.warned, log)
 		}
+	}
+	if !strings.Contains(log.String(), "level=DEBUG "+line) {
+		t.Errorf("log %s: want a line for those who debug, where few left", log)
 	}
 }
 

@@ -92,7 +92,8 @@ type CacheReaderOptions struct {
 // One cut passes for what a writer made: just behind a record, in a file that a rename
 // put in place. Nothing tells it from a file whose last services said goodbye, and to
 // doubt it would send requests to them; so whoever is not in it leaves (PROTOCOL 8.3),
-// and when it is the half or more, the log says so. It takes a writer that renames what
+// and when it is the half or more, the log says so: as a warning when they are more than
+// a few, since each clean stop of the last one in a small file looks so. It takes a writer that renames what
 // it failed to write, and a cut at one octet in thousands. Ours checks and syncs before
 // it renames; one that writes in place is known by the file, which is the same one.
 //
@@ -200,6 +201,10 @@ func (r *CacheReader) load() error {
 	return r.judge(id, r.broken)
 }
 
+// fewLeave is how many services leave a file between two writes on a quiet day: a deploy
+// stops one, and those beside it that share its host or its key.
+const fewLeave = 3
+
 // take puts the text of the file into the directory. Where there is text but not
 // one good record, something is wrong with the file, and nobody is removed. Nor is
 // anybody by a text that is cut off. A writer that stands by such a text is believed,
@@ -228,9 +233,13 @@ func (r *CacheReader) take(text []byte, sum [32]byte, id fileID) error {
 		}
 	}
 	r.d.loadFile(records, true)
-	if len(records) <= len(r.loaded)/2 && isPrefix(records, r.loaded) {
+	if missing := len(r.loaded) - len(records); missing >= len(records) && isPrefix(records, r.loaded) {
 		r.d.counters.add(countCacheShrunk, 1)
-		r.report.say(slog.LevelWarn, countCacheShrunk, "cache file holds the first records of those it held, and no others: whoever is missing has left",
+		level, kind := slog.LevelWarn, countCacheShrunk
+		if missing <= fewLeave {
+			level, kind = slog.LevelDebug, countCacheShrunk+" by few" // it must not use up the lines of the other
+		}
+		r.report.say(level, kind, "cache file holds the first records of those it held, and no others: whoever is missing has left",
 			"path", r.file.path, "records", len(records), "before", len(r.loaded))
 	}
 	r.loaded, r.known, r.from, r.doubts = records, r.memory.records, id, doubtful{}

@@ -131,7 +131,7 @@ var counterTable = []counterGroup{
 		{"cache_record_not_strict", "records left out of the file because strict readers stumble over them", ""},
 		{"cache_unusable", "times the file was missing, empty or unreadable", ""},
 		{"cache_stale", "times the file was too old", "`Discovery.CacheMaxAge`"},
-		{"cache_shrunk", "times half of the file or more was gone at once", ""},
+		{"cache_shrunk", "times half of the file or more was gone at once; more than a few of them are told as a warning", ""},
 		{"cache_too_big", "files and records not read", "`Discovery.MaxCacheFile`, `Discovery.MaxCacheRecord`, `Discovery.MaxCacheRecords`"},
 		{"cache_writes_merged", "changes that went into one write", "`Discovery.MaxCacheWrites`"},
 		{"cache_foreign", "times the file we write was removed or changed by others", ""},
