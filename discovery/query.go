@@ -30,8 +30,10 @@ type Query struct {
 // and tools write an action. Sector and Version are zero where the text has
 // none.
 func ParseAction(text string) (Query, error) {
-	var q Query
-	q.Action = text
+	q := Query{Action: text}
+	if isPlain(text) {
+		return q, nil
+	}
 	if i := strings.IndexByte(q.Action, ':'); i >= 0 {
 		q.Sector, q.Action = q.Action[:i], q.Action[i+1:]
 		if !IsName(q.Sector) {
@@ -45,11 +47,25 @@ func ParseAction(text string) (Query, error) {
 		}
 		q.Version, q.Action = v, q.Action[:i]
 	}
-	dot := strings.LastIndexByte(q.Action, '.')
-	if dot <= 0 || dot == len(q.Action)-1 || !IsName(q.Action) {
+	if !isPlain(q.Action) {
 		return Query{}, fmt.Errorf("discovery: action %s: want [sector:]Class.name[~version]", quoted(text))
 	}
 	return q, nil
+}
+
+// isPlain says whether an action is Class.name, with neither sector nor version. It is
+// asked with every call.
+func isPlain(action string) bool {
+	dot := 0
+	for i := range len(action) {
+		switch c := action[i]; {
+		case lowerName[c] == 0:
+			return false
+		case c == '.':
+			dot = i
+		}
+	}
+	return dot > 0 && dot < len(action)-1
 }
 
 // parseVersion reads a positive decimal integer without sign, at most nine digits.
@@ -67,7 +83,7 @@ func parseVersion(s string) (int, bool) {
 // normal returns q with every field filled in and Action without sector and
 // version; not ok when Action cannot name anything. It does not allocate.
 func (q Query) normal() (Query, bool) {
-	if strings.IndexByte(q.Action, ':') >= 0 || strings.IndexByte(q.Action, '~') >= 0 {
+	if !isPlain(q.Action) && strings.ContainsAny(q.Action, ":~") {
 		p, err := ParseAction(q.Action)
 		if err != nil {
 			return q, false

@@ -220,6 +220,13 @@ func def[T comparable](v *T, d T) {
 // testing.T.FailNow does) ends the caller's; the log says so. Give ctx a deadline or a
 // cancel where a handler may hang.
 func Call[Out, In any](ctx context.Context, c Caller, action string, in In) (Out, error) {
+	if passes(c) {
+		t := new(typedCall[In, Out])
+		t.in, t.req.Action = in, action
+		_, t.bare = c.(*Bus) // what embeds one has a Call of its own
+		out, _, err := t.through(ctx, c)
+		return out, err
+	}
 	out, _, err := CallWith[Out](ctx, c, &Request{Action: action}, in)
 	return out, err
 }
@@ -228,8 +235,11 @@ func Call[Out, In any](ctx context.Context, c Caller, action string, in In) (Out
 // JSON form of in. The Reply is returned for its header; its body is at its end. An
 // Idempotent request is sent again also when the reply breaks off within its body.
 func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (Out, *Reply, error) {
-	if p, ok := c.(passer); ok && p.passes() {
-		return callValues[Out](ctx, c, req, in)
+	if passes(c) {
+		t := new(typedCall[In, Out])
+		t.in, t.req = in, *req
+		t.req.Data, t.req.Body, t.req.GetBody = nil, nil, nil
+		return t.through(ctx, c)
 	}
 	var out Out
 	data, err := encode(req.Action, in)
@@ -251,16 +261,15 @@ type passer interface{ passes() bool }
 
 func (b *Bus) passes() bool { return b.locals.any() }
 
-func (w withDefaults) passes() bool {
-	p, ok := w.c.(passer)
+func (w withDefaults) passes() bool { return passes(w.c) }
+
+func passes(c Caller) bool {
+	p, ok := c.(passer)
 	return ok && p.passes()
 }
 
-// callValues is CallWith where the action may be one of this process.
-func callValues[Out, In any](ctx context.Context, c Caller, req *Request, in In) (Out, *Reply, error) {
-	t := new(typedCall[In, Out])
-	t.in, t.req = in, *req
-	t.req.Data, t.req.Body, t.req.GetBody = nil, nil, nil
+// through is CallWith where the action may be one of this process.
+func (t *typedCall[In, Out]) through(ctx context.Context, c Caller) (Out, *Reply, error) {
 	t.req.values, t.req.whole = t, true
 	reply, err := c.Call(ctx, &t.req)
 	if err != nil {
@@ -271,6 +280,6 @@ func callValues[Out, In any](ctx context.Context, c Caller, req *Request, in In)
 		return t.out, reply, nil
 	}
 	var out Out // not that of t: a handler that was given up may still hold it
-	err = reply.decode(req, &out)
+	err = reply.decode(&t.req, &out)
 	return out, reply, err
 }

@@ -15,13 +15,17 @@ type requestContext struct {
 	deadline time.Time // zero if none
 	given    *handling // what it is a part of
 
-	over  atomic.Bool // err and cause are set, and stay as they are
-	mu    sync.Mutex
-	done  chan struct{} // nil until asked for
-	err   error
-	cause error
+	ended atomic.Pointer[ending] // nil while it lives; set once, under mu
+	mu    sync.Mutex             // protects what follows
+	done  chan struct{}          // nil until asked for
 	after map[*afterFunc]struct{}
 }
+
+// An ending is how a requestContext ended.
+type ending struct{ err, cause error }
+
+// handlerDone is how most of them end.
+var handlerDone = &ending{context.Canceled, errHandlerDone}
 
 type afterFunc struct{ f func() }
 
@@ -32,7 +36,7 @@ func (c *requestContext) Done() <-chan struct{} {
 	defer c.mu.Unlock()
 	if c.done == nil {
 		c.done = make(chan struct{})
-		if c.err != nil {
+		if c.ended.Load() != nil {
 			close(c.done)
 		}
 	}
@@ -40,10 +44,10 @@ func (c *requestContext) Done() <-chan struct{} {
 }
 
 func (c *requestContext) Err() error {
-	if !c.over.Load() {
-		return nil
+	if e := c.ended.Load(); e != nil {
+		return e.err
 	}
-	return c.err
+	return nil
 }
 
 type handlingKey struct{}
@@ -59,7 +63,7 @@ func (c *requestContext) Value(key any) any {
 func (c *requestContext) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	if c.ended.Load() != nil {
 		go f() // as context.AfterFunc does; f ends it
 		return func() bool { return false }
 	}
@@ -80,16 +84,20 @@ func (c *requestContext) AfterFunc(f func()) (stop func() bool) {
 // end ends the context, once. Err is context.DeadlineExceeded if the time was over,
 // else context.Canceled; the cause says more.
 func (c *requestContext) end(cause error) {
+	e := handlerDone
+	switch cause {
+	case errHandlerDone:
+	case errServiceTime:
+		e = &ending{context.DeadlineExceeded, cause}
+	default:
+		e = &ending{context.Canceled, cause}
+	}
 	c.mu.Lock()
-	if c.err != nil {
+	if c.ended.Load() != nil {
 		c.mu.Unlock()
 		return
 	}
-	c.err, c.cause = context.Canceled, cause
-	if cause == errServiceTime {
-		c.err = context.DeadlineExceeded
-	}
-	c.over.Store(true)
+	c.ended.Store(e)
 	if c.done != nil {
 		close(c.done)
 	}
@@ -103,10 +111,10 @@ func (c *requestContext) end(cause error) {
 
 // why is the cause, nil while the context lives.
 func (c *requestContext) why() error {
-	if !c.over.Load() {
-		return nil
+	if e := c.ended.Load(); e != nil {
+		return e.cause
 	}
-	return c.cause
+	return nil
 }
 
 // Cause says why the context of a handler, or one made from it, has ended; nil while it has

@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"maps"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/scampbus/scamp-go/packet"
@@ -28,21 +29,26 @@ type direct struct {
 	handling // what the handler gets; until then req is the caller's
 	s        *intake
 	action   *action
-	reply    Reply
 	route    *RouteOptions // of the caller's request
 
-	began      time.Duration // on the clock of s
-	limit      time.Duration // by when the reply must be there
+	limit      time.Duration // by when the reply must be there, on the clock of s
 	prev, next *direct       // protected by dispatcher.mu
 
-	done   chan struct{} // gets one value when the outcome is set; nil if the caller runs the handler
-	passed bool          // the output is there, and the caller's
-
-	mu      sync.Mutex // protects what follows
-	settled bool       // the outcome is set, and stays
-	err     error      // why the call fails
-	lost    bool       // err is not the service's answer
+	done    chan struct{}              // gets one value when the call is settled; nil if the caller runs the handler
+	settled atomic.Pointer[settlement] // nil while it runs, then it stays
+	read    int                        // octets of its JSON, if the handler reads that
+	bare    bool                       // nobody looks at the header of the reply
+	passed  bool                       // the output is there, and the caller's
 }
+
+// A settlement is how a direct call ended.
+type settlement struct {
+	err  error // why the call fails
+	lost bool  // err is not the service's answer
+}
+
+// succeeded is that of most of them.
+var succeeded = new(settlement)
 
 // values are the input and output of a typed call.
 type values interface {
@@ -127,12 +133,15 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 		return nil, true, err
 	}
 	d.passed = true
-	d.reply.Envelope, d.reply.Extra = d.rep.Envelope, maps.Clone(d.rep.Extra)
-	d.reply.Instance, d.reply.Body = what.name(), &d.reply.body
 	if trace.Replied != nil {
-		trace.Replied(s.now() - d.began)
+		trace.Replied(s.now() - d.began())
 	}
-	return &d.reply, true, nil
+	if d.bare {
+		return nil, true, nil
+	}
+	reply = &Reply{Envelope: d.rep.Envelope, Extra: maps.Clone(d.rep.Extra), Instance: what.name()}
+	reply.Body = &reply.body
+	return reply, true, nil
 }
 
 // prepare makes the request that the handler gets.
@@ -153,8 +162,8 @@ func (d *direct) prepare(req *Request, b *Bus) {
 	if own := b.pool.own; own != nil {
 		r.Caller = own.Certificate
 	}
-	r.limit, r.guard = b.limits.MaxBody, &d.s.guard
-	r.Body = (*valueBody)(g)
+	r.guard = &d.s.guard
+	r.Body = (*valueBody)(d)
 }
 
 // run runs the handler and ends the call.
@@ -202,23 +211,17 @@ func (d *direct) end(err error) {
 // settle gives the call its outcome, if it has none. The handler's context is ended
 // behind it: a handler that notices that must not be first.
 func (d *direct) settle(err error, lost bool) {
-	d.mu.Lock()
-	first := !d.settled
-	if first {
-		d.settled, d.err, d.lost = true, err, lost
+	end := succeeded
+	if err != nil {
+		end = &settlement{err, lost}
 	}
-	d.mu.Unlock()
-	if first && d.done != nil {
+	if d.settled.CompareAndSwap(nil, end) && d.done != nil {
 		d.done <- struct{}{}
 	}
 }
 
 // open says whether the call has no outcome yet.
-func (d *direct) open() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.settled
-}
+func (d *direct) open() bool { return d.settled.Load() == nil }
 
 // cut ends the call in its handler's stead, which goes on until it notices.
 func (d *direct) cut(why error, lost bool) {
@@ -244,33 +247,33 @@ func (d *direct) wait(ctx context.Context) {
 
 // failure is the error of the call as its caller sees it, nil if it has none.
 func (d *direct) failure(ctx context.Context, what *attempt) error {
-	d.mu.Lock()
-	err, lost := d.err, d.lost
-	d.mu.Unlock()
+	end := d.settled.Load()
 	switch {
-	case err == nil:
+	case end.err == nil:
 		return nil
-	case lost:
-		return what.failure(err, RanMaybe)
+	case end.lost:
+		return what.failure(end.err, RanMaybe)
 	}
 	h := packet.Header{Type: packet.TypeReply}
-	errorHeader(&h, err)
-	if _, ok := errors.AsType[notRun](err); ok {
+	errorHeader(&h, end.err)
+	if _, ok := errors.AsType[notRun](end.err); ok {
 		h.ErrorData = dispatchFailureData // as ReplyWriter.finish
 	}
 	return what.refusal(ctx, &h)
 }
 
 // A valueBody is the Body of a request whose value passed as it is: JSON, if anybody reads.
-type valueBody handling
+type valueBody direct
 
 func (v *valueBody) Read(p []byte) (int, error) {
-	if v.body.Size() == 0 {
-		b, err := v.req.Bytes()
-		if err != nil {
-			return 0, err
-		}
-		v.body.Reset(b)
+	b, err := v.req.Bytes()
+	if err != nil {
+		return 0, err
 	}
-	return v.body.Read(p)
+	if v.read == len(b) {
+		return 0, io.EOF
+	}
+	n := copy(p, b[v.read:])
+	v.read += n
+	return n, nil
 }

@@ -24,10 +24,13 @@ func (s *intake) enter(d *direct) bool {
 		d.next.prev = d
 	}
 	s.inside = d
-	d.began, d.limit = now, now+s.timeFor(d.action)
+	d.limit = now + s.timeFor(d.action)
 	s.watchLocked(d.limit, now)
 	return true
 }
+
+// began is when the call did, on the clock of s.
+func (d *direct) began() time.Duration { return d.limit - d.s.timeFor(d.action) }
 
 // exit gives the place of a direct call to a request that waits.
 func (s *intake) exit(d *direct) {

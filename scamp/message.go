@@ -66,18 +66,17 @@ type Request struct {
 	// These are for the Call of a Bus, and Route for its Stream too, which sends once. A
 	// Client has one instance and sends once: it looks at none of them.
 	Route      *RouteOptions // nil means any instance
-	Idempotent bool          // may run more than once: sent again also when it may have run, unless Ident or Body rule that out
 	Retry      *RetryOptions // how often and when; nil means once, and twice if Idempotent
+	Idempotent bool          // may run more than once: sent again also when it may have run, unless Ident or Body rule that out
+	whole      bool          // the caller takes the reply as a whole: an attempt ends with that
 
 	// Set for handlers only.
 	Caller *discovery.Certificate // the client certificate the caller showed; nil if it is anonymous
 	Remote net.Addr               // where the request came from; of the network "local" if that is this process
 
-	whole   bool   // the caller takes the reply as a whole: an attempt ends with that
 	values  values // of a typed call within the process; at a handler's they pass as they are
 	in      *mux.Inbound
 	collect *collector
-	limit   int           // MaxBody of the service
 	guard   *ticketGuard  // of the connection
 	claims  *TicketClaims // of a ticket that let the request in; nil if none was asked for
 }
@@ -110,13 +109,14 @@ func (r *Request) Bytes() ([]byte, error) {
 	if r.Data != nil || r.in == nil {
 		return r.Data, nil
 	}
-	b, err := r.in.Collect(r.limit, r.collect.take)
+	limit := r.collect.p.limits.MaxBody
+	b, err := r.in.Collect(limit, r.collect.take)
 	switch {
 	case errors.Is(err, mux.ErrHeld):
 		return nil, &RemoteError{Code: CodeTransport, Text: "the service holds too many bodies already"}
 	case errors.Is(err, mux.ErrTooBig):
 		r.collect.p.log.count("body_too_big")
-		return nil, &RemoteError{Code: CodeRequestTooBig, Text: fmt.Sprintf("the body is longer than %d octets", r.limit)}
+		return nil, &RemoteError{Code: CodeRequestTooBig, Text: fmt.Sprintf("the body is longer than %d octets", limit)}
 	case err != nil:
 		return nil, bodyError(err)
 	}
@@ -209,8 +209,10 @@ func (b requestBody) WriteTo(w io.Writer) (int64, error) {
 // check refuses a request that no service could take, before anything is sent.
 func (r *Request) check() error {
 	size := len(r.Ticket) + len(r.IdentifyingToken) + len(r.Terminal) + len(r.Envelope) + len(r.Action)
-	for name, v := range r.Extra {
-		size += len(name) + len(v) + 4
+	if len(r.Extra) > 0 { // to range over nothing takes time too
+		for name, v := range r.Extra {
+			size += len(name) + len(v) + 4
+		}
 	}
 	if size > maxHeaderText {
 		return fmt.Errorf("scamp: call %s: header: ticket, tokens and extra members take %d octets, want at most %d", clean(r.Action), size, maxHeaderText)

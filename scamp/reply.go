@@ -18,32 +18,50 @@ type ReplyWriter struct {
 	Envelope string // format of the body, if it differs from the request's
 	Extra    Extra  // further members of the header
 
-	ctx *requestContext
-	out *mux.Outbound // the reply that is written piece by piece, once it has begun
+	ctx   *requestContext
+	body  *replying // nil for a direct call, whose reply is what a typed handler returns
+	typed bool      // it is one
+	set   bool      // SetBytes was called
+	begun bool      // the header was sent, the body is written piece by piece
+}
 
-	typed bool // of a direct call: the reply is what a typed handler returns
+// A replying is the body of a reply as far as its handler has given it.
+type replying struct {
+	out *mux.Outbound // the reply that is written piece by piece, once it has begun
 
 	mu sync.Mutex // held while the reply begins: a handler may have goroutines that go on
 	r  *serving   // nil when the handler has returned
 
 	data    []byte
-	set     bool // SetBytes was called
-	begun   bool // the header was sent, the body is written piece by piece
 	failure error
 	wrote   int64 // octets, piece by piece
 }
 
-// log is that of the service; nil when the handler has returned, and for a direct call.
+// given is the body of the reply. A handler that is called without a service has one too.
+func (w *ReplyWriter) given() *replying {
+	if w.body == nil {
+		w.body = new(replying)
+	}
+	return w.body
+}
+
+// serving is what the reply is for; nil when the handler has returned, for a direct call,
+// and when somebody calls a handler without a service.
+func (w *ReplyWriter) serving() *serving {
+	if w == nil || w.body == nil {
+		return nil
+	}
+	w.body.mu.Lock()
+	defer w.body.mu.Unlock()
+	return w.body.r
+}
+
+// log is that of the service, if it is known.
 func (w *ReplyWriter) log() *logger {
-	if w == nil { // somebody calls a handler without a service
-		return nil
+	if r := w.serving(); r != nil {
+		return r.s.log
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.r == nil {
-		return nil
-	}
-	return w.r.s.log
+	return nil
 }
 
 // logText is Limits.LogText of the service.
@@ -55,7 +73,12 @@ func (w *ReplyWriter) logText() int {
 }
 
 // size is how many octets of the body the handler has given.
-func (w *ReplyWriter) size() int64 { return w.wrote + int64(len(w.data)) }
+func (w *ReplyWriter) size() int64 {
+	if w.body == nil {
+		return 0
+	}
+	return w.body.wrote + int64(len(w.body.data))
+}
 
 var errReplyBegun = errors.New("scamp: the reply has begun: its body was set or written already")
 
@@ -65,7 +88,10 @@ func (w *ReplyWriter) SetBytes(b []byte) error {
 	if w.begun || w.set {
 		return errReplyBegun
 	}
-	w.data, w.set = b, true
+	w.set = true
+	if !w.typed {
+		w.given().data = b
+	}
 	return nil
 }
 
@@ -85,11 +111,12 @@ func (w *ReplyWriter) Write(b []byte) (int, error) {
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
-	n, err := w.out.Write(w.ctx, b)
-	w.wrote += int64(n)
+	g := w.body
+	n, err := g.out.Write(w.ctx, b)
+	g.wrote += int64(n)
 	if err != nil {
-		w.failure = w.cause(err)
-		return n, w.failure
+		g.failure = w.cause(err)
+		return n, g.failure
 	}
 	return n, nil
 }
@@ -132,35 +159,37 @@ func (w *ReplyWriter) cause(err error) error {
 
 // begin sends the header of a reply whose body is written piece by piece.
 func (w *ReplyWriter) begin() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r := w.r
-	switch {
-	case w.typed:
+	if w.typed {
 		return errReplyTyped
+	}
+	g := w.given()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r := g.r
+	switch {
 	case r == nil:
 		return errReplyOver
-	case w.failure != nil:
-		return w.failure
+	case g.failure != nil:
+		return g.failure
 	case w.set:
 		return errReplyBegun
 	case w.begun:
 		return nil
 	}
-	if w.failure = w.check(); w.failure != nil {
-		return w.failure // finish answers with it
+	if g.failure = w.check(); g.failure != nil {
+		return g.failure // finish answers with it
 	}
 	if !r.start(r.p.conn.Now()) {
-		w.failure = w.cause(errReplyGiven)
-		return w.failure
+		g.failure = w.cause(errReplyGiven)
+		return g.failure
 	}
 	w.begun = true
-	w.out = new(mux.Outbound) // never another's: it may be written to for too long
+	g.out = new(mux.Outbound) // never another's: it may be written to for too long
 	h := w.header(r)
-	if err := r.send(w.out, &h, mux.Body{More: true}); err != nil {
-		w.failure = w.cause(err)
+	if err := r.send(g.out, &h, mux.Body{More: true}); err != nil {
+		g.failure = w.cause(err)
 	}
-	return w.failure
+	return g.failure
 }
 
 var (
@@ -219,21 +248,22 @@ func (w *ReplyWriter) header(r *serving) packet.Header {
 // finish ends the reply when the handler has returned err. Octets that wait for the
 // caller's window go on waiting; the peer's sweep ends that when nothing moves.
 func (w *ReplyWriter) finish(err error) {
-	w.mu.Lock()
-	r := w.r
-	w.r = nil
-	w.mu.Unlock()
+	g := w.body
+	g.mu.Lock()
+	r := g.r
+	g.r = nil
+	g.mu.Unlock()
 	if err == nil {
-		err = w.failure
+		err = g.failure
 	}
 	switch {
 	case w.begun && !r.sent.Load():
 		return // it could not be sent
 	case w.begun && err != nil:
-		w.out.Abort(txerrFor(err))
+		g.out.Abort(txerrFor(err))
 		return
 	case w.begun:
-		w.out.CloseSend()
+		g.out.CloseSend()
 		return
 	}
 	if err == nil {
@@ -242,14 +272,14 @@ func (w *ReplyWriter) finish(err error) {
 	// A short reply does not wait but for a connection that takes nothing: then this is
 	// late enough.
 	now := r.p.conn.LastIO()
-	if len(w.data) > smallBody {
+	if len(g.data) > smallBody {
 		now = r.p.conn.Now()
 	}
 	if !r.start(now) {
 		return // the sweep or a cancel has answered already
 	}
 	h := w.header(r)
-	body := mux.Body{Data: w.data}
+	body := mux.Body{Data: g.data}
 	if err != nil {
 		h = packet.Header{Type: packet.TypeReply, ID: h.ID}
 		errorHeader(&h, err)

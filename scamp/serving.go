@@ -40,7 +40,7 @@ type serving struct {
 	s      *intake
 	in     *mux.Inbound
 	action *action
-	given  *handling     // what the handler gets
+	given  *handed       // what the handler gets
 	due    time.Duration // when the caller's time is over, on the clock of p.conn; zero if never
 	held   mux.Held      // what req.Data lies in, until the reply is written: it may be the reply
 	waited bool          // it did not run at once
@@ -69,10 +69,16 @@ const maxMS = int64(7 * 24 * time.Hour / time.Millisecond)
 // some of it too long must not see the requests of others, but for the octets of Data,
 // which lie where others arrive later.
 type handling struct {
-	req  Request
-	rep  ReplyWriter
-	ctx  requestContext
-	body bytes.Reader // over req.Data
+	req Request
+	rep ReplyWriter
+	ctx requestContext
+}
+
+// A handed is the handling of a request whose body came as octets.
+type handed struct {
+	handling
+	body  bytes.Reader // over req.Data
+	reply replying
 }
 
 // Those that were used up, for others to be made of.
@@ -80,7 +86,7 @@ var servings = sync.Pool{New: func() any { return new(serving) }}
 
 func newServing(p *peer, s *intake, m *mux.Inbound, a *action) *serving {
 	r := servings.Get().(*serving)
-	r.p, r.s, r.in, r.action, r.given = p, s, m, a, new(handling)
+	r.p, r.s, r.in, r.action, r.given = p, s, m, a, new(handed)
 	r.uses.Store(1)
 	if ms := m.Header.Ext.MS; ms > 0 {
 		left := time.Duration(min(ms, maxMS)) * time.Millisecond
@@ -218,7 +224,7 @@ func (r *serving) pointless() string {
 		return "the connection has ended"
 	default:
 	}
-	if r.given.ctx.over.Load() {
+	if r.given.ctx.Err() != nil {
 		return "cancelled"
 	}
 	if r.waited && r.due > 0 && r.due <= r.p.conn.Now() {
@@ -243,14 +249,15 @@ func brokenOff(m *mux.Inbound) bool {
 func (r *serving) prepare() {
 	h := &r.in.Header
 	g := r.given
-	g.ctx.given = g
+	g.ctx.given = &g.handling
 	r.whole.p = r.p
-	g.rep.r, g.rep.ctx = r, &g.ctx
+	g.reply.r = r
+	g.rep.ctx, g.rep.body = &g.ctx, &g.reply
 	g.req = Request{
 		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
 		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: Ticket(h.Terminal),
 		ClientID: h.ClientID, Extra: h.Extra,
-		Caller: r.p.cert, Remote: r.p.addr, limit: r.p.limits.MaxBody, collect: &r.whole, guard: &r.p.guard,
+		Caller: r.p.cert, Remote: r.p.addr, collect: &r.whole, guard: &r.p.guard,
 	}
 	data, held, ok := r.in.Hold(r.p.limits.MaxBody)
 	if !ok && r.in.Complete() { // in more pieces than one; no more of them come
