@@ -59,6 +59,10 @@ func (f *callersFile) serve(mode scamp.CallersMode, limits scamp.Limits, opts sc
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	svc.Handle("Sample.slow", func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+		<-time.After(10 * time.Second)
+		return rep.SetBytes([]byte("slow"))
+	}, nil)
 	for _, name := range []string{"Sample.read", "Sample.write", "Other.read", "_meta.look"} {
 		svc.Handle(name, ok, nil)
 	}
@@ -499,6 +503,48 @@ func TestCallersAndEvents(t *testing.T) {
 				<-time.After(time.Second)
 				if _, got := s.Value("orders", "8"); got != let {
 					t.Errorf("who is no longer named hears of what is new: %v, want %v", got, let)
+				}
+			})
+		})
+	}
+}
+
+// Who is no longer named hears no event more, and its connection ends: behind what it has
+// in hand, which finishes (THREATS S7).
+func TestCallersWithdrawnFromASubscriberWithRequests(t *testing.T) {
+	for _, requests := range []int{0, 1, 3} {
+		t.Run(fmt.Sprint(requests), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newCallersFile(t)
+				ann := f.n.KeyPair()
+				f.put(ann.Certificate.Fingerprint + " Sample")
+				f.serve(scamp.CallersEnforce, scamp.Limits{MaxConcurrency: 2}, scamp.ServiceOptions{}) // the third waits, and is judged when its turn comes
+				w := f.wire(ann)
+				w.send(msg(0, `{"type":"subscribe","request_id":100}`, `["orders"]`))
+				for range 2 { // what there is, and subscribe_done
+					w.message()
+				}
+				for i := range requests {
+					w.send(msg(i+1, fmt.Sprintf(`{"type":"request","action":"Sample.slow","version":1,"envelope":"json","request_id":%d}`, i+1), ""))
+				}
+				synctest.Wait()
+				f.put("00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33 Sample")
+				<-time.After(2 * time.Second)
+				for i := range 3 {
+					if err := f.svc.Publish("orders", fmt.Sprint(i), "secret"); err != nil {
+						t.Fatal(err)
+					}
+					<-time.After(time.Second)
+				}
+				for i := range requests {
+					m := w.message()
+					if i < 2 && m.body != "slow" || i == 2 && m.header.ErrorCode != scamp.CodeAuthz || !m.whole {
+						t.Errorf("reply %d: %s with %q, want that of what was in hand", i, m.json, m.body)
+					}
+				}
+				served := time.Now()
+				if rest := w.over(); strings.Contains(rest, "secret") || time.Since(served) > time.Second {
+					t.Errorf("behind the withdrawal arrived %q, and the end after %v: want no event, and the end at once", rest, time.Since(served))
 				}
 			})
 		})

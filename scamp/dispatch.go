@@ -189,6 +189,7 @@ func (p *peer) dequeueLocked(i int) *serving {
 	p.queue[len(p.queue)-1] = nil
 	p.queue = p.queue[:len(p.queue)-1]
 	p.headers.Add(-int64(r.in.HeaderSize))
+	p.servedLocked()
 	return r
 }
 

@@ -58,6 +58,7 @@ type peer struct {
 	queue     []*serving
 	queued    bool // in the dispatcher's list
 	retired   time.Duration
+	ending    bool // it ends when no request is in hand; see endServed
 	timer     *time.Timer
 	armed     time.Duration // when timer fires, on the clock of conn
 }

@@ -140,6 +140,7 @@ func (p *peer) removeLocked(r *serving) {
 	r.running = false
 	r.s.ended++
 	p.active--
+	p.servedLocked()
 	if r.prev != nil {
 		r.prev.next = r.next
 	} else {

@@ -116,7 +116,10 @@ func (s *subscriber) run() {
 		case ask != nil:
 			s.answer(ask)
 		case body != nil && !s.still():
-			s.p.conn.Close() // it hears why when it subscribes again
+			s.src.mu.Lock()
+			s.filterLocked(nil)
+			s.src.mu.Unlock()
+			s.p.endServed() // it hears why when it subscribes again; what it has in hand finishes (THREATS S7)
 		case body != nil:
 			s.tell(body)
 		default:

@@ -49,8 +49,32 @@ func (p *peer) sweep() {
 	if next >= 0 && !over {
 		p.armLocked(next)
 	}
+	served := p.ending && p.active == 0 && len(p.queue) == 0
 	p.mu.Unlock()
-	if over {
+	switch {
+	case over:
 		p.conn.Close()
+	case served:
+		p.conn.Shutdown(lastReply)
+	}
+}
+
+// lastReply is how long the last reply of a connection that is to end may take to be
+// written.
+const lastReply = time.Second
+
+// endServed ends an accepted connection behind the requests it has in hand. Their time
+// bounds that (PROTOCOL 4.9): who sends more of them has more time, and nothing else.
+func (p *peer) endServed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ending = true
+	p.servedLocked()
+}
+
+// servedLocked has the connection end if that is due. Not here: these are other locks.
+func (p *peer) servedLocked() {
+	if p.ending && p.active == 0 && len(p.queue) == 0 {
+		p.armLocked(p.conn.Now())
 	}
 }
