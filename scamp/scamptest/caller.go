@@ -50,7 +50,8 @@ type received struct {
 // Answer has c answer an action, "[sector:]Class.name[~version]", with a function from
 // one JSON value to another, such as the one that HandleJSON takes. The last answer of
 // an action counts. An error of fn is as one given to Fail, and its panic is the error
-// "general" of a handler that panics on a bus. An action that is none panics, here and in
+// "general" of a handler that panics on a bus, as is runtime.Goexit, by t.FailNow say. Fn has a
+// goroutine of its own, which must end with its context. An action that is none panics, here and in
 // Reply, Fail and Requests.
 func Answer[In, Out any](c *Caller, action string, fn func(context.Context, In) (Out, error)) {
 	c.set(action, func(ctx context.Context, req *scamp.Request) ([]byte, error) {
@@ -215,30 +216,28 @@ func attemptsOf(req *scamp.Request) int {
 	return 2
 }
 
-// answered answers. What panics has the text that services answer with.
-func (a answer) answered(ctx context.Context, req *scamp.Request) (body []byte, err error) {
+// An outcome is what became of an answer.
+type outcome struct {
+	body []byte
+	err  error
+}
+
+// answered answers, and hands over what became of it. What panics, or ends its goroutine as
+// t.FailNow does, has the text that services answer with.
+func (a answer) answered(ctx context.Context, req *scamp.Request, done chan<- outcome) {
+	o := outcome{err: &scamp.RemoteError{Code: scamp.CodeGeneral, Text: "the handler failed"}}
 	defer func() {
-		if v := recover(); v != nil {
-			body, err = nil, &scamp.RemoteError{Code: scamp.CodeGeneral, Text: "the handler failed"}
-		}
+		recover()
+		done <- o
 	}()
-	return a(ctx, req)
+	body, err := a(ctx, req)
+	o = outcome{body, err}
 }
 
 // within answers, at the latest when ctx ends.
 func within(ctx context.Context, a answer, req scamp.Request) ([]byte, error) {
-	if ctx.Done() == nil {
-		return a.answered(ctx, &req)
-	}
-	type outcome struct {
-		body []byte
-		err  error
-	}
 	done := make(chan outcome, 1)
-	go func() { // ends with the answer
-		body, err := a.answered(ctx, &req)
-		done <- outcome{body, err}
-	}()
+	go a.answered(ctx, &req, done) // ends with the answer
 	select {
 	case o := <-done:
 		return o.body, o.err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -168,6 +169,29 @@ func TestCallerComparesNamesAsABusDoes(t *testing.T) {
 		}
 		if n := len(fake.Requests("STOCK.left")); n != 2 {
 			t.Errorf("%d requests: want 2", n)
+		}
+	})
+}
+
+// TestCallerAnswersForWhatEnds: an answer that ends its goroutine, as t.FailNow does, is no
+// reason to wait for it.
+func TestCallerAnswersForWhatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, fake := scamptest.New(t), new(scamptest.Caller)
+		ends := func(context.Context, string) (int, error) { runtime.Goexit(); return 0, nil }
+		n.Serve("stock", func(s *scamp.Service) { scamp.HandleJSON(s, "Stock.left", ends, nil) })
+		scamptest.Answer(fake, "Stock.left", ends)
+		within, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for name, ctx := range map[string]context.Context{"a deadline": within, "no end": context.Background()} {
+			var got [2]verdict
+			for i, c := range []scamp.Caller{n.Bus(nil), fake} {
+				_, err := scamp.Call[int](ctx, c, "Stock.left", "lamp")
+				got[i] = verdictOf(t, err)
+			}
+			if !reflect.DeepEqual(got[0], got[1]) || got[0].Remote.Code != scamp.CodeGeneral {
+				t.Errorf("a context with %s: a bus says %+v\nand a Caller %+v", name, got[0], got[1])
+			}
 		}
 	})
 }
