@@ -5,7 +5,7 @@ GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test check more format lint resource endurance faults faults-quick soak fuzz build bench bench-quick bench-discovery
+.PHONY: demo test check more format lint resource endurance long nightly faults faults-quick soak fuzz build bench bench-quick bench-discovery
 
 demo: ## a whole bus on loopback, each step explained
 	$(GO) run ./cli/scamp.go demo
@@ -41,6 +41,22 @@ resource: ## all tests again without the race detector, and those that measure
 
 endurance: ## ten million echoes over connections that are cut at random: a quarter of an hour
 	SCAMP_ENDURANCE_ECHOES=10000000 $(GO) test -run '^TestEnduranceEchoes$$' -count=1 -timeout 3h -v ./scamp
+
+# Tests that need long load have it cut for CI. Here they have all of it: a thousand runs of
+# services that come and go, a hundred seeds of hostile datagrams, attacks that take minutes.
+# They are run without the race detector, one package at a time, and go on behind a failure.
+MODEL_CHECKS ?= 100000
+
+long: ## every test in its full length, and a hundred thousand sequences of the model: hours
+	status=0; \
+	SCAMP_TEST_LONG=1 $(GO) test -tags resource -count=1 -p 1 -timeout 12h ./... || status=1; \
+	SCAMP_TEST_LONG=1 $(GO) test -tags failpoint -run '^TestFailpoint' -count=1 -p 1 -timeout 12h ./discovery ./scamp ./scamp/internal/faults || status=1; \
+	SCAMP_MODEL_CHECKS=$(MODEL_CHECKS) $(GO) test -run '^TestModel$$' -count=1 -timeout 12h ./scamp/internal/mux || status=1; \
+	exit $$status
+
+nightly: ## what takes too long for CI: faults, soak, endurance and long, each whatever became of the others
+	@failed=; for t in faults soak endurance long; do $(MAKE) $$t || failed="$$failed $$t"; done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 # docs/faults.md says what each row does, and how to repeat one: -rows F6 -seed N.
 FAULTS ?= -json out/$@.json -md out/$@.md

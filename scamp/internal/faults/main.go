@@ -74,6 +74,9 @@ func command(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	chosen, err := choose(o.rows, o.quick)
+	if err == nil && !o.list {
+		err = tooShort(chosen, o.quick, o.scale)
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2

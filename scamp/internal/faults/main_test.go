@@ -88,6 +88,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-list"}, 0, "F1 "},
 		{[]string{"-rows", "F1,F99"}, 2, `row "F99"`},
 		{[]string{"-scale", "0"}, 2, "scale 0"},
+		{[]string{"-rows", "F1,F8", "-quick", "-scale", "0.3"}, 2, "row F8 in 3.6s: want 6 s at least"},
 		{[]string{"F1"}, 2, `arguments ["F1"`},
 		{[]string{"-nonsense"}, 2, "nonsense"},
 		{[]string{"-help"}, 0, "Faults breaks"},
@@ -106,6 +107,9 @@ func TestRowsAreComplete(t *testing.T) {
 			t.Errorf("row %+v: want an id of its own, a fault, a function and a share of 1", r)
 		}
 		seen[r.id] = true
+		if cut := r.lasts(true, 1); cut.Seconds() < r.least {
+			t.Errorf("row %s lasts %v with -quick, want the %v s without which it shows nothing", r.id, cut, r.least)
+		}
 		if most := r.lasts(true, 1); most > 20*time.Second && r.quick && !r.simulated {
 			t.Errorf("row %s lasts %v in the CI subset, want 20 s at most", r.id, most)
 		}

@@ -20,6 +20,7 @@ type row struct {
 
 	seconds      float64 // of load
 	quickSeconds float64 // of load in the CI subset; zero means quickSeconds
+	least        float64 // of load: in less the fault does not come, or not to its end
 	minOK        float64 // rule 9: part of the calls that were not cancelled
 	root         bool    // it needs root; anybody else skips it
 	simulated    bool    // its seconds are of synthetic time
@@ -74,6 +75,17 @@ func choose(ids string, quick bool) ([]row, error) {
 		chosen = append(chosen, all[i])
 	}
 	return chosen, nil
+}
+
+// tooShort says which rows would show nothing in the time they get, nil if none.
+func tooShort(chosen []row, quick bool, scale float64) error {
+	var errs []error
+	for _, r := range chosen {
+		if got := r.lasts(quick, scale); got.Seconds() < r.least {
+			errs = append(errs, fmt.Errorf("faults: row %s in %v: want %v s at least, by a larger -scale", r.id, got, r.least))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // lasts is how long a row loads.

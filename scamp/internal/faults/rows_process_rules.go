@@ -15,7 +15,7 @@ import (
 
 // rulesRows are the rows in which keys and rules change under load.
 var rulesRows = []row{
-	{id: "F23", fault: "key and certificate renewed, rule first, restart second", seconds: 90, quickSeconds: 24, minOK: 1, run: runRenewals},
+	{id: "F23", fault: "key and certificate renewed, rule first, restart second", seconds: 90, least: 16, quickSeconds: 24, minOK: 1, run: runRenewals},
 	{id: "F24", fault: "edits of the rules, S1 to S8, one a second", seconds: 60, minOK: 0.3, run: runRuleEdits},
 }
 

@@ -18,7 +18,7 @@ var proxyRows = []row{
 	{id: "F4", fault: "1 Mbit/s one way", seconds: 60, minOK: 0.99, run: runSlow},
 	{id: "F5", fault: "TCP segments of 1 to 7 octets", quick: true, seconds: 60, minOK: 1, run: runSlices},
 	{id: "F6", fault: "every connection reset each 1 to 3 s", quick: true, seconds: 90, minOK: 0.97, run: runResets},
-	{id: "F7", fault: "blackhole 10 s on, 10 s off", seconds: 120, minOK: 0.4, run: runHoles},
+	{id: "F7", fault: "blackhole 10 s on, 10 s off", seconds: 120, least: 12, minOK: 0.4, run: runHoles},
 	{id: "F26", fault: "1 bit of 100,000 packets turned over", seconds: 60, minOK: 0.97, run: runFlips},
 }
 
