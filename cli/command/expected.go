@@ -137,7 +137,7 @@ func instances(entries []discovery.Entry) map[actionKey]tally {
 			if t.name == "" {
 				t.name = discovery.Query{Sector: act.Sector, Action: act.FullName(), Version: act.Version}.String()
 			}
-			t.builtIn = e.Announcement.BuiltIn(act)
+			t.builtIn = (t.n == 1 || t.builtIn) && e.Announcement.BuiltIn(act) // of every instance
 			tallies[key] = t
 		}
 	}
