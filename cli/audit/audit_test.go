@@ -1,11 +1,13 @@
 package audit_test
 
 import (
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
@@ -110,7 +112,7 @@ func (p party) both(tokens string) string {
 // Nothing is found in a bus that is in order.
 func TestNothingFound(t *testing.T) {
 	in := audit.Input{Rules: rules("# all\n" + sample.both("Sample") + other.both("web:Page, Other")),
-		Bus: bus(sample.announce(t, "a:1", echo, sent), sample.announce(t, "a:2", echo, sent), sample.announce(t, "b:1", `[]`, sent))}
+		Bus: bus(sample.announce(t, "a:1", echo, sent), sample.announce(t, "a:2", echo, sent), sample.announce(t, "a:3", `[]`, sent))}
 	in.Certificates = []audit.File{{Path: "other.crt", Text: fixtures.Bytes("keys/other.crt.pem")}}
 	in.Keys = []audit.File{{Path: "other.key", Text: fixtures.Bytes("keys/other.key.pem"), Mode: 0o600}}
 	in.Now = now
@@ -206,7 +208,8 @@ func TestRightsAndOffers(t *testing.T) {
 		{"contested", sample.both("Sample") + other.both("Sample"), bus(sample.announce(t, "a:1", echo, sent), other.announce(t, "b:1", echo, sent)),
 			[]string{"warning action-contested a:1"}, []string{`main:Sample.echo~1: offered by "a", "b"`}},
 		{"another version is another action", sample.both("Sample"),
-			bus(sample.announce(t, "a:1", echo, sent), sample.announce(t, "b:1", `[["Sample",["echo","",2]],["_meta",["x","",1]]]`, sent)), nil, nil},
+			bus(sample.announce(t, "a:1", echo, sent), sample.announce(t, "b:1", `[["Sample",["echo","",2]],["_meta",["x","",1]]]`, sent)),
+			[]string{"info key-shared a:1"}, []string{`2 services announce themselves with one key: "a", "b"`}},
 		{"built-in actions", long + " Sample.echo\n", bus(sample.announce(t, "a:1", `[["Sample",["echo","",1]],["_meta",["documentation","noauth",1]],["a",["queue_depth","",1]]]`, sent)), nil, nil},
 		{"built-in actions of a broad rule", sample.cert.Fingerprint + " main:ALL\n",
 			bus(sample.announce(t, "a:1", `[["Sample",["echo","",1]],["_meta",["documentation","noauth",1]],["a",["queue_depth","",1]]]`, sent)),
@@ -313,6 +316,7 @@ func TestKeys(t *testing.T) {
 	closed := with(key, func(f *audit.File) {
 		f.Text, f.Err = nil, &fs.PathError{Op: "open", Path: "a.key", Err: os.ErrPermission}
 	})
+	renewed := audit.File{Path: "b.crt", Text: renew(t, sample)}
 	for _, tt := range []struct {
 		name string
 		in   audit.Input
@@ -331,6 +335,12 @@ func TestKeys(t *testing.T) {
 		{"closed to us", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: closed, Cert: cert}}}, []string{"error key-unreadable a.key"}},
 		{"closed to us, rightly", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: closed, Cert: cert, Foreign: true}}}, nil},
 		{"no rule", audit.Input{Rules: rules("# none\n"), Pairs: []audit.Pair{{Service: "a", Key: key, Cert: cert}}}, []string{"warning cert-no-rule a.crt"}},
+		{"one key for two", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: key, Cert: cert}, {Service: "b", Key: with(key, func(f *audit.File) { f.Path = "b.key" }), Cert: with(cert, func(f *audit.File) { f.Path = "b.crt" })}}},
+			[]string{"warning key-shared a.crt"}},
+		{"one key for two certificates", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: key, Cert: cert}, {Service: "b", Key: key, Cert: renewed}}},
+			[]string{"warning key-shared a.crt"}},
+		{"two keys for two", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: key, Cert: cert}, {Service: "b", Key: wrong, Cert: audit.File{Path: "b.crt", Text: fixtures.Bytes("keys/other.crt.pem")}}}}, nil},
+		{"one key for the instances of one", audit.Input{Pairs: []audit.Pair{{Service: "a", Key: key, Cert: cert}}, Bus: bus(sample.announce(t, "a:1", `[]`, sent), sample.announce(t, "a:2", `[]`, sent))}, nil},
 		{"loose, in order", audit.Input{Keys: []audit.File{key}, Certificates: []audit.File{cert}}, nil},
 		{"loose, other", audit.Input{Keys: []audit.File{wrong}, Certificates: []audit.File{cert}}, []string{"error key-mismatch a.key"}},
 		{"loose, alone", audit.Input{Keys: []audit.File{wrong}}, nil},
@@ -371,4 +381,15 @@ func TestRunIsPure(t *testing.T) {
 			t.Fatalf("first\n%s\nagain\n%s", first, again)
 		}
 	}
+}
+
+// renew returns another certificate for the key of p, as PEM.
+func renew(t *testing.T, p party) []byte {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &p.key.PublicKey, p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

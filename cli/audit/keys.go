@@ -36,6 +36,7 @@ func (j *judge) readPairs() {
 		if cert != nil {
 			h := j.hold(cert, Place{File: p.Cert.Path})
 			h.service, h.own = p.Service, true
+			h.services = append(h.services, p.Service)
 		}
 		if cert != nil && key != nil && !belong(key, cert) {
 			f := j.add("key-mismatch", Place{File: p.Key.Path}, "service %s: the key is not the one that certificate %s was made with", quote(p.Service), p.Cert.Path)
@@ -124,6 +125,49 @@ func (j *judge) loose() {
 			j.add("key-mismatch", Place{File: f.Path}, "the key belongs to none of the certificates given: %s", strings.Join(names, ", "))
 		}
 	}
+}
+
+// shared tells of keys that services of different names have, with one certificate or
+// several. In files that is a copied key; what announces may be one program with several
+// services.
+func (j *judge) shared() {
+	type owners struct {
+		first            *holder
+		filed, announced []string
+	}
+	byKey := make(map[string]*owners)
+	var order []*owners
+	for _, h := range j.order {
+		public := h.cert.Key()
+		if public == nil {
+			continue
+		}
+		key := public.N.Text(62)
+		o := byKey[key]
+		if o == nil {
+			o = &owners{first: h}
+			byKey[key] = o
+			order = append(order, o)
+		}
+		o.filed = append(o.filed, h.services...)
+		for _, a := range h.live() {
+			o.announced = append(o.announced, a.Announcement.ServiceName())
+		}
+	}
+	for _, o := range order {
+		if names := distinct(o.filed); len(names) > 1 {
+			j.certificate(o.first, "key-shared", "%s have one key: %s", plural(len(names), "service"), quotedList(names))
+		} else if names := distinct(o.announced); len(names) > 1 {
+			j.certificate(o.first, "key-shared", "%s announce themselves with one key: %s", plural(len(names), "service"), quotedList(names)).Severity = Info
+		}
+	}
+}
+
+func quotedList(names []string) string {
+	for i := range names {
+		names[i] = quote(names[i])
+	}
+	return some(names)
 }
 
 // ticketKeys judges the keys that tickets are verified with.

@@ -151,6 +151,8 @@ var kinds = []Kind{
 		"The file of auth.ticket_verify_key holds no public RSA key of a good size, so no ticket is valid.", "name a PEM file with BEGIN PUBLIC KEY, as scamp ticket keygen makes"},
 	{"ticket-key-private", Keys, Warning, "The key that signs tickets is where it is not needed",
 		"Services need the public half alone; whoever has the private one can make any ticket.", "take the private key out of the file, and make a new one if others could read it"},
+	{"key-shared", Keys, Warning, "Services of different names have one key",
+		"Each can announce as the other, answer in its place and use its rules. Instances of one service may share a key. An info where it is known from announcements alone: one program may have several services.", "make a key pair for each: move the copied files away, then scamp provision NAME SECTOR:CLASS"},
 	{"pair-incomplete", Keys, Error, "Only half of a key pair is there",
 		"A service needs its key and its certificate.", "name both, or put the missing file there"},
 

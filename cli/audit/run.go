@@ -26,6 +26,7 @@ func Run(in Input) *Report {
 	j.readBus()
 	j.cacheFile()
 	j.certificates()
+	j.shared()
 	j.judgeRules()
 	j.services()
 	r.finish()
@@ -47,7 +48,8 @@ type holder struct {
 	cert      *discovery.Certificate
 	place     Place // where it was seen first
 	service   string
-	own       bool // a file of this host holds it
+	services  []string // all those that have it in a file
+	own       bool     // a file of this host holds it
 	announced []Announced
 }
 
