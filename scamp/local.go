@@ -1,8 +1,8 @@
 package scamp
 
 import (
-	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,8 +30,13 @@ const (
 type locals struct {
 	how LocalCalls
 
-	mu  sync.Mutex                                          // held while all is replaced
-	all atomic.Pointer[map[discovery.Instance]*inboundSide] // nil or never changed
+	mu  sync.Mutex                     // held while all is replaced
+	all atomic.Pointer[[]localService] // nil or never changed; they are few
+}
+
+type localService struct {
+	instance discovery.Instance
+	side     *inboundSide
 }
 
 // at returns the side of the service that route leads to, nil if this bus does not serve
@@ -41,7 +46,12 @@ func (l *locals) at(route discovery.Route) *inboundSide {
 	if all == nil || l.how == LocalOff {
 		return nil
 	}
-	return (*all)[route.Instance]
+	for i := range *all {
+		if l := &(*all)[i]; l.instance == route.Instance {
+			return l.side
+		}
+	}
+	return nil
 }
 
 // any says whether a call may stay in the process.
@@ -71,8 +81,8 @@ func (l *locals) preferred(routes []discovery.Route) []discovery.Route {
 // each calls f for every one.
 func (l *locals) each(f func(*inboundSide)) {
 	if all := l.all.Load(); all != nil {
-		for _, side := range *all {
-			f(side)
+		for _, l := range *all {
+			f(l.side)
 		}
 	}
 }
@@ -81,15 +91,13 @@ func (l *locals) each(f func(*inboundSide)) {
 func (l *locals) set(s *Service, side *inboundSide) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next := make(map[discovery.Instance]*inboundSide)
-	if all := l.all.Load(); all != nil {
-		maps.Copy(next, *all)
-	}
 	in := discovery.Instance{SHA256: s.pair.Certificate.SHA256, Ident: s.ident}
-	if side == nil {
-		delete(next, in)
-	} else {
-		next[in] = side
+	var next []localService
+	if all := l.all.Load(); all != nil {
+		next = slices.DeleteFunc(slices.Clone(*all), func(l localService) bool { return l.instance == in })
+	}
+	if side != nil {
+		next = append(next, localService{in, side})
 	}
 	l.all.Store(&next)
 }
