@@ -30,6 +30,7 @@ func (b *Bus) Call(ctx context.Context, req *Request) (*Reply, error) {
 // Idempotent and Retry say: what was written cannot be written again.
 func (b *Bus) Stream(ctx context.Context, req *Request) (*Stream, error) {
 	if req.Data != nil || req.Body != nil || req.GetBody != nil {
+		req.closeBody()
 		return nil, errStreamBody
 	}
 	s, _, err := b.do(ctx, req, true)

@@ -77,6 +77,7 @@ func (c *Client) Call(ctx context.Context, req *Request) (*Reply, error) {
 // Bus.Stream.
 func (c *Client) Stream(ctx context.Context, req *Request) (*Stream, error) {
 	if req.Data != nil || req.Body != nil || req.GetBody != nil {
+		req.closeBody()
 		return nil, errStreamBody
 	}
 	req = req.ticketed(ctx)

@@ -34,7 +34,8 @@ var (
 // A Request is what a caller sends and what a handler gets (PROTOCOL 3.2).
 //
 // A caller sets Action and one of Data, Body and GetBody, or none for an empty
-// body. It must not change the request until Call has returned, nor what Data points
+// body; more than one is an error. A handler may pass its own request on as it is: what is
+// left of its Body is sent. It must not change the request until Call has returned, nor what Data points
 // to until Call has failed or the Reply's body was read to its end or closed: a service
 // may begin its reply while the request is still being sent.
 //
@@ -222,6 +223,9 @@ func (r *Request) check() error {
 			return fmt.Errorf("scamp: call %s: %w", clean(r.Action), err)
 		}
 	}
+	if (r.Data != nil && r.Body != nil || r.GetBody != nil && (r.Data != nil || r.Body != nil)) && r.guard == nil {
+		return fmt.Errorf("scamp: call %s: more than one of Data, Body and GetBody is set: want one of them, or none for an empty body", clean(r.Action))
+	}
 	if r.ClientID < 0 {
 		return fmt.Errorf("scamp: call %s: client id %d: want 0 or more", clean(r.Action), r.ClientID)
 	}
@@ -304,14 +308,10 @@ func (r *Request) source() ([]byte, io.Reader, error) {
 var errRequestBody = errors.New("request body")
 
 // repeatable says whether the body can be produced again.
-func (r *Request) repeatable() bool { return r.Body == nil || r.GetBody != nil }
+func (r *Request) repeatable() bool { return r.Body == nil }
 
 // closeBody closes the body of a request that was given up before source.
-func (r *Request) closeBody() {
-	if r.GetBody == nil {
-		closeBody(r.Body)
-	}
-}
+func (r *Request) closeBody() { closeBody(r.Body) }
 
 func closeBody(body io.Reader) {
 	if c, ok := body.(io.Closer); ok {

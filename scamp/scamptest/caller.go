@@ -134,7 +134,7 @@ func (c *Caller) Requests(action string) []scamp.Request {
 func (c *Caller) Call(ctx context.Context, req *scamp.Request) (*scamp.Reply, error) {
 	q, err := refusal.Of(req)
 	if err != nil {
-		if closer, ok := req.Body.(io.Closer); ok && req.GetBody == nil {
+		if closer, ok := req.Body.(io.Closer); ok {
 			closer.Close()
 		}
 		return nil, err
@@ -206,7 +206,7 @@ func unsent(action string, req *scamp.Request, err error) error {
 // attemptsOf is how often a bus tries what nobody has received.
 func attemptsOf(req *scamp.Request) int {
 	switch {
-	case req.Route != nil && req.Route.Ident != "" || req.Body != nil && req.GetBody == nil:
+	case req.Route != nil && req.Route.Ident != "" || req.Body != nil:
 		return 1
 	case req.Retry != nil && req.Retry.Attempts > 0:
 		return req.Retry.Attempts

@@ -65,6 +65,9 @@ func TestCallerTakesWhatABusTakes(t *testing.T) {
 		{name: "no body, once", req: scamp.Request{Action: "Stock.left", GetBody: noBody, Retry: &scamp.RetryOptions{Attempts: 1}}, want: "attempts 1, ran no"},
 		{name: "body of an action that nobody offers", req: scamp.Request{Action: "Other.thing", Body: breaking{closed}}, want: "attempts 0, ran no"},
 		{name: "body of a request that is refused", req: scamp.Request{Action: "Stock.left", Body: breaking{closed}, ClientID: -1}, want: "client id -1"},
+		{name: "data beside a body", req: scamp.Request{Action: "Stock.left", Data: []byte("1"), Body: breaking{closed}}, want: "more than one of Data, Body and GetBody is set: want one of them, or none for an empty body; body closed 1 times"},
+		{name: "data beside a body that is made", req: scamp.Request{Action: "Stock.left", Data: []byte("1"), GetBody: noBody}, want: "no CallError: scamp: call Stock.left: more than one"},
+		{name: "a body beside one that is made", req: scamp.Request{Action: "Stock.left", Body: breaking{closed}, GetBody: noBody}, want: "none for an empty body; body closed 1 times"},
 		{name: "cancelled before", ctx: cancelled, req: scamp.Request{Action: "Stock.left"}, want: "attempts 1, ran no"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
