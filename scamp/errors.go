@@ -106,6 +106,16 @@ func (e *RemoteError) Is(target error) bool {
 	return false
 }
 
+// refuses says whether the code is that of an access that was denied, or of an action
+// that is not there.
+func (e *RemoteError) refuses() bool {
+	return e.Code == CodeAuthn || e.Code == CodeAuthz || e.Code == CodeNoAction
+}
+
+// ofAnother says whether the text tells of a call that the service itself made: that one
+// was refused (passedOn).
+func (e *RemoteError) ofAnother() bool { return e.refuses() && strings.Contains(e.Text, callText+" ") }
+
 // says reports a member of Data that is the JSON value true.
 func (e *RemoteError) says(name string) bool {
 	var d map[string]json.RawMessage
@@ -128,10 +138,13 @@ type CallError struct {
 	seen *sighting // for Ladder; nil in one that somebody else made
 }
 
+// callText begins the text of every CallError.
+const callText = "scamp: call"
+
 // Error says all of it on one line.
 func (e *CallError) Error() string {
 	var b strings.Builder
-	b.WriteString("scamp: call")
+	b.WriteString(callText)
 	if e.Action != "" {
 		b.WriteString(" " + clean(e.Action))
 	}
@@ -154,7 +167,9 @@ func (e *CallError) Error() string {
 func (e *CallError) Unwrap() error { return e.Err }
 
 // Code is the code of PROTOCOL 5.3 for the failure: the one that the action or its service
-// answered with, else "transport" (5.2). A handler that returns the error answers with it.
+// answered with, else "transport" (5.2). A handler that returns the error answers with it; of authn,
+// authz and no_action it answers with the whole text too, so that its caller sees which
+// call was refused.
 func (e *CallError) Code() string {
 	if re, ok := errors.AsType[*RemoteError](e.Err); ok {
 		return re.code()
@@ -199,14 +214,14 @@ func (e *PinError) Is(target error) bool { return target == ErrPin }
 // errorHeader turns what a handler returned into the members of an error reply. The
 // text of any error is for the caller to see: there is no hidden one.
 func errorHeader(h *packet.Header, err error) {
-	var re *RemoteError
-	if errors.As(err, &re) {
-		h.ErrorCode, h.Error, h.ErrorData = re.code(), re.text(), nil
+	h.ErrorCode, h.Error, h.ErrorData = codeOf(err), err.Error(), nil
+	if re, ok := errors.AsType[*RemoteError](err); ok {
+		if !passedOn(err, re) {
+			h.Error = re.text()
+		}
 		if json.Valid(re.Data) && len(re.Data) > 0 && firstByte(re.Data) == '{' {
 			h.ErrorData = re.Data
 		}
-	} else {
-		h.ErrorCode, h.Error = codeOf(err), err.Error()
 	}
 	if h.Error == "" {
 		h.Error = "Unknown error"
@@ -220,6 +235,23 @@ func errorHeader(h *packet.Header, err error) {
 	if len(h.ErrorData) > maxErrorData {
 		h.ErrorData = nil
 	}
+}
+
+// passedOn says whether a handler returned the error of a call of its own that speaks of
+// that call: it was denied, or found nobody. The code goes out as it is, since a caller
+// whose ticket travelled on must hear that it is bad (PROTOCOL 5.3). With the bare text
+// the caller would take the refusal for one of the action it called; so the whole text
+// goes out, which begins with the call that the handler made.
+func passedOn(err error, re *RemoteError) bool {
+	if !re.refuses() {
+		return false
+	}
+	ce, ok := errors.AsType[*CallError](err)
+	if !ok {
+		return false
+	}
+	inner, _ := errors.AsType[*RemoteError](ce.Err)
+	return inner == re
 }
 
 // shorten makes an error reply one that fits into any header, whatever escapes it needs.

@@ -167,6 +167,9 @@ func (s *sighting) adviceFor(re *RemoteError) string {
 		return "the service ended its handler: see what that waits for, or give it more time (ActionOptions.Timeout or worker.timeout there, a later deadline here)"
 	}
 	if !re.says("dispatch_failure") {
+		if re.ofAnother() {
+			return "not this call was refused, but one that the service made for it: the text names that call; mend it there, or pass on to it what it wants (a ticket travels no further by itself)"
+		}
 		return ""
 	}
 	switch re.Code {

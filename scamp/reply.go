@@ -293,9 +293,8 @@ func (w *ReplyWriter) finish(err error) {
 
 // txerrFor is the text of a TXERR: never empty, never "0" (PROTOCOL 4.1).
 func txerrFor(err error) string {
-	var re *RemoteError
 	text := err.Error()
-	if errors.As(err, &re) {
+	if re, ok := errors.AsType[*RemoteError](err); ok && !passedOn(err, re) {
 		text = re.code() + ": " + re.text()
 	}
 	if text == "" || text == "0" {
