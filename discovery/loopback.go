@@ -37,7 +37,7 @@ type Loopback struct {
 type segment struct {
 	mu      sync.Mutex // protects all below
 	members []*Loopback
-	joined  uint16 // members so far, also those that left
+	joined  uint16 // number of the last member
 	disturb func(from, to Iface, data []byte) Fault
 }
 
@@ -57,10 +57,21 @@ func NewLoopback() *Loopback { return new(segment).join() }
 // now on.
 func (l *Loopback) Join() *Loopback { return l.segment.join() }
 
+// numberLocked finds the number of one more member: the next that none has. Numbers come
+// again behind 65,535.
+func (s *segment) numberLocked() {
+	for range 1 << 16 {
+		s.joined++
+		if s.joined != 0 && !slices.ContainsFunc(s.members, func(m *Loopback) bool { return m.from.Port() == s.joined }) {
+			return
+		}
+	}
+}
+
 func (s *segment) join() *Loopback {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.joined++
+	s.numberLocked()
 	m := &Loopback{
 		segment: s,
 		iface:   Iface{Name: "loopback", Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1})},

@@ -29,6 +29,7 @@ func (n *Network) Listen(network, addr string) (net.Listener, error) {
 type link struct {
 	client, server *host // nil for who is no bus
 	address        string
+	port           int       // of the client
 	here, there    *pipe.End // of client and server
 	open           int       // ends that nobody has closed
 	stall, held    bool
@@ -44,8 +45,12 @@ func (n *Network) connect(ctx context.Context, from *host, network, addr string)
 		return fail(err)
 	}
 	n.mu.Lock()
-	n.dialed++
-	mine, theirs := n.linkLocked(from, l, fmt.Sprintf("127.0.0.1:%d", 50000+n.dialed%10000))
+	port, ok := n.callers.next(func(port int) bool { return n.calling[port] })
+	if !ok {
+		n.mu.Unlock()
+		return fail(syscall.EADDRNOTAVAIL)
+	}
+	mine, theirs := n.linkLocked(from, l, port)
 	n.mu.Unlock()
 	select {
 	case l.incoming <- theirs:
@@ -90,15 +95,28 @@ func (n *Network) reach(ctx context.Context, from *host, addr string) (*listener
 }
 
 // linkLocked makes a connection and returns its ends.
-func (n *Network) linkLocked(from *host, l *listener, local string) (mine, theirs *conn) {
-	k := &link{client: from, server: l.host, address: l.addr, open: 2}
+func (n *Network) linkLocked(from *host, l *listener, port int) (mine, theirs *conn) {
+	k := &link{client: from, server: l.host, address: l.addr, port: port, open: 2}
 	k.here, k.there = pipe.New()
 	n.links = append(n.links, k)
+	n.calling[port] = true
+	local := fmt.Sprintf("127.0.0.1:%d", port)
 	if line, ok := n.lines[l.addr]; ok {
 		k.setLocked(line)
 	}
 	k.holdLocked()
 	return &conn{End: k.here, n: n, k: k, local: local, remote: l.addr}, &conn{End: k.there, n: n, k: k, local: l.addr, remote: local}
+}
+
+// dropLocked forgets the connections of which gone is true.
+func (n *Network) dropLocked(gone func(*link) bool) {
+	n.links = slices.DeleteFunc(n.links, func(k *link) bool {
+		if gone(k) {
+			delete(n.calling, k.port)
+			return true
+		}
+		return false
+	})
 }
 
 // linksLocked returns the connections of which want is true.
@@ -145,9 +163,7 @@ func (c *conn) Close() error {
 		defer c.n.mu.Unlock()
 		c.k.open--
 		if c.k.open == 0 && !c.k.held { // else what is written has yet to arrive
-			if i := slices.Index(c.n.links, c.k); i >= 0 {
-				c.n.links = slices.Delete(c.n.links, i, i+1)
-			}
+			c.n.dropLocked(func(k *link) bool { return k == c.k })
 		}
 	})
 	return err
@@ -165,8 +181,13 @@ func (n *Network) open(h *host, network, addr string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if port == "0" {
-		n.ports++
-		addr = net.JoinHostPort(host, fmt.Sprint(30100+n.ports))
+		at := func(port int) string { return net.JoinHostPort(host, fmt.Sprint(port)) }
+		free, ok := n.serving.next(func(port int) bool { return n.listeners[at(port)] != nil })
+		if !ok {
+			return nil, &net.OpError{Op: "listen", Net: network, Addr: address(addr), Err: syscall.EADDRNOTAVAIL}
+		}
+		addr = at(free)
+		delete(n.lines, addr) // of a service that was there before
 	}
 	if n.listeners[addr] != nil {
 		return nil, fmt.Errorf("scamptest: listen on %s: address already in use", addr)

@@ -1,7 +1,6 @@
 package scamptest
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -11,8 +10,7 @@ import (
 // Kill ends the service as a crash would, as far as others can tell: its connections
 // end, its listener is gone, and it does not say goodbye. Its bus is closed.
 func (n *Network) Kill(s *Service) {
-	n.t.Helper()
-	h := n.host(s.Bus)
+	h := s.host
 	n.mu.Lock()
 	if l := n.listeners[s.address]; l != nil && l.host == h {
 		delete(n.listeners, s.address)
@@ -32,6 +30,7 @@ func (n *Network) Kill(s *Service) {
 		}
 	}
 	s.Bus.Close()
+	h.leave() // which the carriers of its own that a bus may have do not
 }
 
 // Cut resets every connection to a service; the service lives on.
@@ -76,9 +75,7 @@ func (n *Network) Disturb(s *Service, l Line) {
 // unseen. Resume has everything arrive that waits; announcements of the time between are
 // lost. A service that is paused twice needs both resumed.
 func (n *Network) Pause(s *Service) (resume func()) {
-	n.t.Helper()
-	h := n.host(s.Bus)
-	return n.during(func(by int) { h.paused += by })
+	return n.during(func(by int) { s.host.paused += by })
 }
 
 // Partition takes the network between two buses away, for a service its Bus: what one
@@ -88,7 +85,7 @@ func (n *Network) Pause(s *Service) (resume func()) {
 func (n *Network) Partition(a, b *scamp.Bus) (heal func()) {
 	n.t.Helper()
 	x, y := n.host(a), n.host(b)
-	return n.during(func(by int) { x.apart[y] += by; y.apart[x] += by })
+	return n.during(func(by int) { x.part(y, by); y.part(x, by) })
 }
 
 // during has a fault begin, and returns what ends it, once.
@@ -99,7 +96,7 @@ func (n *Network) during(fault func(by int)) (end func()) {
 		for _, k := range n.links {
 			k.holdLocked()
 		}
-		n.links = slices.DeleteFunc(n.links, func(k *link) bool { return k.open == 0 && !k.held })
+		n.dropLocked(func(k *link) bool { return k.open == 0 && !k.held })
 		n.changedLocked()
 	}
 	set(1)

@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
+	"weak"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
@@ -18,13 +22,13 @@ type host struct {
 	opts *scamp.Options // that Bus was given
 
 	// Protected by the lock of the network.
-	bus    *scamp.Bus
-	closed bool          // its bus has left the segment, and learns nothing more
+	bus    *scamp.Bus    // nil while it is being made, and when it is closed
 	paused int           // how many Pauses hold it
 	apart  map[*host]int // how many Partitions keep it from another
 }
 
-// host returns the one of a bus. A bus from elsewhere ends the test.
+// host returns the one of a bus. A bus from elsewhere ends the test; one that is closed has
+// a host that is nowhere.
 func (n *Network) host(b *scamp.Bus) *host {
 	n.t.Helper()
 	n.mu.Lock()
@@ -34,8 +38,43 @@ func (n *Network) host(b *scamp.Bus) *host {
 			return h
 		}
 	}
+	if _, ok := n.gone[weak.Make(b)]; ok {
+		return &host{n: n, apart: make(map[*host]int)}
+	}
 	n.t.Fatal("scamptest: a bus of another network: want one that Bus or Serve has made")
 	return nil
+}
+
+// close closes the bus, if nobody has.
+func (h *host) close() {
+	h.n.mu.Lock()
+	b := h.bus
+	h.n.mu.Unlock()
+	if b != nil {
+		b.Close()
+	}
+}
+
+// leave forgets a host whose bus is closed, or about to be: it learns nothing more, and a
+// test may make any number of them.
+func (h *host) leave() {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	if h.bus != nil {
+		h.n.gone[weak.Make(h.bus)] = struct{}{}
+	}
+	h.bus = nil
+	h.n.hosts = slices.DeleteFunc(h.n.hosts, func(o *host) bool { return o == h })
+	if len(h.apart) == 0 { // else what it has said last must not pass the partition
+		maps.DeleteFunc(h.n.senders, func(_ netip.AddrPort, o *host) bool { return o == h })
+	}
+}
+
+// part has one more or one less Partition keep two hosts apart.
+func (h *host) part(from *host, by int) {
+	if h.apart[from] += by; h.apart[from] == 0 {
+		delete(h.apart, from)
+	}
 }
 
 func (h *host) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -63,9 +102,7 @@ type radio struct {
 
 // Close leaves the segment. A bus does so when it is closed.
 func (r *radio) Close() error {
-	r.h.n.mu.Lock()
-	r.h.closed = true
-	r.h.n.mu.Unlock()
+	r.h.leave()
 	return r.Loopback.Close()
 }
 

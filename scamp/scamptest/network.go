@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"weak"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/internal/ticketscan"
@@ -30,13 +31,16 @@ type Network struct {
 
 	mu        sync.Mutex // protects what follows
 	listeners map[string]*listener
-	ports     int
+	serving   ports        // of listeners
+	callers   ports        // of connections
+	calling   map[int]bool // those of callers that a connection has
 	keys      int
+	buses     uint64 // so many, ever
 	idents    uint64
 	rules     []string
-	hosts     []*host
+	hosts     []*host                              // of buses that are open, in the order they were made
+	gone      map[weak.Pointer[scamp.Bus]]struct{} // of those that are closed
 	senders   map[netip.AddrPort]*host
-	dialed    int
 	links     []*link // in the order they were made
 	lines     map[string]Line
 	changed   chan struct{} // closed, and made anew, when a fault begins or ends
@@ -46,7 +50,8 @@ type Network struct {
 func New(t testing.TB) *Network {
 	n := &Network{
 		t: t, log: errorLog(t), keys: 1, segment: discovery.NewLoopback(), listeners: make(map[string]*listener),
-		senders: make(map[netip.AddrPort]*host), lines: make(map[string]Line), changed: make(chan struct{}),
+		serving: ports{first: firstServing, last: lastServing}, callers: ports{first: firstCalling, last: lastCalling}, calling: make(map[int]bool),
+		gone: make(map[weak.Pointer[scamp.Bus]]struct{}), senders: make(map[netip.AddrPort]*host), lines: make(map[string]Line), changed: make(chan struct{}),
 	}
 	t.Cleanup(func() { n.segment.Close() })
 	return n
@@ -69,7 +74,8 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 		o = *opts
 	}
 	n.mu.Lock()
-	number := uint64(len(n.hosts))
+	number := n.buses
+	n.buses++
 	n.hosts = append(n.hosts, h)
 	n.mu.Unlock()
 	if o.Dial == nil {
@@ -98,7 +104,7 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.t.Cleanup(func() { b.Close() })
+	n.t.Cleanup(h.close)
 	n.mu.Lock()
 	others := n.busesLocked()
 	h.bus = b
@@ -118,7 +124,7 @@ func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 // busesLocked returns every bus that is not closed, in the order they were made.
 func (n *Network) busesLocked() (buses []*scamp.Bus) {
 	for _, h := range n.hosts {
-		if h.bus != nil && !h.closed {
+		if h.bus != nil { // else it is being made
 			buses = append(buses, h.bus)
 		}
 	}

@@ -18,6 +18,7 @@ type Service struct {
 	opts     scamp.ServiceOptions
 	register func(*scamp.Service)
 	address  string
+	host     *host // of Bus
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -66,10 +67,11 @@ func (n *Network) ServeOn(bus *scamp.Bus, name string, opts *scamp.ServiceOption
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Service{
 		Service: svc, Bus: bus, KeyPair: o.KeyPair, name: name, opts: o, register: register,
-		stop: cancel, done: make(chan struct{}),
+		host: n.host(bus), stop: cancel, done: make(chan struct{}),
 	}
 	go func() { s.err = svc.Serve(ctx); close(s.done) }() // ended by Stop, which waits
-	n.t.Cleanup(func() { s.Stop() })
+	done := s.done
+	n.t.Cleanup(func() { cancel(); <-done }) // as Stop does; s goes when the test has no use for it
 	select {
 	case <-svc.Ready():
 	case <-s.done:
@@ -99,9 +101,8 @@ func (s *Service) Stop() error {
 // old one. A service that still runs is killed first.
 func (n *Network) Restart(s *Service) *Service {
 	n.t.Helper()
-	h := n.host(s.Bus)
 	n.Kill(s)
 	o := s.opts
 	o.Listen = []string{s.address}
-	return n.ServeOn(n.Bus(h.opts), s.name, &o, s.register)
+	return n.ServeOn(n.Bus(s.host.opts), s.name, &o, s.register)
 }
