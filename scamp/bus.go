@@ -197,6 +197,9 @@ func (b *Bus) Close() error {
 	return nil
 }
 
+// closed says whether Close was called.
+func (b *Bus) closed() bool { return b.ctx.Err() != nil }
+
 // followRules keeps the directory's rules those of the file.
 func (b *Bus) followRules() {
 	path := b.cfg.AuthorizedPath()

@@ -118,11 +118,13 @@ func (b *Bus) route(ctx context.Context, req *Request, q discovery.Query, what *
 	if len(routes) == 0 {
 		routes = req.filter(b.dir.Suspects(q))
 	}
-	if len(routes) == 0 && what.number == 1 {
+	if len(routes) == 0 && what.number == 1 && !b.closed() {
 		what.begin()
 		routes = b.settle(ctx, q, req, what)
 	}
 	switch {
+	case len(routes) == 0 && b.closed():
+		return discovery.Route{}, b.closedCall(q)
 	case len(routes) == 0 && len(b.dir.Find(q)) > 0:
 		return discovery.Route{}, b.unwanted(q)
 	case len(routes) == 0:

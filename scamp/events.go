@@ -40,6 +40,9 @@ func (s *Service) Publish(code, key string, value any) error {
 	if string(text) == "null" {
 		text = nil
 	}
+	if s.bus.closed() { // nobody is there to hear it
+		return fmt.Errorf("scamp: publish %q, key %q: %w", clean(code), clean(key), ErrClosed)
+	}
 	if err := s.events.publish(name, text); err != nil {
 		return fmt.Errorf("scamp: publish %q, key %q: %w: want at most %d entries and %d octets (Limits.MaxEventEntries, MaxEventOctets)",
 			clean(code), clean(key), err, s.bus.limits.MaxEventEntries, s.bus.limits.MaxEventOctets)

@@ -45,6 +45,13 @@ func (b *Bus) notFound(ctx context.Context, q discovery.Query) error {
 	return e
 }
 
+// closedCall says that nobody can be asked any more.
+func (b *Bus) closedCall(q discovery.Query) error {
+	e := &CallError{Action: q.String(), Ran: RanNo, Err: ErrClosed, seen: b.sighting(q)}
+	e.Advice = e.seen.advice(e.Err)
+	return e
+}
+
 // unwanted says that a caller leaves out whoever could be asked.
 func (b *Bus) unwanted(q discovery.Query) error {
 	e := &CallError{Action: q.String(), Ran: RanNo, seen: b.sighting(q),

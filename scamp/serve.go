@@ -22,8 +22,8 @@ func (s *Service) Serve(ctx context.Context) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
-	if s.bus.ctx.Err() != nil {
-		return s.orphaned()
+	if s.bus.closed() {
+		return fmt.Errorf("scamp: service %s: %w before it was served: want Serve to return before Close is called", clean(s.name), ErrClosed)
 	}
 	side, err := s.listen()
 	if err != nil {

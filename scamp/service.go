@@ -124,6 +124,9 @@ type Service struct {
 // NewService returns a service of that name. Its key pair is read now; nothing is
 // opened until Serve.
 func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
+	if b.closed() {
+		return nil, fmt.Errorf("scamp: service %s: %w: want one that is open until Serve has returned", clean(name), ErrClosed)
+	}
 	s := &Service{bus: b, name: name, ready: make(chan struct{}), turning: make(chan struct{}, 1), actions: make(map[actionID]*action)}
 	if opts != nil {
 		s.opts = *opts

@@ -74,7 +74,7 @@ func (b *Bus) Subscribe(req *Request, codes ...string) (*Subscription, error) {
 	defer b.mu.Unlock()
 	if b.ctx.Err() != nil { // Close may wait already
 		cancel()
-		return nil, ErrClosed
+		return nil, fmt.Errorf("scamp: subscribe: %w", ErrClosed)
 	}
 	b.work.Go(func() { s.run(ctx) }) // ends with Close, or that of the bus
 	return s, nil
