@@ -20,7 +20,8 @@ import (
 const sourceHelp = `Where they come from: --cache FILE, or - for stdin; else the configured
 discovery.cache_path; else ` + scamp.DefaultCachePath + ` if it exists; else the network, after
 listening for 6 seconds. A cache file that is older than discovery.cache_max_age is shown with a
-warning, and without --cache the exit code is then 8, as it is for what is no cache file.`
+warning, and without --cache the exit code is then 8. For one that is missing, or is none, it
+is 8 in any case.`
 
 // A source is where list and show take instances from.
 type source struct {
@@ -88,7 +89,7 @@ func (s *source) fill(ctx context.Context, a *app, cfg *scamp.Config, c *catalog
 	case cfg.CachePath != "":
 		err := a.readCacheFile(cfg.CachePath, cfg, c)
 		if errors.Is(err, fs.ErrNotExist) {
-			return hint(&codedError{ExitStale, err}, "is scamp cache running with this configuration?")
+			return hint(err, "is scamp cache running with this configuration?")
 		}
 		return err
 	case exists(scamp.DefaultCachePath):
@@ -104,15 +105,25 @@ func cacheThere(path string) error {
 		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("want a regular file")}
 	}
 	if err != nil {
-		return hint(fmt.Errorf("scamp: cache file: %w", err), "--cache takes a file")
+		return hint(noCacheFile(err), "--cache takes a file")
 	}
 	return nil
+}
+
+// noCacheFile is the error of a cache file that is missing or is none. One that this user
+// may not read may be in order.
+func noCacheFile(err error) error {
+	coded := &codedError{ExitStale, fmt.Errorf("scamp: cache file: %w", err)}
+	if errors.Is(err, fs.ErrPermission) {
+		coded.code = ExitFailure
+	}
+	return coded
 }
 
 func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
 	text, info, err := discovery.ReadFile(path, cfg.Limits.Discovery.MaxCacheFile)
 	if err != nil {
-		return fmt.Errorf("scamp: cache file: %w", err)
+		return noCacheFile(err)
 	}
 	if age := time.Since(info.ModTime()); age > cfg.Limits.Discovery.CacheMaxAge {
 		c.stale = exitf(ExitStale, "scamp: cache file %s: last written %v ago, want at most %v: is scamp cache running?",
