@@ -1,6 +1,6 @@
 // Package refusal lends package scamptest the check that every request passes in package
-// scamp, so that a fake caller refuses what a bus does, in the same words, though neither
-// exports it.
+// scamp, and what that advises about errors, so that a fake caller refuses what a bus does,
+// in the same words, though neither exports it.
 package refusal
 
 import "github.com/scampbus/scamp-go/discovery"
@@ -20,3 +20,18 @@ func Lend(c Check) struct{} {
 // Of returns the action that a *scamp.Request is for, or why a bus refuses the request
 // before it asks anybody. Safe for concurrent use.
 func Of(request any) (discovery.Query, error) { return check(request) }
+
+// An Adviser says what would cure the error of a call, where the error alone tells.
+type Adviser func(err error) string
+
+var advise Adviser
+
+// LendAdvice makes a what Advice asks. Package scamp does so once, while it is initialized.
+func LendAdvice(a Adviser) struct{} {
+	advise = a
+	return struct{}{}
+}
+
+// Advice is what a bus would say about the error of a call; empty where it knows nothing.
+// Safe for concurrent use.
+func Advice(err error) string { return advise(err) }
