@@ -76,6 +76,7 @@ type Bus struct {
 	tickets *ticketChecker
 	access  access
 	retries retries
+	spare   sync.Map // of *sync.Pool by typedAction: see spareCalls
 
 	mu         sync.Mutex             // protects what follows
 	announcing []*discovery.Announcer // of services that run

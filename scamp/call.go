@@ -3,6 +3,7 @@ package scamp
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -223,12 +224,8 @@ func def[T comparable](v *T, d T) {
 // testing.T.FailNow does) ends the caller's; the log says so. Give ctx a deadline or a
 // cancel where a handler may hang.
 func Call[Out, In any](ctx context.Context, c Caller, action string, in In) (Out, error) {
-	if passes(c) {
-		t := new(typedCall[In, Out])
-		t.in, t.req.Action = in, action
-		_, t.bare = c.(*Bus) // what embeds one has a Call of its own
-		out, _, err := t.through(ctx, c)
-		return out, err
+	if b, ok := c.(*Bus); ok && b.passes() { // what embeds one has a Call of its own
+		return callWithin[Out](ctx, b, action, in)
 	}
 	out, _, err := CallWith[Out](ctx, c, &Request{Action: action}, in)
 	return out, err
@@ -269,6 +266,31 @@ func (w withDefaults) passes() bool { return passes(w.c) }
 func passes(c Caller) bool {
 	p, ok := c.(passer)
 	return ok && p.passes()
+}
+
+// callWithin is Call where the action may be one of this process.
+func callWithin[Out, In any](ctx context.Context, b *Bus, action string, in In) (Out, error) {
+	spare := b.spareCalls(typedAction[In, Out]{})
+	t, ok := spare.Get().(*typedCall[In, Out])
+	if !ok {
+		t = new(typedCall[In, Out])
+	}
+	t.in, t.req.Action, t.bare = in, action, true
+	out, _, err := t.through(ctx, b)
+	if b.opts.Balancer == nil && t.free() { // else that may have kept the request
+		*t = typedCall[In, Out]{}
+		spare.Put(t)
+	}
+	return out, err
+}
+
+// spareCalls are the typed calls of one type that were used up, for others to be made of.
+func (b *Bus) spareCalls(typed any) *sync.Pool {
+	spare, ok := b.spare.Load(typed)
+	if !ok {
+		spare, _ = b.spare.LoadOrStore(typed, new(sync.Pool))
+	}
+	return spare.(*sync.Pool)
 }
 
 // through is CallWith where the action may be one of this process.

@@ -13,10 +13,11 @@ import (
 // Done: nothing is made until one does.
 type requestContext struct {
 	deadline time.Time // zero if none
-	given    *handling // what it is a part of
 
 	ended atomic.Pointer[ending] // nil while it lives; set once, under mu
 	mu    sync.Mutex             // protects what follows
+	given *handling              // what it is the context of; nil when that is another's
+	asked bool                   // somebody has had it
 	done  chan struct{}          // nil until asked for
 	after map[*afterFunc]struct{}
 }
@@ -50,13 +51,36 @@ func (c *requestContext) Err() error {
 	return nil
 }
 
-type handlingKey struct{}
+type (
+	handlingKey struct{}
+	contextKey  struct{}
+)
 
 func (c *requestContext) Value(key any) any {
-	if _, ok := key.(handlingKey); ok {
-		return c.given
+	switch key.(type) {
+	case contextKey:
+		return c
+	case handlingKey:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.given != nil {
+			c.asked = true
+			return c.given
+		}
 	}
 	return nil
+}
+
+// release says whether nobody has what the handler was given but who calls it, and nobody
+// will have it by this context.
+func (c *requestContext) release() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked {
+		return false
+	}
+	c.given = nil
+	return true
 }
 
 // AfterFunc lets package context derive contexts from this one without a goroutine.
@@ -123,8 +147,8 @@ func (c *requestContext) why() error {
 // "transport" whose text says whether the caller cancelled, broke off, or takes nothing of
 // the reply. For any other context it is context.Cause.
 func Cause(ctx context.Context) error {
-	if g, ok := ctx.Value(handlingKey{}).(*handling); ok && ctx.Err() != nil && g.ctx.why() != nil {
-		return g.ctx.why()
+	if c, ok := ctx.Value(contextKey{}).(*requestContext); ok && ctx.Err() != nil && c.why() != nil {
+		return c.why()
 	}
 	return context.Cause(ctx)
 }

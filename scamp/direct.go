@@ -29,7 +29,8 @@ type direct struct {
 	handling // what the handler gets; until then req is the caller's
 	s        *intake
 	action   *action
-	route    *RouteOptions // of the caller's request
+	life     requestContext // the handler's, if the caller's can end
+	route    *RouteOptions  // of the caller's request
 
 	limit      time.Duration // by when the reply must be there, on the clock of s
 	prev, next *direct       // protected by dispatcher.mu
@@ -57,7 +58,7 @@ type values interface {
 	call() *direct
 }
 
-// A typedCall is all that a direct call needs, in one allocation.
+// A typedCall is all that a direct call needs but its context, in one allocation.
 type typedCall[In, Out any] struct {
 	direct
 	in  In
@@ -75,6 +76,10 @@ func (c *typedCall[In, Out]) fits(a *action) bool {
 }
 
 func (c *typedCall[In, Out]) call() *direct { return &c.direct }
+
+// free says whether all of it can be used for another call: it went well, on the goroutine
+// of its caller, and nobody can have kept any of it but the context.
+func (d *direct) free() bool { return d.passed && d.done == nil && d.ctx.release() }
 
 // direct makes a call whose values can pass as they are, if that is so; began says that
 // it did.
@@ -104,7 +109,10 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 	d := req.values.call()
 	d.s, d.action = s, a
 	if ends {
-		d.done = b.pool.signals.get()
+		d.ctx, d.done = &d.life, b.pool.signals.get()
+		d.ctx.deadline = at
+	} else {
+		d.ctx = new(requestContext) // it may be kept when the rest is used for another call
 	}
 	if !s.enter(d) {
 		if ends {
@@ -112,7 +120,6 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 		}
 		return nil, false, nil
 	}
-	d.ctx.deadline = at
 	d.prepare(req, b)
 	trace := traceFrom(ctx)
 	if trace.Sent != nil {
@@ -148,7 +155,7 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 func (d *direct) prepare(req *Request, b *Bus) {
 	g := &d.handling
 	g.ctx.given = g
-	g.rep.ctx, g.rep.typed = &g.ctx, true
+	g.rep.ctx, g.rep.typed = g.ctx, true
 	r := &g.req
 	if req != r { // With made another
 		*r = *req
@@ -199,7 +206,7 @@ func (d *direct) handle() (err error) {
 			err = errFailed
 		}
 	}()
-	return d.action.handler(&d.ctx, &d.req, &d.rep)
+	return d.action.handler(d.ctx, &d.req, &d.rep)
 }
 
 // end is the handler's own outcome, unless another was given in its stead.

@@ -66,41 +66,34 @@ func (s *intake) watchLocked(at, now time.Duration) {
 	}
 }
 
-// sweep ends the direct calls whose time is over.
+// sweep ends the direct calls whose time is over. It does so under the lock: one that is
+// out of the list may be another call already.
 func (s *intake) sweep() {
 	now := s.now()
-	var over []*direct
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.watched = 0
 	for d := s.inside; d != nil; d = d.next {
 		switch {
 		case !d.open():
 		case d.limit <= now:
-			over = append(over, d)
+			s.log.count("worker_timeout")
+			d.cut(errServiceTime, false)
 		default:
 			s.watchLocked(d.limit, now)
 		}
-	}
-	s.mu.Unlock()
-	for _, d := range over {
-		s.log.count("worker_timeout")
-		d.cut(errServiceTime, false)
 	}
 }
 
 // lose ends the direct calls as the end of a connection would.
 func (s *intake) lose(why error) {
-	var all []*direct
 	s.mu.Lock()
-	for d := s.inside; d != nil; d = d.next {
-		all = append(all, d)
-	}
+	defer s.mu.Unlock()
 	if s.watch != nil {
 		s.watch.Stop()
 		s.watched = 0
 	}
-	s.mu.Unlock()
-	for _, d := range all {
+	for d := s.inside; d != nil; d = d.next {
 		d.cut(fmt.Errorf("%w: %w", ErrLost, why), true)
 	}
 }

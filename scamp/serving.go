@@ -71,7 +71,7 @@ const maxMS = int64(7 * 24 * time.Hour / time.Millisecond)
 type handling struct {
 	req Request
 	rep ReplyWriter
-	ctx requestContext
+	ctx *requestContext
 }
 
 // A handed is the handling of a request whose body came as octets.
@@ -79,6 +79,13 @@ type handed struct {
 	handling
 	body  bytes.Reader // over req.Data
 	reply replying
+	life  requestContext
+}
+
+func newHanded() *handed {
+	g := new(handed)
+	g.ctx = &g.life
+	return g
 }
 
 // Those that were used up, for others to be made of.
@@ -86,7 +93,7 @@ var servings = sync.Pool{New: func() any { return new(serving) }}
 
 func newServing(p *peer, s *intake, m *mux.Inbound, a *action) *serving {
 	r := servings.Get().(*serving)
-	r.p, r.s, r.in, r.action, r.given = p, s, m, a, new(handed)
+	r.p, r.s, r.in, r.action, r.given = p, s, m, a, newHanded()
 	r.uses.Store(1)
 	if ms := m.Header.Ext.MS; ms > 0 {
 		left := time.Duration(min(ms, maxMS)) * time.Millisecond
@@ -253,7 +260,7 @@ func (r *serving) prepare() {
 	g.ctx.given = &g.handling
 	r.whole.p = r.p
 	g.reply.r = r
-	g.rep.ctx, g.rep.body = &g.ctx, &g.reply
+	g.rep.ctx, g.rep.body = g.ctx, &g.reply
 	g.req = Request{
 		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
 		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: Ticket(h.Terminal),
@@ -288,7 +295,7 @@ func (r *serving) call() (err error) {
 			err = errFailed
 		}
 	}()
-	return r.action.handler(&r.given.ctx, &r.given.req, &r.given.rep)
+	return r.action.handler(r.given.ctx, &r.given.req, &r.given.rep)
 }
 
 // abandoned answers a request whose handler ended its goroutine instead of returning.
