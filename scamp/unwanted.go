@@ -5,7 +5,10 @@ import (
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
-// maxUnwanted is how many requests are remembered to be cancelled later.
+// maxUnwanted is how many requests of a connection are remembered to be cancelled later:
+// they have ended, so no other limit bounds them, and all cancels go out at once. It is none
+// of Limits. What is beyond runs to its end at the service, for nobody, and counts
+// (cancel_dropped).
 const maxUnwanted = 256
 
 // cancel tells the service that nobody waits for the reply to a request any more, if it
@@ -13,13 +16,18 @@ const maxUnwanted = 256
 // that is cancelled then.
 func (p *peer) cancel(id uint64) {
 	p.mu.Lock()
-	later := !p.heard && len(p.unwanted) < maxUnwanted
+	heard := p.heard
+	later := !heard && len(p.unwanted) < maxUnwanted
 	if later {
 		p.unwanted = append(p.unwanted, id)
 	}
 	p.mu.Unlock()
-	if !later && p.conn.PeerCancels() {
+	switch {
+	case later:
+	case p.conn.PeerCancels():
 		p.sendCancel(id)
+	case !heard:
+		p.log.count("cancel_dropped")
 	}
 }
 
