@@ -143,7 +143,8 @@ func (c *requestContext) why() error {
 
 // Cause says why the context of a handler, or one made from it, has ended; nil while it has
 // not. It is what context.Cause cannot say: ErrTimeout if the time of the handler or of its
-// caller was over, ErrLost if the connection was lost, and else a *RemoteError of code
+// caller was over, ErrLost if the connection was lost, with
+// ErrStopped if that is because the service stopped and waited no longer, and else a *RemoteError of code
 // "transport" whose text says whether the caller cancelled, broke off, or takes nothing of
 // the reply. For any other context it is context.Cause.
 func Cause(ctx context.Context) error {

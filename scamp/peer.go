@@ -38,6 +38,7 @@ type peer struct {
 	signals *signals             // of the pool, for those who wait; nil on the accepting side
 	closed  atomic.Bool          // takes no new calls: it has ended or is retired; set under mu
 
+	stopped atomic.Bool  // its service has stopped, and waits no longer
 	load    atomic.Int32 // calls that wait for their reply to end
 	debt    debt         // calls that have left, and whose replies have not come
 	headers atomic.Int64 // octets of the headers of requests in queue
@@ -101,12 +102,16 @@ func (p *peer) endAll(err error) {
 	}
 	p.mu.Unlock()
 	p.logEnd(err)
+	why := err
+	if p.stopped.Load() {
+		why = ErrStopped
+	}
 	for _, s := range calls {
 		s.lost(err)
 		s.drop()
 	}
 	for _, r := range requests {
-		r.given.ctx.end(fmt.Errorf("%w: %w", ErrLost, err))
+		r.given.ctx.end(fmt.Errorf("%w: %w", ErrLost, why))
 		r.drop()
 	}
 }

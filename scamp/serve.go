@@ -168,6 +168,10 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 				turnAway(p, r.in, "shutting down")
 			}
 		}
+		if n := s.intake.left(); n > 0 {
+			s.bus.log.slog.Warn("requests are cut off: their handlers did not return in time; raise service.shutdown_drain, or see what they wait for",
+				"service", clean(s.name), "service.shutdown_drain", max(s.opts.Drain, 0), "requests", n, "actions", s.intake.namesInHand(side.peers()))
+		}
 	}
 	return s.shut(side, rest, idle)
 }
@@ -175,8 +179,11 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 // shut ends what is left of a service, its connections after such a rest; idle is closed
 // when nothing is in hand.
 func (s *Service) shut(side *inboundSide, rest time.Duration, idle <-chan struct{}) error {
+	for _, p := range side.peers() {
+		p.stopped.Store(true)
+	}
 	side.close(rest, closeWait)
-	s.intake.lose(errStopped)
+	s.intake.lose(ErrStopped)
 	// What still ran has lost its connection, and its context has ended.
 	if !within(abandonTime, idle) {
 		return fmt.Errorf("scamp: service %s: requests in hand %v after their connections ended: %d (with notifications): want handlers that return when their context ends", clean(s.name), abandonTime, s.intake.left())
@@ -216,9 +223,6 @@ func (s *Service) turn(what string, do func(*discovery.Announcer) error) error {
 	}
 	return errors.Join(errs...)
 }
-
-// errStopped is why a call is lost that a service did not wait for.
-var errStopped = errors.New("the service has stopped")
 
 const (
 	restWait    = 2 * time.Second // for callers that have not heard of the withdrawal to be refused
