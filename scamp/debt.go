@@ -27,7 +27,8 @@ const (
 	// debtGrace is how long an answer may be on its way, past others that wait for a
 	// processor or the line.
 	debtGrace = 200 * time.Millisecond
-	// debtLasts is longer than a connection lives whose peer has gone silent.
+	// debtLasts is longer than a connection lives whose peer has gone silent. It is none of
+	// Limits: nothing is refused, an instance is only chosen as the others again.
 	debtLasts = time.Minute
 )
 

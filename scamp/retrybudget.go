@@ -11,9 +11,9 @@ type retries struct {
 // The budget is none of Limits: what it stops fails as it would have without Retry, and
 // counts (retry_over_budget).
 const (
-	retryCost  = 10
-	mostSpared = 100 * retryCost
-	mostLost   = 4096 // at once: as many calls as one connection may carry (flow.max_open_messages)
+	retryCost  = 10              // tenths: each call spares one, so that a tenth may go again
+	mostSpared = 100 * retryCost // a hundred at once: what a burst may send again after any time of peace
+	mostLost   = 4096            // at once: as many calls as one connection may carry (flow.max_open_messages)
 )
 
 func (r *retries) init() { r.left.Store(mostSpared / 10) }
