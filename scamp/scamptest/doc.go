@@ -30,6 +30,9 @@
 //	Clock              a bus has the wrong time
 //	Service.Stop       an orderly end; Suspend and Resume are those of scamp.Service
 //
+// Handlers must end with their context, as in a program that is to stop: a test that leaves
+// one behind fails, and is told which.
+//
 // All of it works inside testing/synctest bubbles, where time is synthetic: an interval
 // of five seconds passes at once, and a call that takes a second takes exactly that.
 //

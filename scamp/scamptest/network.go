@@ -43,6 +43,7 @@ type Network struct {
 	senders   map[netip.AddrPort]*host
 	links     []*link // in the order they were made
 	lines     map[string]Line
+	late      []late
 	changed   chan struct{} // closed, and made anew, when a fault begins or ends
 }
 
@@ -53,7 +54,10 @@ func New(t testing.TB) *Network {
 		serving: ports{first: firstServing, last: lastServing}, callers: ports{first: firstCalling, last: lastCalling}, calling: make(map[int]bool),
 		gone: make(map[weak.Pointer[scamp.Bus]]struct{}), senders: make(map[netip.AddrPort]*host), lines: make(map[string]Line), changed: make(chan struct{}),
 	}
-	t.Cleanup(func() { n.segment.Close() })
+	t.Cleanup(func() {
+		n.segment.Close()
+		n.wait()
+	})
 	return n
 }
 

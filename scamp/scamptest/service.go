@@ -3,6 +3,7 @@ package scamptest
 import (
 	"context"
 	"slices"
+	"weak"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
@@ -70,8 +71,12 @@ func (n *Network) ServeOn(bus *scamp.Bus, name string, opts *scamp.ServiceOption
 		host: n.host(bus), stop: cancel, done: make(chan struct{}),
 	}
 	go func() { s.err = svc.Serve(ctx); close(s.done) }() // ended by Stop, which waits
-	done := s.done
-	n.t.Cleanup(func() { cancel(); <-done }) // as Stop does; s goes when the test has no use for it
+	done, of := s.done, weak.Make(bus)
+	n.t.Cleanup(func() { // as Stop does; s goes when the test has no use for it
+		cancel()
+		<-done
+		n.stopped(name, of)
+	})
 	select {
 	case <-svc.Ready():
 	case <-s.done:
