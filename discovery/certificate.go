@@ -77,15 +77,20 @@ func identityOf(der []byte) identity { return identity{sha256.Sum256(der), Finge
 // keep them: text before the block, other blocks, CR LF and missing last
 // newlines are fine. What arrives by network goes through Sections.Certificate.
 func ParseCertificatePEM(text []byte) (*Certificate, error) {
+	other := false // a block was there
 	for rest := text; ; {
 		var block *pem.Block
 		block, rest = pem.Decode(rest)
-		if block == nil {
+		switch {
+		case block == nil && other && strings.Contains(string(text), "PRIVATE KEY-----"):
+			return nil, refuse(countBadKey, "certificate file of %d octets: it holds a private key and no certificate: want a block %s", len(text), strings.TrimSpace(pemBegin))
+		case block == nil:
 			return nil, refuse(countBadKey, "certificate file of %d octets: want a block %s", len(text), strings.TrimSpace(pemBegin))
 		}
 		if block.Type == pemType {
 			return ParseCertificate(block.Bytes)
 		}
+		other = true
 	}
 }
 

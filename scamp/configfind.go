@@ -199,6 +199,9 @@ func (c *Config) KeyPairFor(name string) (*KeyPair, error) {
 		}
 		return k, nil
 	}
+	if len(tried) == 0 {
+		return nil, fmt.Errorf("scamp: key pair of %s: want a name that can be a file's below the directory services, as scamp provision makes it: letters, digits, '_', '-' and '.'", quoteText(name))
+	}
 	return nil, fmt.Errorf("scamp: key pair of %s: none found (looked for %s): want %s.soa_key and %[3]s.soa_cert in the configuration, or scamp provision %[3]s",
 		quoteText(name), strings.Join(tried, ", "), name)
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,7 +74,11 @@ func (a *app) openMulticast(cfg *scamp.Config, follow bool) (*discovery.Multicas
 	}
 	if len(m.Ifaces()) == 0 && !follow {
 		m.Close()
-		return nil, hint(errors.Join(m.Problems()...), "set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
+		err := errors.Join(m.Problems()...)
+		if strings.Contains(err.Error(), "set bus.address") {
+			return nil, err // it says so itself
+		}
+		return nil, hint(err, "set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
 	}
 	for _, err := range m.Problems() {
 		a.log.Warn("discovery goes on without an interface", "error", err)

@@ -183,12 +183,21 @@ func flagError(cmd *cobra.Command, err error) error {
 	usage := &usageError{cmd.CommandPath(), err}
 	var unknown *pflag.NotExistError
 	var value *pflag.InvalidValueError
-	if errors.As(err, &value) && value.GetFlag().Value.Type() == "duration" {
-		return hint(usage, "want a number with its unit, for example 5s or 500ms")
-	}
-	if value != nil && strings.HasPrefix(value.GetFlag().Value.Type(), "int") {
-		what, text := pflag.UnquoteUsage(value.GetFlag())
-		return hint(usage, "want a whole number, --%s %s: %s", value.GetFlag().Name, what, text)
+	if errors.As(err, &value) {
+		// What the parser of Go says names its functions.
+		bare := fmt.Errorf("invalid argument %q for --%s", clean(value.GetValue()), value.GetFlag().Name)
+		switch kind := value.GetFlag().Value.Type(); {
+		case kind == "duration":
+			usage.err = bare
+			return hint(usage, "want a number with its unit, for example 5s or 500ms")
+		case strings.HasPrefix(kind, "int"):
+			usage.err = bare
+			what, text := pflag.UnquoteUsage(value.GetFlag())
+			return hint(usage, "want a whole number, --%s %s: %s", value.GetFlag().Name, what, text)
+		case kind == "bool":
+			usage.err = bare
+			return hint(usage, "want --%s alone, or true or false behind =", value.GetFlag().Name)
+		}
 	}
 	if !errors.As(err, &unknown) {
 		return usage
@@ -208,8 +217,11 @@ func flagError(cmd *cobra.Command, err error) error {
 			best, distance = f.Name, d
 		}
 	})
-	if best != "" {
+	switch {
+	case best != "":
 		return hint(usage, "did you mean --%s?", best)
+	case name == "version" && !cmd.HasParent():
+		return hint(usage, "did you mean scamp version?")
 	}
 	return usage
 }

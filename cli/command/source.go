@@ -20,8 +20,8 @@ import (
 const sourceHelp = `Where they come from: --cache FILE, or - for stdin; else the configured
 discovery.cache_path; else ` + scamp.DefaultCachePath + ` if it exists; else the network, after
 listening for 6 seconds. A cache file that is older than discovery.cache_max_age is shown with a
-warning, and without --cache the exit code is then 8. For one that is missing, or is none, it
-is 8 in any case.`
+warning, and without --cache the exit code is then 8. For one that is missing, cannot be
+read or is none, it is 8 in any case.`
 
 // A source is where list and show take instances from.
 type source struct {
@@ -82,7 +82,7 @@ func (s *source) fill(ctx context.Context, a *app, cfg *scamp.Config, c *catalog
 		return a.takeCache(text, "stdin", cfg, c)
 	case s.cache != "":
 		err := a.readCacheFile(s.cache, cfg, c)
-		if _, ok := errors.AsType[*fs.PathError](err); ok {
+		if _, ok := errors.AsType[*fs.PathError](err); ok && !errors.Is(err, fs.ErrPermission) {
 			err = hint(err, "--cache takes a file, or - for stdin")
 		}
 		return err
@@ -110,14 +110,9 @@ func cacheThere(path string) error {
 	return nil
 }
 
-// noCacheFile is the error of a cache file that is missing or is none. One that this user
-// may not read may be in order.
+// noCacheFile is the error of a cache file that is missing, closed to this user, or none.
 func noCacheFile(err error) error {
-	coded := &codedError{ExitStale, fmt.Errorf("scamp: cache file: %w", err)}
-	if errors.Is(err, fs.ErrPermission) {
-		coded.code = ExitFailure
-	}
-	return coded
+	return &codedError{ExitStale, fmt.Errorf("scamp: cache file: %w", err)}
 }
 
 func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
