@@ -268,6 +268,39 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
+// A call that joins a dial which was begun before its instance announced itself does not
+// share its failure.
+func TestDialOfTheOldAnnouncementIsNotThatOfTheNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		dials := 0
+		bus := f.bus(&scamp.Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials++; dials == 1 { // who was there before is gone without a word
+				time.Sleep(3 * time.Second)
+				return nil, errors.New("no route")
+			}
+			return f.dial(ctx, network, addr)
+		}})
+		call := func(ident string) <-chan outcome {
+			req := echoReq("")
+			req.Route = &scamp.RouteOptions{Ident: ident}
+			return inBackground(t.Context(), bus, req)
+		}
+		f.announce(bus, "far:1", "127.0.0.1:30100")
+		old := call("far:1")
+		time.Sleep(time.Second)
+		f.announce(bus, "far:2", "127.0.0.1:30100")
+		began := call("far:2")
+		w := f.next()
+		w.message()
+		w.send(reply(0, 1, ""))
+		if o := <-began; o.err != nil || dials != 2 {
+			t.Errorf("the call of who has just come: %v after %d dials, want a reply after 2", o.err, dials)
+		}
+		wantRan(t, "the call of who is gone", (<-old).err, scamp.RanNo, scamp.ErrNoDial)
+	})
+}
+
 // Who was announced since a dial failed is dialed at once, at the same address too, and
 // once: however many calls there are, no address is flooded.
 func TestRestartedServiceIsDialedAtOnce(t *testing.T) {
