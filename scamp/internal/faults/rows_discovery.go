@@ -94,20 +94,25 @@ const hearing = 21*discoveryInterval/10 + time.Second
 // discoveryInterval is that of the services of the load.
 const discoveryInterval = 5 * time.Second
 
-// runDeaf is F15: the cache manager hears nobody for 40 s. In that time a service leaves,
-// whose goodbye it cannot hear.
-func runDeaf(ctx context.Context, s *stage) error {
-	w, err := s.wire("watch", "serve")
-	if err != nil {
-		return err
+// openApart opens the stage with the cache manager on a host of its own, watch.
+func (s *stage) openApart(ctx context.Context) (w *wire.Wire, watch *wire.Host, err error) {
+	if w, err = s.wire("watch", "serve"); err != nil {
+		return nil, nil, err
 	}
 	watch, serve := w.Hosts()[0], w.Hosts()[1]
-	if err := s.open(ctx, layout{on: func(name string) *wire.Host {
+	return w, watch, s.open(ctx, layout{on: func(name string) *wire.Host {
 		if name == "cache" {
 			return watch
 		}
 		return serve
-	}}); err != nil {
+	}})
+}
+
+// runDeaf is F15: the cache manager hears nobody for 40 s. In that time a service leaves,
+// whose goodbye it cannot hear.
+func runDeaf(ctx context.Context, s *stage) error {
+	w, watch, err := s.openApart(ctx)
+	if err != nil {
 		return err
 	}
 	from, lasts := s.seconds/6, s.seconds*4/9 // of 90 s: 15 s, 40 s
@@ -158,17 +163,8 @@ func runDeaf(ctx context.Context, s *stage) error {
 // fragments together. Announcements that need none of it go on to be heard.
 func runOrphans(ctx context.Context, s *stage) error {
 	const rate = 100 // a second
-	w, err := s.wire("watch", "serve")
+	w, watch, err := s.openApart(ctx)
 	if err != nil {
-		return err
-	}
-	watch, serve := w.Hosts()[0], w.Hosts()[1]
-	if err := s.open(ctx, layout{on: func(name string) *wire.Host {
-		if name == "cache" {
-			return watch
-		}
-		return serve
-	}}); err != nil {
 		return err
 	}
 	flood, stop := context.WithCancel(ctx)
