@@ -121,6 +121,16 @@ func (b *realBus) byHand(t *testing.T) map[string]int {
 		note("announcement-too-long", len(discovery.Compress(a.Announcement.Packet())) > 1472)
 		note("announcement-not-strict", a.Announcement.Strict() != nil)
 	}
+	names := make(map[string][]string) // of the services that have a key, by that
+	for _, a := range b.cache.Records {
+		key, name := string(a.Announcement.Certificate.Key().N.Bytes()), a.Announcement.ServiceName()
+		if a.Announcement.Weight > 0 && !slices.Contains(names[key], name) {
+			names[key] = append(names[key], name)
+		}
+	}
+	for _, n := range names {
+		note("key-shared", len(n) > 1)
+	}
 	return want
 }
 
