@@ -180,10 +180,13 @@ func (b *Bus) Stats() map[string]uint64 {
 // its Serve with an error. Calls that wait fail.
 func (b *Bus) Close() error {
 	b.cancel()
+	own := b.locals.close()
 	b.access.close()
 	b.balance.marks.close()
 	b.pool.close()
-	b.locals.each(func(side *inboundSide) { side.s.intake.lose(ErrClosed) })
+	for _, l := range own {
+		l.side.s.intake.lose(ErrClosed)
+	}
 	b.mu.Lock()
 	carriers := b.carriers
 	b.carriers, b.carryErr = nil, ErrClosed

@@ -44,6 +44,11 @@ var errStreamBody = errors.New("scamp: stream: the request has a body of its own
 // did not run, once more.
 func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Reply, error) {
 	req = req.ticketed(ctx)
+	if req.values != nil && req.guard != nil { // a handler passes it on: its value is that of the call it serves
+		on := *req
+		on.values = nil // its Body reads the value
+		req = &on
+	}
 	q, err := b.query(req)
 	if err != nil {
 		req.closeBody()
@@ -224,7 +229,7 @@ func def[T comparable](v *T, d T) {
 // testing.T.FailNow does) ends the caller's; the log says so. Give ctx a deadline or a
 // cancel where a handler may hang.
 func Call[Out, In any](ctx context.Context, c Caller, action string, in In) (Out, error) {
-	if b, ok := c.(*Bus); ok && b.passes() { // what embeds one has a Call of its own
+	if b, ok := c.(*Bus); ok && passes(b) {
 		return callWithin[Out](ctx, b, action, in)
 	}
 	out, _, err := CallWith[Out](ctx, c, &Request{Action: action}, in)
@@ -238,7 +243,7 @@ func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (
 	if passes(c) {
 		t := new(typedCall[In, Out])
 		t.in, t.req = in, *req
-		t.req.Data, t.req.Body, t.req.GetBody = nil, nil, nil
+		t.req.empty()
 		return t.through(ctx, c)
 	}
 	var out Out
@@ -247,7 +252,8 @@ func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (
 		return out, nil, err
 	}
 	r := *req
-	r.Data, r.Body, r.GetBody, r.whole = data, nil, nil, true
+	r.empty()
+	r.Data, r.whole = data, true
 	reply, err := c.Call(ctx, &r)
 	if err != nil {
 		return out, nil, err
@@ -256,16 +262,16 @@ func CallWith[Out, In any](ctx context.Context, c Caller, req *Request, in In) (
 	return out, reply, err
 }
 
-// A passer is a Caller that may have the values of a typed call pass as they are.
-type passer interface{ passes() bool }
-
-func (b *Bus) passes() bool { return b.locals.any() }
-
-func (w withDefaults) passes() bool { return passes(w.c) }
-
+// passes says whether a Caller may have the values of a typed call pass as they are. One
+// that embeds a Bus has a Call of its own, which may send a request twice.
 func passes(c Caller) bool {
-	p, ok := c.(passer)
-	return ok && p.passes()
+	switch c := c.(type) {
+	case *Bus:
+		return c.locals.any()
+	case withDefaults:
+		return passes(c.c)
+	}
+	return false
 }
 
 // callWithin is Call where the action may be one of this process.

@@ -1,6 +1,7 @@
 package scamp_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -65,6 +66,23 @@ func TestClosedBus(t *testing.T) {
 			}
 			if err := bus.Close(); err != nil {
 				t.Errorf("%s bus: the second Close: %v", name, err)
+			}
+		}
+	})
+}
+
+// A bus that serves what is called has none of it run either.
+func TestClosedBusRunsNoHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		ran := false
+		svc := n.Serve("sample", func(s *scamp.Service) {
+			scamp.HandleJSON(s, "Sample.same", func(_ context.Context, i int) (int, error) { ran = true; return i, nil }, nil)
+		})
+		svc.Bus.Close()
+		for _, ctx := range []context.Context{context.Background(), t.Context()} {
+			if _, err := scamp.Call[int](ctx, svc.Bus, "Sample.same", 1); !errors.Is(err, scamp.ErrClosed) || ran {
+				t.Errorf("a typed call behind Close: %v, ran %v, want ErrClosed", err, ran)
 			}
 		}
 	})

@@ -16,7 +16,7 @@ type requestContext struct {
 
 	ended atomic.Pointer[ending] // nil while it lives; set once, under mu
 	mu    sync.Mutex             // protects what follows
-	given *handling              // what it is the context of; nil when that is another's
+	given *handling              // what it is the context of; nil when that is in use again
 	asked bool                   // somebody has had it
 	done  chan struct{}          // nil until asked for
 	after map[*afterFunc]struct{}
@@ -63,16 +63,17 @@ func (c *requestContext) Value(key any) any {
 	case handlingKey:
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.given != nil {
-			c.asked = true
-			return c.given
+		if c.given == nil { // the call is over, and this came too late
+			c.given = &handling{ctx: c, rep: ReplyWriter{ctx: c, typed: true}}
 		}
+		c.asked = true
+		return c.given
 	}
 	return nil
 }
 
-// release says whether nobody has what the handler was given but who calls it, and nobody
-// will have it by this context.
+// release says whether nobody has what the handler was given but who calls it. Then nobody
+// will have it by this context either.
 func (c *requestContext) release() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,7 +156,8 @@ func Cause(ctx context.Context) error {
 }
 
 // RequestFrom returns the request that a handler's context belongs to, and nil for
-// any other context. It is how a typed handler sees more than its input.
+// any other context. It is how a typed handler sees more than its input. Who asks first when
+// the handler has returned may get an empty one.
 func RequestFrom(ctx context.Context) *Request {
 	if g, ok := ctx.Value(handlingKey{}).(*handling); ok {
 		return &g.req
@@ -164,7 +166,7 @@ func RequestFrom(ctx context.Context) *Request {
 }
 
 // ReplyFrom returns the reply of the handler that ctx belongs to, for its header
-// fields, and nil for any other context.
+// fields, and nil for any other context. It is as late as RequestFrom.
 func ReplyFrom(ctx context.Context) *ReplyWriter {
 	if g, ok := ctx.Value(handlingKey{}).(*handling); ok {
 		return &g.rep

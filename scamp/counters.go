@@ -60,7 +60,7 @@ var counterTable = []counterGroup{
 	{"Services", []counter{
 		{"conn_accepted", "connections taken, before their TLS handshake; those within the process too", "`MaxConns`, `MaxConnsPerAddr`"},
 		{"conn_finished", "of these, those that have ended: the rest is open", ""},
-		{"request_started", "requests that came by a connection and got their place among the handlers", "`MaxConcurrency`, `Mux.MaxHandlers`"},
+		{"request_started", "requests that got their place among the handlers", "`MaxConcurrency`, `Mux.MaxHandlers`"},
 		{"request_ended", "of these, those whose handler has returned and whose reply is written or given up: the rest is running", ""},
 		{"accept_failed", "connections that the system did not let us accept", ""},
 		{"conn_refused", "connections closed at once because too many were open", "`MaxConns`, `MaxConnsPerAddr`"},

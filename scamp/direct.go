@@ -123,7 +123,7 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 	d.prepare(req, b)
 	trace := traceFrom(ctx)
 	if trace.Sent != nil {
-		trace.Sent()
+		d.tell(trace.Sent)
 	}
 	began = true
 	if ends {
@@ -149,6 +149,19 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 	reply = &Reply{Envelope: d.rep.Envelope, Extra: maps.Clone(d.rep.Extra), Instance: what.name()}
 	reply.Body = &reply.body
 	return reply, true, nil
+}
+
+// tell runs a hook of the caller's. One that panics leaves no place taken behind.
+func (d *direct) tell(hook func()) {
+	told := false
+	defer func() {
+		if !told {
+			d.end(errFailed)
+			d.s.exit(d)
+		}
+	}()
+	hook()
+	told = true
 }
 
 // prepare makes the request that the handler gets.
@@ -215,25 +228,33 @@ func (d *direct) end(err error) {
 	d.ctx.end(errHandlerDone)
 }
 
-// settle gives the call its outcome, if it has none. The handler's context is ended
-// behind it: a handler that notices that must not be first.
-func (d *direct) settle(err error, lost bool) {
+// settle gives the call its outcome, and says whether it had none. The handler's context is
+// ended behind it: a handler that notices that must not be first.
+func (d *direct) settle(err error, lost bool) bool {
 	end := succeeded
 	if err != nil {
 		end = &settlement{err, lost}
 	}
-	if d.settled.CompareAndSwap(nil, end) && d.done != nil {
+	if !d.settled.CompareAndSwap(nil, end) {
+		return false
+	}
+	if d.done != nil {
 		d.done <- struct{}{}
 	}
+	return true
 }
 
 // open says whether the call has no outcome yet.
 func (d *direct) open() bool { return d.settled.Load() == nil }
 
-// cut ends the call in its handler's stead, which goes on until it notices.
-func (d *direct) cut(why error, lost bool) {
-	d.settle(why, lost)
+// cut ends the call in its handler's stead, which goes on until it notices; not if it has
+// ended.
+func (d *direct) cut(why error, lost bool) bool {
+	if !d.settle(why, lost) {
+		return false
+	}
 	d.ctx.end(why)
+	return true
 }
 
 // wait waits for the outcome, at most until the caller's context ends.
@@ -243,7 +264,10 @@ func (d *direct) wait(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
-	d.settle(ctxError(ctx), true)
+	if !d.settle(ctxError(ctx), true) {
+		<-d.done
+		return
+	}
 	if ctx.Err() == context.DeadlineExceeded {
 		d.ctx.end(errServiceTime)
 	} else {

@@ -18,6 +18,7 @@ func (s *intake) enter(d *direct) bool {
 		return false
 	}
 	s.running++
+	s.started++
 	s.inHand++
 	s.directs.Add(1)
 	if d.next = s.inside; d.next != nil {
@@ -45,6 +46,7 @@ func (s *intake) exit(d *direct) {
 	}
 	d.prev, d.next = nil, nil
 	s.directs.Add(-1)
+	s.ended++
 	s.doneLocked(1)
 	s.passLocked()
 	help := s.helpLocked()
@@ -77,8 +79,9 @@ func (s *intake) sweep() {
 		switch {
 		case !d.open():
 		case d.limit <= now:
-			s.log.count("worker_timeout")
-			d.cut(errServiceTime, false)
+			if d.cut(errServiceTime, false) {
+				s.log.count("worker_timeout")
+			}
 		default:
 			s.watchLocked(d.limit, now)
 		}

@@ -30,8 +30,9 @@ const (
 type locals struct {
 	how LocalCalls
 
-	mu  sync.Mutex                     // held while all is replaced
-	all atomic.Pointer[[]localService] // nil or never changed; they are few
+	mu     sync.Mutex                     // held while all is replaced
+	closed bool                           // protected by mu
+	all    atomic.Pointer[[]localService] // nil or never changed; they are few
 }
 
 type localService struct {
@@ -87,10 +88,24 @@ func (l *locals) each(f func(*inboundSide)) {
 	}
 }
 
+// close has no call stay in the process any more, and returns the services that were served.
+func (l *locals) close() []localService {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if all := l.all.Swap(nil); all != nil {
+		return *all
+	}
+	return nil
+}
+
 // set enters a service, or takes it out if side is nil.
 func (l *locals) set(s *Service, side *inboundSide) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
 	in := discovery.Instance{SHA256: s.pair.Certificate.SHA256, Ident: s.ident}
 	var next []localService
 	if all := l.all.Load(); all != nil {

@@ -2,6 +2,7 @@ package scamp_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -46,13 +47,14 @@ func TestLocalCallsShareNothing(t *testing.T) {
 		if k.ctx.Err() != context.Canceled || scamp.Cause(k.ctx) == nil {
 			t.Errorf("call %d: its context ended with %v, %v", i, k.ctx.Err(), scamp.Cause(k.ctx))
 		}
-		if req := scamp.RequestFrom(k.ctx); req != nil && req.Ticket != ticketOf(i) {
+		if got := scamp.RequestFrom(k.ctx).Ticket; got != "" && got != ticketOf(i) {
 			t.Errorf("call %d: its context shows the request of another", i)
 		}
+		scamp.ReplyFrom(k.ctx).Envelope = "late" // nobody's
 		if k.req != nil && k.req.Ticket != ticketOf(i) {
 			t.Errorf("call %d: the request that it kept is another's now", i)
 		}
-		if k.rep != nil && k.rep.Envelope != fmt.Sprint("json", i) {
+		if k.rep != nil && k.rep.Envelope != "late" {
 			t.Errorf("call %d: the reply that it kept is another's now: %q", i, k.rep.Envelope)
 		}
 	}
@@ -90,4 +92,114 @@ func TestLocalCallsCutNoOther(t *testing.T) {
 		})
 	}
 	work.Wait()
+}
+
+// A typed handler that was called within the process makes a call with its own request: with
+// a body of its own, and as it is.
+func TestLocalHandlerPassesItsRequestOn(t *testing.T) {
+	var bus *scamp.Bus
+	pass := func(action string, own bool) func(context.Context, int) (int, error) {
+		return func(ctx context.Context, _ int) (int, error) {
+			on := *scamp.RequestFrom(ctx)
+			on.Action = action
+			if own {
+				on.Data, on.Body = []byte("7"), nil
+			}
+			reply, err := bus.Call(ctx, &on)
+			if err != nil {
+				return 0, err
+			}
+			if reply == nil {
+				return 0, errors.New("no reply and no error")
+			}
+			var n int
+			err = reply.JSON(&n)
+			return n, err
+		}
+	}
+	bus = ownBus(t, &scamp.Config{}, "own", func(s *scamp.Service) {
+		scamp.HandleJSON(s, "A.same", func(_ context.Context, n int) (int, error) { return 10 * n, nil }, nil)
+		scamp.HandleJSON(s, "A.other", func(_ context.Context, n int64) (int64, error) { return 10 * n, nil }, nil)
+		scamp.HandleJSON(s, "A.ownSame", pass("A.same", true), nil)
+		scamp.HandleJSON(s, "A.ownOther", pass("A.other", true), nil)
+		scamp.HandleJSON(s, "A.asItIsSame", pass("A.same", false), nil)
+		scamp.HandleJSON(s, "A.asItIsOther", pass("A.other", false), nil)
+	})
+	for action, want := range map[string]int{"A.ownSame": 70, "A.ownOther": 70, "A.asItIsSame": 20, "A.asItIsOther": 20} {
+		if got, err := scamp.Call[int](context.Background(), bus, action, 2); got != want || err != nil {
+			t.Errorf("%s: %d, %v, want %d", action, got, err, want)
+		}
+	}
+}
+
+// An again sends again what has failed.
+type again struct{ *scamp.Bus }
+
+func (a again) Call(ctx context.Context, req *scamp.Request) (*scamp.Reply, error) {
+	reply, err := a.Bus.Call(ctx, req)
+	if err != nil {
+		reply, err = a.Bus.Call(ctx, req)
+	}
+	return reply, err
+}
+
+// A Caller of the user's that sends a request twice has it served twice.
+func TestLocalCallerSendsAgain(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		n := 0
+		bus := ownBus(t, &scamp.Config{}, "own", func(s *scamp.Service) {
+			scamp.HandleJSON(s, "A.do", func(_ context.Context, i int) (int, error) {
+				if n++; n == 1 {
+					return 0, errors.New("not yet")
+				}
+				return i, nil
+			}, nil)
+		})
+		ctx, cancel := context.Background(), context.CancelFunc(func() {})
+		if ends {
+			ctx, cancel = context.WithTimeout(ctx, 30*time.Second)
+		}
+		done := make(chan error, 1)
+		go func() { // ends with the call
+			got, err := scamp.Call[int](ctx, again{bus}, "A.do", 5)
+			if err == nil && got != 5 {
+				err = errors.New("not what was asked for")
+			}
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("a context that ends: %v: %v, want the second reply", ends, err)
+			}
+		case <-time.After(time.Minute):
+			t.Errorf("a context that ends: %v: the call hangs beyond its deadline", ends)
+		}
+		cancel()
+	}
+}
+
+// A hook of the caller's that panics leaves no place among the handlers taken.
+func TestLocalHookPanics(t *testing.T) {
+	cfg := &scamp.Config{Limits: scamp.Limits{MaxConcurrency: 1}}
+	bus := ownBus(t, cfg, "own", func(s *scamp.Service) {
+		scamp.HandleJSON(s, "A.same", func(_ context.Context, n int) (int, error) { return n, nil }, nil)
+	})
+	ctx := scamp.WithTrace(context.Background(), &scamp.Trace{Sent: func() { panic("hook") }})
+	for range 3 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic of a hook did not reach its caller")
+				}
+			}()
+			scamp.Call[int](ctx, bus, "A.same", 1)
+		}()
+	}
+	if s := bus.Stats(); s["request_started"] != s["request_ended"] {
+		t.Errorf("%d requests started and %d ended", s["request_started"], s["request_ended"])
+	}
+	if got, err := scamp.Call[int](context.Background(), bus, "A.same", 1); got != 1 || err != nil {
+		t.Errorf("after hooks that panicked: %d, %v", got, err)
+	}
 }

@@ -34,12 +34,12 @@ var (
 // A Request is what a caller sends and what a handler gets (PROTOCOL 3.2).
 //
 // A caller sets Action and one of Data, Body and GetBody, or none for an empty
-// body; more than one is an error. A handler may pass its own request on as it is: what is
-// left of its Body is sent. It must not change the request until Call has returned, nor what Data points
-// to until Call has failed or the Reply's body was read to its end or closed: a service
-// may begin its reply while the request is still being sent.
+// body; more than one is an error. It must not change the request until Call has returned,
+// nor what Data points to until Call has failed or the Reply's body was read to its end or
+// closed: a service may begin its reply while the request is still being sent.
 //
-// A handler's request is valid until the handler returns.
+// A handler's request is valid until the handler returns. The handler may pass it on as it
+// is: what is left of its Body is sent.
 type Request struct {
 	Action   string // "[sector:]Class.name[~version]"; a handler sees the announced name alone
 	Sector   string // empty means the sector in Action, then the configured default, then "main"; another than that in Action is an error
@@ -136,6 +136,13 @@ func (r *Request) open() error {
 	}
 	r.Data = b
 	return nil
+}
+
+// empty makes room for another body, also in the request of a handler, of which nothing
+// but what is seen of it is to be sent.
+func (r *Request) empty() {
+	r.Data, r.Body, r.GetBody = nil, nil, nil
+	r.values, r.in, r.collect, r.guard, r.claims = nil, nil, nil, nil, nil
 }
 
 // plain is the request with its value as octets.

@@ -19,8 +19,8 @@ type ReplyWriter struct {
 	Extra    Extra  // further members of the header
 
 	ctx   *requestContext
-	body  *replying // nil for a direct call, whose reply is what a typed handler returns
-	typed bool      // it is one
+	body  *replying // what the handler gives as octets; nil for a direct call
+	typed bool      // of a direct call
 	set   bool      // SetBytes was called
 	begun bool      // the header was sent, the body is written piece by piece
 }

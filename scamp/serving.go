@@ -65,9 +65,9 @@ type serving struct {
 // maxMS bounds what a caller may claim to wait, so that no sum overflows.
 const maxMS = int64(7 * 24 * time.Hour / time.Millisecond)
 
-// A handling is what one handler is given. It is never used for another: whoever keeps
-// some of it too long must not see the requests of others, but for the octets of Data,
-// which lie where others arrive later.
+// A handling is what one handler is given. It is used for another only when nobody can
+// have kept any of it (direct.free): whoever keeps some of it too long must not see the
+// requests of others, but for the octets of Data, which lie where others arrive later.
 type handling struct {
 	req Request
 	rep ReplyWriter
