@@ -158,8 +158,10 @@ func TestLines(t *testing.T) {
 			}
 		})
 	}
-	found(t, audit.Input{Rules: &audit.File{Path: "rules", Err: fs.ErrNotExist}}, "error rules-unreadable rules")
-	found(t, audit.Input{Callers: &audit.File{Path: "callers", Err: fs.ErrNotExist}}, "error callers-unreadable callers")
+	contains(t, found(t, audit.Input{Rules: &audit.File{Path: "rules", Err: fs.ErrNotExist}}, "error rules-unreadable rules"),
+		"put the file back as it was", "a comment alone takes every right away")
+	contains(t, found(t, audit.Input{Callers: &audit.File{Path: "callers", Err: fs.ErrNotExist}}, "error callers-unreadable callers"),
+		"back as it was", "with a comment alone nobody may call")
 	found(t, audit.Input{Callers: &audit.File{Path: "callers"}}, "error callers-unreadable callers")
 	found(t, audit.Input{Callers: &audit.File{Path: "callers", Text: []byte("nonsense main:X\n" + f + " main:ALL\n")}}, "error rule-malformed callers:1")
 	found(t, audit.Input{Callers: &audit.File{Path: "callers", Text: []byte("nonsense main:X\n")}}, "error callers-unreadable callers", "error rule-malformed callers:1")

@@ -124,7 +124,7 @@ func (j *judge) readCallers() {
 		rules, err = j.limits.ParseAuthorized(bytes.NewReader(j.Callers.Text), j.Callers.Path)
 	}
 	if err != nil {
-		j.add("callers-unreadable", Place{File: j.Callers.Path}, "%v", err)
+		j.add("callers-unreadable", Place{File: j.Callers.Path}, "%v", err).permit(j.Callers.Err)
 		return
 	}
 	if err := rules.Damage(); err != nil {
