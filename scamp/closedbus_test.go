@@ -32,7 +32,6 @@ func TestClosedBus(t *testing.T) {
 			bus.Close()
 			patient := &scamp.RouteOptions{Wait: time.Minute}
 			choosy := &scamp.RouteOptions{Wait: time.Minute, Filter: func(discovery.Route) bool { return true }}
-			hasty := &scamp.RouteOptions{Wait: time.Minute, Hasty: true}
 			call := func(req scamp.Request) func() error {
 				return func() error { _, err := bus.Call(t.Context(), &req); return err }
 			}
@@ -51,7 +50,6 @@ func TestClosedBus(t *testing.T) {
 				{"Call of what nobody offers", call(scamp.Request{Action: "Nobody.has"})},
 				{"Call that waits", call(scamp.Request{Action: "Nobody.has", Route: patient})},
 				{"Call that waits for some", call(scamp.Request{Action: "Nobody.has", Route: choosy})},
-				{"Call that waits in haste", call(scamp.Request{Action: "Nobody.has", Route: hasty})},
 				{"Stream", func() error { _, err := bus.Stream(t.Context(), &scamp.Request{Action: "Sample.echo"}); return err }},
 				{"typed Call", func() error { _, err := scamp.Call[string](t.Context(), bus, "Sample.echo", "x"); return err }},
 			} {

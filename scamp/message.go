@@ -92,10 +92,6 @@ type RouteOptions struct {
 	// heard of one that is there: 5.5 s from when it began to listen, and not at all
 	// while a cache file tells it of everybody. Negative means not at all.
 	Wait time.Duration
-	// Hasty ends that wait as soon as something is announced that may have been meant:
-	// a name that looks like that of the action, or the action in another sector,
-	// version or envelope, or without the right to it. It is for people, who mistype.
-	Hasty bool
 }
 
 // Bytes returns the whole body of a handler's request, waiting for it if need be.

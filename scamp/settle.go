@@ -2,7 +2,6 @@ package scamp
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -12,9 +11,6 @@ import (
 // interval and a bit. Nobody can be asked to announce himself (PROTOCOL 7), so the first
 // call to a service of which no cache file tells may have to wait so long.
 const warmUp = 5500 * time.Millisecond
-
-// hastyTime is between looks whether somebody heard may have been meant.
-const hastyTime = 50 * time.Millisecond
 
 // settle waits for somebody to ask while he may just not have been heard yet, or for as
 // long as the request says, but not beyond the time of the call, which what has begun.
@@ -33,10 +29,7 @@ func (b *Bus) settle(ctx context.Context, q discovery.Query, req *Request, what 
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	switch {
-	case how != nil && how.Hasty:
-		return req.filter(b.hurry(ctx, q))
-	case how != nil && how.Filter != nil:
+	if how != nil && how.Filter != nil {
 		return b.patient(ctx, q, req)
 	}
 	routes, _ := b.dir.Wait(ctx, q)
@@ -52,34 +45,6 @@ func (b *Bus) patient(ctx context.Context, q discovery.Query, req *Request) []di
 		}
 	}
 	return nil
-}
-
-// hurry waits like Directory.Wait, but no longer than until something is heard that may
-// have been meant.
-func (b *Bus) hurry(ctx context.Context, q discovery.Query) []discovery.Route {
-	for ctx.Err() == nil {
-		if likely(b.dir.Explain(q)) {
-			return b.dir.Find(q)
-		}
-		slice, cancel := context.WithTimeout(ctx, hastyTime)
-		routes, err := b.dir.Wait(slice, q)
-		cancel()
-		if err == nil || errors.Is(err, discovery.ErrClosed) {
-			return routes
-		}
-	}
-	return nil
-}
-
-// likely tells whether what is heard explains that the query has no answer.
-func likely(e discovery.Explanation) bool {
-	switch e.Reason {
-	case discovery.NoAction:
-		return len(e.Near) > 0
-	case discovery.HasWithdrawn, discovery.HasExpired, discovery.OtherIdent:
-		return false // an instance may be about to start, or not heard yet
-	}
-	return true
 }
 
 // unsettled is for how long a service that is there may not have been heard yet. Where

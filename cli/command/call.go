@@ -44,8 +44,7 @@ gigabyte passes through a few megabytes of memory. When stdin is a terminal and 
 the body is empty. On a terminal the reply is shown with everything escaped that does not print.
 
 Call finds an instance as every program does. Without a cache file it has to listen for up to 5.5
-seconds until a service repeats its announcement, but not when something that is heard looks like
-what you may have meant. --ident takes that one alone. --connect HOST:PORT
+seconds until a service repeats its announcement, also when the action is misspelled. --ident takes that one alone. --connect HOST:PORT
 goes straight to an address: its certificate must be the announced one, that of --cert or
 --fingerprint, or anybody's with --insecure-anyone.
 
@@ -133,7 +132,7 @@ func (o *callOptions) check() error {
 
 // request makes the request of the flags.
 func (o *callOptions) request(a *app) (*scamp.Request, error) {
-	req := &scamp.Request{Action: o.action, Envelope: o.envelope, Route: &scamp.RouteOptions{Ident: o.ident, Hasty: true}}
+	req := &scamp.Request{Action: o.action, Envelope: o.envelope, Route: &scamp.RouteOptions{Ident: o.ident}}
 	if o.ticketFile != "" {
 		text, err := readFile(o.ticketFile)
 		if err != nil {
@@ -222,6 +221,9 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 	var reply *scamp.Reply
 	if err == nil {
 		defer done()
+		if _, ok := caller.(*scamp.Bus); ok {
+			defer way.patience().Stop()
+		}
 		reply, err = caller.Call(scamp.WithTrace(ctx, way.trace()), req)
 	}
 	result := callJSON{Action: o.action}

@@ -31,6 +31,18 @@ func (w *wayTaken) tell(what, format string, args ...any) {
 	}
 }
 
+// patience tells after a second what a call waits for that has found nobody yet.
+func (w *wayTaken) patience() *time.Timer {
+	return time.AfterFunc(time.Second, func() {
+		w.mu.Lock()
+		found := w.action != ""
+		w.mu.Unlock()
+		if !found && !w.a.json {
+			w.a.say("* waiting    for a service that offers the action to announce itself")
+		}
+	})
+}
+
 // trace hears from the bus.
 func (w *wayTaken) trace() *scamp.Trace {
 	return &scamp.Trace{
