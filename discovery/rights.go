@@ -84,6 +84,15 @@ func sameEntries(a, b *view) bool {
 	return true
 }
 
+// Trouble says why there are no rules: their file could not be read, and never was. It is
+// nil when there are some, were it none but comments, and for rules that nobody reads.
+func (z *Authorized) Trouble() error {
+	if z == nil {
+		return nil
+	}
+	return z.trouble
+}
+
 // Authorized returns the rules in force.
 func (d *Directory) Authorized() *Authorized {
 	d.mu.Lock()

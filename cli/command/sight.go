@@ -21,6 +21,8 @@ type sight struct {
 	since time.Time // when it became so
 	blind bool      // told
 	begun bool      // looked once; the bus listens from the start when the file is of no use then
+
+	lawless string // why there are no rules to judge by; "" when there are
 }
 
 // A sighted is news of a sight: "blind" or "sees".
@@ -36,7 +38,7 @@ func (s *sight) look(now time.Time, trouble string, all []discovery.Entry) (know
 		if s.blind {
 			news = []sighted{{"sees", "the cache file is of use again"}}
 		}
-		*s = sight{begun: true}
+		*s = sight{begun: true, lawless: s.lawless}
 		return all, true, news
 	case s.why == "":
 		s.why, s.since, s.blind = trouble, now, true
@@ -54,6 +56,19 @@ func (s *sight) look(now time.Time, trouble string, all []discovery.Entry) (know
 		news = append(news, sighted{"sees", "the network is listened to, and " + count(len(known), "instance") + " heard"})
 	}
 	return known, true, news
+}
+
+// judge takes why there are no rules, "" when there are some. It returns whether that keeps
+// one from judging anybody, and what is new.
+func (s *sight) judge(lawless string) (unable bool, news []sighted) {
+	switch {
+	case lawless != "" && s.lawless == "":
+		news = []sighted{{"blind", lawless}}
+	case lawless == "" && s.lawless != "":
+		news = []sighted{{"sees", "the rules were read"}}
+	}
+	s.lawless = lawless
+	return lawless != "", news
 }
 
 // heard returns those of all that were heard, and not only read of in a file.

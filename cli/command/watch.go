@@ -44,9 +44,10 @@ Instances in all envelopes count, and no others than those a rule allows. A shor
 incident when it lasts for --settle, its end closes it when that lasts as long: a restart is none.
 Nothing is judged in the first 6 seconds where the network is listened to. When the cache file gets
 stale or lost, watch is blind until the file is of use again, or until it has listened for 11 seconds
-and heard somebody; from then on it judges by what it hears. A line that is none of these is an
+and heard somebody; from then on it judges by what it hears. It is blind too while there are no rules
+to judge by: authorized_services is missing or was not read once. A line that is none of these is an
 error, told with its number. SECTOR is bus.default_sector where it is left out, as in ACTION. --write-expected prints the inventory of what is there now:
-red when nobody is left, yellow when there are fewer.
+red when nobody is left, yellow when there are fewer; it writes none, and the exit code is 8, when it is blind.
 
 The exit code is 9 when watch ends and a red incident is open, or an action was red all the time; else
 8 when it ends blind.
@@ -148,6 +149,9 @@ func (a *app) watch(ctx context.Context, o *watchOptions) error {
 		if err := w.warmUp(ctx); err != nil {
 			return err
 		}
+		if why := w.lawless(); why != "" {
+			return hint(exitf(ExitStale, "scamp: it is not known who may be called: %s", clean(why)), "no inventory was written; scamp check says what is wrong with the rules")
+		}
 		if why := w.bus.Directory().Explain(discovery.Query{}).Stale; why != "" {
 			return hint(exitf(ExitStale, "scamp: it is not known who lives: %s", clean(why)), "no inventory was written; start scamp cache with this configuration")
 		}
@@ -241,6 +245,15 @@ func (w *watch) compare(ctx context.Context) error {
 
 // look compares once, as far as it can be known who lives.
 func (w *watch) look(now time.Time) error {
+	unruled, news := w.sight.judge(w.lawless())
+	for _, n := range news {
+		if err := w.sighted(n); err != nil {
+			return err
+		}
+	}
+	if unruled {
+		return nil
+	}
 	dir := w.bus.Directory()
 	known, judged, news := w.sight.look(now, dir.Explain(discovery.Query{}).Stale, dir.All())
 	for _, n := range news {
@@ -259,6 +272,18 @@ func (w *watch) look(now time.Time) error {
 	return nil
 }
 
+// lawless says why there are no rules to judge by, "" when there are. Those that were read
+// once stay in force, whatever becomes of their file.
+func (w *watch) lawless() string {
+	switch rules := w.bus.Directory().Authorized(); {
+	case rules == nil:
+		return "no configuration names any rules"
+	case rules.Trouble() != nil:
+		return rules.Trouble().Error()
+	}
+	return ""
+}
+
 // end says how it stands when watch ends because of why.
 func (w *watch) end(why error) error {
 	if !errors.Is(why, errInterrupted) && !errors.Is(why, context.DeadlineExceeded) {
@@ -269,6 +294,8 @@ func (w *watch) end(why error) error {
 	}
 	open := w.guard.red()
 	switch {
+	case len(open) == 0 && w.sight.lawless != "":
+		return hint(exitf(ExitStale, "scamp: it is not known who may be called: %s", clean(w.sight.lawless)), "scamp check says what is wrong with the rules")
 	case len(open) == 0 && w.sight.blind:
 		return exitf(ExitStale, "scamp: it is not known who lives: %s", clean(w.sight.why))
 	case len(open) == 0:
