@@ -134,8 +134,8 @@ func ParseConfig(text []byte, file string) (*Config, error) {
 		return nil, &ConfigError{file, line, "this is " + is + ": want a configuration file, with lines KEY = VALUE"}
 	}
 	c := &Config{File: file, values: make(map[string]configValue)}
-	c.readLines(text)
-	if err := c.readSettings(); err != nil {
+	unsafe := c.readLines(text)
+	if err := errors.Join(append(unsafe, c.readSettings()...)...); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -157,8 +157,9 @@ func foreignLine(text []byte) (line int, is string) {
 	return 0, ""
 }
 
-// readLines fills values by the grammar of PROTOCOL 13.1.
-func (c *Config) readLines(text []byte) {
+// readLines fills values by the grammar of PROTOCOL 13.1. It returns an error for each line
+// that means nothing and was to protect something.
+func (c *Config) readLines(text []byte) (unsafe []error) {
 	line := 0
 	for raw := range bytes.Lines(text) {
 		line++
@@ -169,6 +170,12 @@ func (c *Config) readLines(text []byte) {
 		}
 		k, v, found := strings.Cut(string(content), "=")
 		key, value := strings.TrimSpace(k), strings.TrimSpace(v)
+		if word, meant := misspelledProtection(string(content), key, found); meant != "" {
+			if len(unsafe) < maxConfigReports {
+				unsafe = append(unsafe, &ConfigError{c.File, line, fmt.Sprintf("%q sets nothing: want %s = VALUE, or no such line; as it stands it protects nothing", word, meant)})
+			}
+			continue
+		}
 		switch first, repeated := c.values[key]; {
 		case !found:
 			// Its first word alone: what follows may be a secret.
@@ -191,6 +198,7 @@ func (c *Config) readLines(text []byte) {
 			}
 		}
 	}
+	return unsafe
 }
 
 // An empty value is none, as it is for the other implementations. Where that would protect
@@ -202,8 +210,7 @@ var (
 )
 
 // readSettings takes the keys that have a field from values into it.
-func (c *Config) readSettings() error {
-	var errs []error
+func (c *Config) readSettings() (errs []error) {
 	for _, s := range settings {
 		key, v := s.find(c.values)
 		if v.text == "" {
@@ -246,7 +253,7 @@ func (c *Config) readSettings() error {
 		c.warnCapped("flow.max_inflight", c.Limits.Mux.MaxInflight, mux.MinWindow, "a peer that announces no window takes no more")
 		c.warnCapped("flow.max_window", c.Limits.Mux.MaxWindow, l.Mux.MaxBuffered/2, "a window that is announced may be half of flow.max_buffered")
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // warnCapped tells of a setting that is more than can be used.

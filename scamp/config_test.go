@@ -380,6 +380,31 @@ func TestConfigPortsAndMark(t *testing.T) {
 	}
 }
 
+// A line that means nothing is told, and refused where it was to protect something.
+func TestMisspelledProtectionIsAnError(t *testing.T) {
+	for _, tt := range []struct{ text, err string }{
+		{"service.callers: callers", `soa.conf:1: "service.callers:" sets nothing: want service.callers = VALUE`},
+		{"service.callers callers", `"service.callers" sets nothing`},
+		{"service.callers\tcallers = 1", `"service.callers" sets nothing`},
+		{"service.caller = callers", `"service.caller" sets nothing: want service.callers = VALUE`},
+		{"# callers\nService.Callers = callers", "soa.conf:2: "},
+		{"service.callersmode = audit", "want service.callers_mode = VALUE"},
+		{"bus.require_sha265 = 1", "want bus.require_sha256 = VALUE"},
+		{"bus.require_sha256: 1", "want bus.require_sha256 = VALUE"},
+		{"auth.ticket_verify_keys = key", "want auth.ticket_verify_key = VALUE"},
+		{"bus.authorised_services = rules", "want bus.authorized_services = VALUE"},
+		{"rpc.timeout = soon\nservice.caller = x", "want seconds"},
+		{"service.callers = callers\nservice.callers_mode = audit\nbus.require_sha256 = 1", ""},
+		{"service.calling = 1", ""},
+		{"bus.requires = 1\nbus.adress = x\n= x\nnonsense\nweb.key = k\nweb.cert = c", ""},
+	} {
+		_, err := scamp.ParseConfig([]byte(tt.text), "soa.conf")
+		if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%q: error %v, want one with %q", tt.text, err, tt.err)
+		}
+	}
+}
+
 // An empty value is the default, but where that opens a door: there it is an error, or told.
 func TestEmptyValuesAreNoProtection(t *testing.T) {
 	for _, tt := range []struct{ text, err, warning string }{

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/scampbus/scamp-go/discovery"
 )
@@ -144,4 +145,29 @@ func nearestKey(key string) string {
 		}
 	}
 	return nearest
+}
+
+// protectors are the keys whose absence lets more people in.
+var protectors = []string{"service.callers", "service.callers_mode", "bus.require_sha256", "auth.ticket_verify_key", "bus.authorized_services"}
+
+// misspelledProtection returns the first word of a line, and which of protectors was meant
+// by it, "" when none was: the line sets no key that anybody reads, and its first word is
+// one of them but for two letters. Such a line is refused, as one without a value is:
+// stricter than PROTOCOL 13.1, which skips it and so lets everybody in.
+func misspelledProtection(line, key string, set bool) (word, meant string) {
+	if set && unknownKey(key) == "" {
+		return "", ""
+	}
+	if end := strings.IndexFunc(line, func(r rune) bool { return r == '=' || unicode.IsSpace(r) }); end >= 0 {
+		line = line[:end]
+	}
+	word = line
+	name := strings.ToLower(strings.TrimRight(word, ":"))
+	best := 3
+	for _, p := range protectors {
+		if d := discovery.Distance(p, name, best); d < best {
+			best, meant = d, p
+		}
+	}
+	return word, meant
 }
