@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
@@ -20,7 +21,7 @@ func (s *sighting) failure(name string, err error) (text, fix string) {
 			"name a configuration (scamp: --config FILE, or $SCAMP), or make one: scamp init --dir DIR"
 	case RungSource:
 		if s.why.Stale != "" {
-			return s.why.String(), "is scamp cache running, with the same discovery.cache_path?"
+			return s.why.String(), s.cacheFix()
 		}
 		return s.why.String() + "; " + s.deaf, s.hear
 	case RungFound:
@@ -41,6 +42,17 @@ func (s *sighting) failure(name string, err error) (text, fix string) {
 		return text, fix
 	}
 	return err.Error(), s.advice(err)
+}
+
+// cacheFix says what would cure a cache file that is of no use.
+func (s *sighting) cacheFix() string {
+	switch {
+	case s.cache == nil || s.cache.Condition != discovery.CacheUnreadable:
+		return "is scamp cache running, with the same discovery.cache_path?"
+	case errors.Is(s.cache.Err, os.ErrPermission):
+		return "let this user read the file: chmod a+r, and a+x on its directories; or run the program as a user who may"
+	}
+	return "see what is there: want a file that scamp cache writes, with the same discovery.cache_path"
 }
 
 // refusals are the counters of announcements that were not taken for what they are: who is

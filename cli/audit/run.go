@@ -153,7 +153,12 @@ func (j *judge) cacheFile() {
 	switch {
 	case c.File.Err != nil:
 		f := j.add("cache-unreadable", at, "%v", c.File.Err)
-		if errors.Is(c.File.Err, fs.ErrNotExist) && j.Settings != nil {
+		switch {
+		case errors.Is(c.File.Err, fs.ErrPermission):
+			f.Fix = "let this user read it: chmod a+r the file and a+x its directories, or run this as the user who will run the program"
+		case !errors.Is(c.File.Err, fs.ErrNotExist):
+			f.Fix = "move away what is there, if it is no cache file, and start scamp cache with this configuration"
+		case j.Settings != nil:
 			f.Severity = Warning // nothing may have been started yet
 		}
 		return
