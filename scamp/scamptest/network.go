@@ -69,7 +69,8 @@ func New(t testing.TB) *Network {
 func (n *Network) Segment() *discovery.Loopback { return n.segment }
 
 // Bus returns a bus on the network, closed when the test ends. Fields of opts that
-// are set win over those of the network; nil sets none.
+// are set win over those of the network; nil sets none. The network's Limits are for
+// nil alone: who has options takes them along with Limits: net.Limits.
 func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	n.t.Helper()
 	h := &host{n: n, opts: opts, apart: make(map[*host]int)}

@@ -27,8 +27,9 @@ type Service struct {
 }
 
 // Serve runs a service of that name, on a bus of its own, and returns when it announces
-// itself. Its key is its own, and a rule lets it offer everything in every sector it
-// uses. It stops when the test ends, or with Stop.
+// itself. Its key is its own, and a rule lets it offer everything in the sectors main,
+// web and background: with another one, Allow its KeyPair that too, in a rule that names
+// them all. It stops when the test ends, or with Stop.
 func (n *Network) Serve(name string, register func(*scamp.Service)) *Service {
 	n.t.Helper()
 	return n.ServeWith(name, nil, register)
