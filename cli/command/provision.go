@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,8 @@ stands for all actions of a sector, which is more than most services need.
 
 A key that exists is kept, and so is a rule: only what is missing of it is added. A key whose
 certificate is missing gets a new one, so provision can be run again when it was ended. The
-rules file is replaced as a whole, so that readers see the old one or the new one.
+rules file is replaced as a whole, so that readers see the old one or the new one. One that was
+missing or empty is begun anew, with a warning; one that is damaged is left as it is, which is an error.
 
 For a new pair in the place of one that is there, move both files away, run provision again,
 restart the service, and then take the line of the old certificate out of authorized_services.
@@ -70,6 +72,8 @@ type provisioned struct {
 	config      string
 	wider       []widerToken // already allowed
 	expired     time.Time    // when the certificate did; zero while it has not
+	anew        string       // what there was instead of rules, "" when there were some
+	sectors     []string     // as asked for
 }
 
 // provision makes what is missing of a service: its key pair and its rule.
@@ -109,7 +113,7 @@ func provision(cfg *scamp.Config, name string, sectors []string, bits int) (*pro
 	p := &provisioned{
 		Name: name, Key: absolute(place.Key), Cert: absolute(place.Cert), Fingerprint: cert.Fingerprint, SHA256: cert.SHA256Text(),
 		Authorized: absolute(rules), Rule: rule.text, Made: made.key, CertMade: made.cert, RuleAdded: rule.added, line: rule.line, config: cfg.File,
-		wider: rule.wider,
+		wider: rule.wider, anew: rule.anew, sectors: sectors,
 	}
 	if end := cert.NotAfter(); !end.After(time.Now()) {
 		p.expired = end
@@ -197,10 +201,22 @@ func writeInDir(path string, text []byte, mode fs.FileMode) error {
 	return writeNew(path, text, mode)
 }
 
+// inMain reports whether what was asked for is in the sector that serve takes by itself.
+func inMain(sector string) bool { return sector == "main" || strings.HasPrefix(sector, "main:") }
+
 func (a *app) tellProvision(p *provisioned) error {
 	if !p.expired.IsZero() {
 		a.say("warning: %s expired on %s. No SCAMP program looks at the dates, so it works on. For a new pair move %s and %s away and run provision again; then take line %d out of %s",
 			clean(p.Cert), p.expired.UTC().Format(time.DateOnly), clean(p.Cert), clean(filepath.Base(p.Key)), p.line, clean(p.Authorized))
+	}
+	if p.anew != "" {
+		a.say("warning: %s %s, and now allows %s alone: if it ever held the rules of others, they have no rights any more; put it back as it was, and run provision again",
+			clean(p.Authorized), p.anew, clean(p.Name))
+	}
+	for _, s := range p.sectors {
+		if s != "main" && !strings.Contains(s, ":") { // the help says what main is
+			a.say("warning: %s is a whole sector, with everything in it; for one class write SECTOR:CLASS, for example main:%s", clean(s), clean(p.Name))
+		}
 	}
 	for _, w := range p.wider {
 		a.say("%s is already allowed by %s; to narrow it, edit %s:%d", clean(w.want), clean(w.have), clean(p.Authorized), p.line)
@@ -225,7 +241,11 @@ func (a *app) tellProvision(p *provisioned) error {
 		if !discovery.MaySend(p.Name, true) { // the class is the name, if that can be one
 			class = " --class CLASS"
 		}
-		a.say("next: scamp%s serve %s%s", config, p.Name, class)
+		sector := ""
+		if first, _, _ := strings.Cut(p.sectors[0], ":"); !slices.ContainsFunc(p.sectors, inMain) {
+			sector = " --sector " + first
+		}
+		a.say("next: scamp%s serve %s%s%s", config, p.Name, class, sector)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ type ensuredRule struct {
 	line  int // counted from 1
 	added bool
 	wider []widerToken // what was asked for and is allowed by more than that
+	anew  string       // what was there instead of rules: nothing, or a file without an octet
 }
 
 // A widerToken is a token that was asked for, and the one that allows it and more.
@@ -38,7 +40,7 @@ func ensureRule(path string, cert *discovery.Certificate, tokens []string, name 
 		return ensuredRule{}, err
 	}
 	defer unlock()
-	text, err := readRules(path)
+	text, anew, err := readRules(path)
 	if err != nil {
 		return ensuredRule{}, err
 	}
@@ -46,16 +48,29 @@ func ensureRule(path string, cert *discovery.Certificate, tokens []string, name 
 	if err != nil || !rule.added {
 		return rule, err
 	}
+	rule.anew = anew
 	return rule, replaceFile(path, text)
 }
 
-// readRules returns the rules file, or how a new one begins.
-func readRules(path string) ([]byte, error) {
-	text, _, err := discovery.ReadFile(path, discovery.Limits{}.WithDefaults().MaxAuthzFile)
+// readRules returns the rules file, or how a new one begins and what was there instead.
+// One that is damaged is no ground to build on: with one good line more it would count, and
+// take the rights of all whose lines were lost.
+func readRules(path string) (text []byte, anew string, err error) {
+	text, _, err = discovery.ReadFile(path, discovery.Limits{}.WithDefaults().MaxAuthzFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return []byte(rulesText), nil
+		return []byte(rulesText), "was missing", nil
 	}
-	return text, err
+	if err == nil && len(text) == 0 {
+		return text, "was empty", nil
+	}
+	rules, parseErr := discovery.ParseAuthorized(bytes.NewReader(text))
+	if err = cmp.Or(err, parseErr); err != nil {
+		return nil, "", err
+	}
+	if err := rules.Damage(); err != nil {
+		return nil, "", hint(err, "put the file back as it was, or mend its lines; move it away to begin anew, which takes the rights of all others")
+	}
+	return text, "", nil
 }
 
 // widen returns the rules with what tokens name allowed to cert.
