@@ -94,6 +94,10 @@ was acted upon), advice if there is some, and code and data if the action answer
 func callArgs(cmd *cobra.Command, words []string) error {
 	err := args(cobra.ExactArgs(1))(cmd, words)
 	if len(words) == 2 {
+		if body := words[1]; !json.Valid([]byte(body)) && !strings.HasPrefix(body, "@") {
+			text, _ := json.Marshal(body) // of a string it does not fail
+			words[1] = string(text)
+		}
 		return hint(err, "the body goes after --data: scamp call %s --data '%s'", clean(words[0]), clean(words[1]))
 	}
 	return err
@@ -254,6 +258,11 @@ func (a *app) call(ctx context.Context, o *callOptions) error {
 func wholeIdent(bus *scamp.Bus, ident string, err error) error {
 	if ident == "" || strings.ContainsAny(ident, ":#") || !errors.Is(err, scamp.ErrNotFound) && !errors.Is(err, scamp.ErrStale) {
 		return err
+	}
+	if call, ok := err.(*scamp.CallError); ok {
+		told := *call
+		told.Advice = "" // the action is not what is wrong
+		err = &told
 	}
 	const most = 5
 	var there []string
