@@ -160,6 +160,8 @@ var kinds = []Kind{
 		"It is missing, empty, cannot be opened, or no cache file. Programs keep what they read last, and listen themselves.", "start scamp cache with this configuration"},
 	{"cache-stale", CacheFile, Warning, "The cache file is old",
 		"Nobody has touched it for longer than discovery.cache_max_age: the cache daemon does not run.", "start scamp cache with this configuration"},
+	{"cache-future", CacheFile, Warning, "The cache file is dated in the future",
+		"Its age is not known: what looks at it once takes it for new, and who is dead may look alive. Programs that follow it count from when they saw it first.", "set the clock of the host, and start scamp cache anew"},
 	{"record-bad", CacheFile, Error, "A record of the cache file is refused",
 		"Its signature, its form or its key is not good. Other records are not affected.", "find out who writes it; scamp cache writes none such"},
 }

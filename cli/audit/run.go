@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
@@ -171,6 +172,9 @@ func (j *judge) cacheFile() {
 	}
 	if c.MaxAge > 0 && c.Age > c.MaxAge {
 		j.add("cache-stale", at, "last written %s ago: want at most %v", lasting(c.Age), c.MaxAge)
+	}
+	if c.MaxAge > 0 && -c.Age > j.limits.FutureSkew {
+		j.add("cache-future", at, "dated %s, which is %s ahead", j.Now.Add(-c.Age).UTC().Format(time.RFC3339), lasting(-c.Age))
 	}
 	for i, b := range c.Bad {
 		j.add("record-bad", b.Place, "record left out: %v", c.reasons[i])

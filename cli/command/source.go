@@ -120,6 +120,7 @@ func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
 	if err != nil {
 		return noCacheFile(err)
 	}
+	a.tellAhead(path, info.ModTime(), cfg)
 	if age := time.Since(info.ModTime()); age > cfg.Limits.Discovery.CacheMaxAge {
 		c.stale = exitf(ExitStale, "scamp: cache file %s: last written %v ago, want at most %v: is scamp cache running?",
 			path, age.Round(time.Second), cfg.Limits.Discovery.CacheMaxAge)
@@ -127,6 +128,15 @@ func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
 	c.empty = fmt.Sprintf("nothing is announced yet: the cache file was written %v ago, and services announce themselves every %v",
 		max(time.Since(info.ModTime()), 0).Round(100*time.Millisecond), cfg.Interval)
 	return a.takeCache(text, path, cfg, c)
+}
+
+// tellAhead warns of a cache file that is dated in the future: its age is not known, and
+// what looks at it once takes it for new.
+func (a *app) tellAhead(path string, modified time.Time, cfg *scamp.Config) {
+	if time.Until(modified) > cfg.WithDefaults().Limits.Discovery.WithDefaults().FutureSkew {
+		a.say("warning: cache file %s is dated %s, in the future: how old it is nobody can tell, and who is dead may look alive; set the clock, and start scamp cache anew",
+			clean(path), modified.UTC().Format(time.RFC3339))
+	}
 }
 
 // takeCache reads a cache file. Its records are judged one by one; without one good

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -30,8 +31,9 @@ func (a *app) whyCommand() *cobra.Command {
 instance, and prints a line for each rung: ok or FAIL. It stops at the rung that fails, says what would cure it,
 and names the rungs that were not reached. ACTION is [SECTOR:]CLASS.NAME[~VERSION].
 
-Why does no harm: it connects once, compares the certificate, and sends no request. To see the reply
-too, call: scamp call ACTION -v. Of several instances it takes one as a call does; --ident takes that
+Why does no harm: it connects once, compares the certificate, and sends no request. So it cannot tell
+whether the service lets you in (its service.callers, a ticket that the action wants): to see that, and
+the reply, call: scamp call ACTION -v. Of several instances it takes one as a call does; --ident takes that
 one alone.
 
 The rungs: name (understood), config, source (cache file or multicast), found (somebody offers it),
@@ -102,6 +104,9 @@ func (a *app) why(ctx context.Context, o *whyOptions) error {
 			return err
 		}
 	}
+	if info, err := os.Stat(cfg.CachePath); err == nil {
+		a.tellAhead(cfg.CachePath, info.ModTime(), cfg)
+	}
 	bus, err := scamp.Open(cfg, opts)
 	if err != nil {
 		return err
@@ -153,7 +158,11 @@ func (a *app) printLadder(l scamp.Ladder, exit int) error {
 			}
 		}
 	}
-	if rest := l.NotReached(); rest != "" && !a.json {
+	rest := l.NotReached()
+	if l.Err == nil {
+		rest = "-     not tried: whether the service lets you in (service.callers, ticket)"
+	}
+	if rest != "" && !a.json {
 		return a.printf("%s\n", a.paint(grey, rest))
 	}
 	return nil
