@@ -62,6 +62,7 @@ type Explanation struct {
 	More   int       // how many are left out of Offers
 	Near   []string  // names that look like the action, when nobody offers it; the nearest first
 	Stale  string    // what is wrong with the cache file, if so
+	Nobody bool      // no instance at all was ever heard, or read of
 }
 
 const (
@@ -80,6 +81,7 @@ func (d *Directory) Explain(q Query) Explanation {
 	x := d.index.Load()
 	d.mu.Lock()
 	rules, reader := d.rules, d.reader
+	e.Nobody = len(d.instances) == 0
 	d.mu.Unlock()
 	if reader != nil {
 		e.Stale = reader.State().trouble()

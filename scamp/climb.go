@@ -137,11 +137,28 @@ func (b *Bus) hearing() string {
 	case b.multicast == nil:
 		return "the carriers of the program"
 	}
+	return fmt.Sprintf("multicast to %v on %s, for %v", b.multicast.Group(), ifaceList(b.multicast), time.Since(b.listening).Round(100*time.Millisecond))
+}
+
+// alone asks what may be wrong where nobody at all was heard by multicast; empty where
+// nobody listens to that.
+func (b *Bus) alone() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.multicast == nil || b.listening.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("nobody was heard on %v within %v: is a service running, with this group and port, and on the network of %s?",
+		b.multicast.Group(), time.Since(b.listening).Round(100*time.Millisecond), ifaceList(b.multicast))
+}
+
+// ifaceList names the interfaces of a carrier.
+func ifaceList(m *discovery.Multicast) string {
 	var ifaces []string
-	for _, i := range b.multicast.Ifaces() {
+	for _, i := range m.Ifaces() {
 		ifaces = append(ifaces, i.String())
 	}
-	return fmt.Sprintf("multicast to %v on %s, for %v", b.multicast.Group(), strings.Join(ifaces, ", "), time.Since(b.listening).Round(100*time.Millisecond))
+	return strings.Join(ifaces, ", ")
 }
 
 func (s *sighting) sawFound() string {

@@ -78,6 +78,9 @@ func (s *sighting) notFound(err error) (text, fix string) {
 		slices.Sort(counts)
 		text += "; announcements were refused: " + strings.Join(counts, ", ")
 	}
+	if s.why.Nobody && s.alone != "" {
+		return text, s.alone
+	}
 	if len(s.why.Offers) == 0 {
 		return text, "scamp list actions --all shows what there is"
 	}

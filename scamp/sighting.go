@@ -20,6 +20,7 @@ type sighting struct {
 	cache *discovery.CacheState // nil if no file is followed
 	deaf  string                // why nobody may be heard; looked at only when nobody was found
 	hear  string                // what would cure that
+	alone string                // what may be wrong where nobody at all was heard; as deaf
 	why   *discovery.Explanation
 	route discovery.Route // to the instance chosen; its Peer is nil if there is none
 	entry discovery.Entry // of that instance, or of the one that came closest
@@ -81,6 +82,7 @@ func (s *sighting) explained(why discovery.Explanation) {
 	}
 	if s.cache == nil {
 		s.deaf, s.hear = s.bus.deaf()
+		s.alone = s.bus.alone()
 	}
 }
 
