@@ -45,7 +45,7 @@ func (a *app) conformCommand() *cobra.Command {
 		Use:   "conform HOST:PORT",
 		Short: "Judge a service or a client of any implementation by the protocol",
 		Long: `Conform sends octets over TLS to the service at HOST:PORT and judges what comes back. Each case
-has the number of its paragraph in PROTOCOL.md. Verdicts: PASS, FAIL (a MUST is missed),
+has the number of its paragraph in the protocol, which --explain tells of. Verdicts: PASS, FAIL (a MUST is missed),
 NON-STRICT (a SHOULD is missed), INFO (a fact that is not judged), SKIP (could not be judged).
 
 It needs an action that returns the body of a request unchanged and wants no ticket: --action
