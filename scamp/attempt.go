@@ -204,6 +204,9 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 				err = ErrTimeout // of ours: the caller has set no deadline
 			}
 			err = fmt.Errorf("%w while connecting", err)
+			if e != nil && e.reached.Load() {
+				err = &stepError{stepTLS, err}
+			}
 			if e != nil && what.balance != nil {
 				pl.miss(e, what.route)
 			}

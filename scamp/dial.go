@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -110,7 +111,7 @@ func (pl *pool) dialThrough(gate *dialGate, e *entry, id Identity) (*peer, tls.C
 			p, err := pl.openLocal(e.key.local, e.key.addr)
 			return p, tls.ConnectionState{}, err
 		}
-		return pl.open(e.key.addr, id)
+		return pl.open(e.key.addr, id, &e.reached)
 	case <-e.left:
 		return nil, tls.ConnectionState{}, errLeft
 	case <-pl.ctx.Done():
@@ -119,8 +120,8 @@ func (pl *pool) dialThrough(gate *dialGate, e *entry, id Identity) (*peer, tls.C
 }
 
 // open makes a connection: TCP, TLS and the comparison of the certificate. Nothing
-// of ours but the handshake was sent when it returns.
-func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, error) {
+// of ours but the handshake was sent when it returns. Reached is set behind the first.
+func (pl *pool) open(addr string, id Identity, reached *atomic.Bool) (*peer, tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(pl.ctx, pl.limits.DialTimeout)
 	defer cancel()
 	var none tls.ConnectionState
@@ -128,6 +129,7 @@ func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, erro
 	if err != nil {
 		return nil, none, dialError(addr, stepConnect, err, pl)
 	}
+	reached.Store(true)
 	setTCP(raw, pl.limits)
 	link := mux.NewLink(raw)
 	c, err := handshake(ctx, link, clientTLS(pl.cfg, addr, id, pl.own))
@@ -142,6 +144,9 @@ func (pl *pool) open(addr string, id Identity) (*peer, tls.ConnectionState, erro
 
 // errNotListening says that a service of this process accepts no connection any more.
 var errNotListening = errors.New("the service of this process has stopped listening")
+
+// errNotDone says that the time for a step of a dial is over.
+var errNotDone = errors.New("not done after")
 
 // The steps of a dial, in words.
 const (
@@ -169,7 +174,7 @@ func dialError(addr, step string, err error, pl *pool) error {
 		return ErrClosed
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
 		pl.log.count("dial_timeout")
-		return &stepError{step, fmt.Errorf("%w: %s: %s not done after %v", ErrNoDial, addr, step, pl.limits.DialTimeout)}
+		return &stepError{step, fmt.Errorf("%w: %s: %s %w %v", ErrNoDial, addr, step, errNotDone, pl.limits.DialTimeout)}
 	}
 	if advice := tlsAdvice(err); advice != "" {
 		return &stepError{step, fmt.Errorf("%w: %s: %s: %w (%s)", ErrNoDial, addr, step, err, advice)}

@@ -129,6 +129,9 @@ func (s *sighting) advice(err error) string {
 		if !errors.Is(err, ErrNoDial) {
 			break
 		}
+		if s.failedAt(err) == RungTLS && errors.Is(err, errNotDone) {
+			return adviceMute
+		}
 		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return "the instance is announced but does not answer: is its process gone, or a firewall in between? scamp show IDENT tells when it announced itself"
 		}
@@ -137,11 +140,17 @@ func (s *sighting) advice(err error) string {
 	return s.adviceSent(err)
 }
 
+// adviceMute is advice for a connection that the host took, and the process did not: the
+// system accepts for it.
+const adviceMute = "TCP is connected, but the process does not answer: is it stopped or overloaded?"
+
 // adviceLate is advice for a call whose time was over.
 func (s *sighting) adviceLate(err error) string {
 	switch {
 	case errors.Is(err, errAttempt):
 		return "raise RetryOptions.AttemptTimeout, or see why the service is slow: its access log tells how long handlers take"
+	case !s.linked && s.failedAt(err) == RungTLS:
+		return adviceMute
 	case !s.linked:
 		return "see whether the host of the instance is up, with no firewall in between (scamp why ACTION); a shorter Limits.DialTimeout leaves time for another one"
 	}

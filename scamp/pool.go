@@ -69,6 +69,7 @@ type entry struct {
 	left    chan struct{}     // closed when the call that it is alone for has left; nil if it is shared
 	queue   *queue            // of the target; set at once
 	missing []discovery.Route // of calls that left before it was ready, one for each instance; under pool.mu
+	reached atomic.Bool       // TCP is connected
 	ready   chan struct{}     // closed when what follows is set
 	peer    *peer
 	state   tls.ConnectionState

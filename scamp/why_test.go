@@ -63,6 +63,11 @@ func TestWhy(t *testing.T) {
 		swapped := n.Bus(&scamp.Options{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return n.Dial(ctx, network, impostor.Addr())
 		}})
+		// A process that is stopped: the system accepts for it, and nobody reads.
+		mute := n.Bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+			c, _ := net.Pipe()
+			return c, nil
+		}})
 		for _, tt := range []struct {
 			name   string
 			bus    *scamp.Bus
@@ -81,6 +86,7 @@ func TestWhy(t *testing.T) {
 			{"denied", bus, "Bank.transfer", "", ".........F-----", "no rule lets", "main:Bank", scamp.ErrDenied},
 			{"no process", bus, "Gone.one", "", "...........F---", "could not connect", "scamp show IDENT", scamp.ErrNoDial},
 			{"no TLS", cut, "Sample.echo", sample.Ident(), "............F--", "could not connect", "scamp show IDENT", scamp.ErrNoDial},
+			{"stopped", mute, "Sample.echo", sample.Ident(), "............F--", "TLS not done after", "is it stopped or overloaded?", scamp.ErrNoDial},
 			{"another certificate", swapped, "Sample.echo", sample.Ident(), ".............F-", "certificate mismatch", "took its port", scamp.ErrPin},
 		} {
 			req := &scamp.Request{Action: tt.action}
@@ -121,6 +127,14 @@ func TestWhy(t *testing.T) {
 			if ce.Advice != failed.Fix {
 				t.Errorf("%s: advice of the call %q, want %q", tt.name, ce.Advice, failed.Fix)
 			}
+		}
+		time.Sleep(time.Minute) // behind the pause after that dial
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := mute.Call(ctx, &scamp.Request{Action: "Sample.echo", Route: &scamp.RouteOptions{Ident: sample.Ident()}})
+		var ce *scamp.CallError
+		if !errors.As(err, &ce) || !errors.Is(err, scamp.ErrTimeout) || !strings.Contains(ce.Advice, "stopped or overloaded") {
+			t.Errorf("a call that cannot wait for TLS: %v, want ErrTimeout and that the process does not answer", err)
 		}
 	})
 }
