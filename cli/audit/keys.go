@@ -36,9 +36,12 @@ func (j *judge) readPairs() {
 		if cert != nil {
 			h := j.hold(cert, Place{File: p.Cert.Path})
 			h.service, h.own = p.Service, true
-			h.services = append(h.services, p.Service)
+			if key == nil || belong(key, cert) {
+				h.services = append(h.services, p.Service)
+			}
 		}
 		if cert != nil && key != nil && !belong(key, cert) {
+			j.strays[nameOf(&key.PublicKey)] = append(j.strays[nameOf(&key.PublicKey)], p.Service)
 			f := j.add("key-mismatch", Place{File: p.Key.Path}, "service %s: the key is not the one that certificate %s was made with", quote(p.Service), p.Cert.Path)
 			f.Fingerprint = cert.Fingerprint
 		}
@@ -142,10 +145,10 @@ func (j *judge) shared() {
 		if public == nil {
 			continue
 		}
-		key := public.N.Text(62)
+		key := nameOf(public)
 		o := byKey[key]
 		if o == nil {
-			o = &owners{first: h}
+			o = &owners{first: h, filed: j.strays[key]}
 			byKey[key] = o
 			order = append(order, o)
 		}
@@ -162,6 +165,9 @@ func (j *judge) shared() {
 		}
 	}
 }
+
+// nameOf returns a text that only this key has.
+func nameOf(key *rsa.PublicKey) string { return key.N.Text(62) }
 
 func quotedList(names []string) string {
 	for i := range names {

@@ -13,7 +13,7 @@ import (
 // Run judges everything in the Input. It changes nothing of it.
 func Run(in Input) *Report {
 	r := new(Report)
-	j := &judge{Input: in, Report: r, known: make(map[[32]byte]*holder)}
+	j := &judge{Input: in, Report: r, known: make(map[[32]byte]*holder), strays: make(map[string][]string)}
 	if j.Config == nil {
 		j.Config = new(scamp.Config)
 	}
@@ -42,6 +42,7 @@ type judge struct {
 	rules  *discovery.Authorized // nil when there are none to judge by
 	known  map[[32]byte]*holder  // certificates that were seen, by SHA-256
 	order  []*holder             // the same, in the order they were seen
+	strays map[string][]string   // services by the private key in their files, where the certificate there is of another
 }
 
 // A holder is a certificate, and what is known of who has it.
@@ -49,7 +50,7 @@ type holder struct {
 	cert      *discovery.Certificate
 	place     Place // where it was seen first
 	service   string
-	services  []string // all those that have it in a file
+	services  []string // all those that have it in a file, with its key as far as that can be read
 	own       bool     // a file of this host holds it
 	announced []Announced
 }
