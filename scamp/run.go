@@ -3,6 +3,7 @@ package scamp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -64,7 +65,7 @@ func run(ctx context.Context, tell notifier, services []*Service) error {
 const sameSignal = 500 * time.Millisecond
 
 // UntilSignal returns a context that ends at the first SIGINT or SIGTERM, with the cause
-// ErrInterrupted. The second one ends the process with exit code 1; what comes within half
+// ErrInterrupted. The second one ends the process with exit code 1 and a line on stderr; what comes within half
 // a second of the first counts as that one, for whoever stops a process may send to it and
 // to its group (timeout of the coreutils does, and supervisors). Stop gives the signals back;
 // it must be called.
@@ -89,7 +90,7 @@ func UntilSignal(ctx context.Context) (_ context.Context, stop func()) {
 				first = time.Now()
 				cancel(ErrInterrupted)
 			case time.Since(first) > sameSignal:
-				os.Exit(1)
+				exitAtOnce()
 			}
 		}
 	}()
@@ -99,4 +100,19 @@ func UntilSignal(ctx context.Context) (_ context.Context, stop func()) {
 		close(quit)
 		<-done
 	})
+}
+
+// exitAtOnce ends the process, and says so to who would wonder about requests that broke
+// off. Nobody waits for long who does not read that.
+func exitAtOnce() {
+	told := make(chan struct{})
+	go func() { // ends with the process, if not before
+		fmt.Fprintln(os.Stderr, "scamp: second signal: the process ends at once, and requests that are open are dropped")
+		close(told)
+	}()
+	select {
+	case <-told:
+	case <-time.After(sameSignal):
+	}
+	os.Exit(1)
 }
