@@ -22,7 +22,8 @@ func exitCodesTopic() *cobra.Command {
                    connection was lost; the text says whether the request may have run
   7  answered      the action ran and answered with an error, which is on stderr
   8  stale         the discovery cache is missing, old, closed to this user or no cache file:
-                   is scamp cache running, with the same discovery.cache_path?
+                   is scamp cache running, with the same discovery.cache_path? Or watch has no
+                   rules to judge by
   9  findings      a check (conform, audit, watch, ...) found something
 
 A second Ctrl-C ends a command at once, with 1.`,
