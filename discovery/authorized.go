@@ -56,7 +56,7 @@ func (l Limits) ParseAuthorized(r io.Reader, file string) (*Authorized, error) {
 	case err != nil:
 		return nil, &Error{Counter: countAuthz, Text: "rules " + quoted(file), Err: err}
 	case len(text) == 0:
-		return nil, refuse(countAuthz, "rules %s: no octet in it: want at least a comment", quoted(file))
+		return nil, refuse(countAuthz, "rules %s: no octet in it: want rules, or a comment alone to allow nothing", quoted(file))
 	case len(text) > l.MaxAuthzFile:
 		return nil, refuse(countAuthz, "rules %s: want at most %d octets", quoted(file), l.MaxAuthzFile)
 	}
