@@ -76,3 +76,109 @@ func TestMoreThanOneBody(t *testing.T) {
 		}
 	})
 }
+
+// TestHandlerChangesItsRequest: a handler passes its request on with a body of its own, or is
+// told that two of them are set.
+func TestHandlerChangesItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var change func(*scamp.Request)
+		var bus *scamp.Bus
+		pass := func(ctx context.Context) (string, error) {
+			on := *scamp.RequestFrom(ctx)
+			on.Action = "Sample.echo"
+			change(&on)
+			reply, err := bus.Call(ctx, &on)
+			if err != nil {
+				return "", err
+			}
+			b, err := reply.Bytes(0)
+			return string(b), err
+		}
+		s := n.Serve("sample", func(s *scamp.Service) {
+			s.Handle("Sample.echo", echo, nil)
+			s.Handle("Sample.pass", func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+				b, err := pass(ctx)
+				if err != nil {
+					return err
+				}
+				return rep.SetBytes([]byte(b))
+			}, nil)
+			scamp.HandleJSON(s, "Sample.typed", func(ctx context.Context, _ string) (string, error) { return pass(ctx) }, nil)
+		})
+		bus = s.Bus
+		long := strings.Repeat("long ", 60000)
+		made := func() (io.Reader, error) { return strings.NewReader("made"), nil }
+		for _, tt := range []struct {
+			name   string
+			change func(*scamp.Request)
+			want   string // empty means refused; "*" what came
+		}{
+			{"as it is", func(*scamp.Request) {}, "*"},
+			{"read as a whole", func(r *scamp.Request) {
+				if b, err := r.Bytes(); err != nil || len(b) == 0 {
+					t.Errorf("Bytes of a copy: %d octets, %v", len(b), err)
+				}
+				r.Body = nil
+			}, "*"},
+			{"own Data", func(r *scamp.Request) { r.Data = []byte("own") }, ""},
+			{"own Data, nothing in it", func(r *scamp.Request) { r.Data = []byte{} }, ""},
+			{"own Data alone", func(r *scamp.Request) { r.Data, r.Body = []byte("own"), nil }, "own"},
+			{"own Body", func(r *scamp.Request) { r.Body = strings.NewReader("body") }, "body"},
+			{"GetBody", func(r *scamp.Request) { r.GetBody = made }, ""},
+			{"GetBody and Data", func(r *scamp.Request) { r.GetBody, r.Data, r.Body = made, []byte("own"), nil }, ""},
+			{"GetBody alone", func(r *scamp.Request) { r.GetBody, r.Data, r.Body = made, nil, nil }, "made"},
+		} {
+			change = tt.change
+			check := func(how, came, got string, err error) {
+				t.Helper()
+				want := tt.want
+				if want == "*" {
+					want = came
+				}
+				refused := err != nil && strings.Contains(err.Error(), "want Body nil beside a Data of your own")
+				if want == "" && !refused || want != "" && (err != nil || got != want) {
+					t.Errorf("%s, %s: passed on %d octets %.20q, %v, want %d octets %.20q", tt.name, how, len(got), got, err, len(want), want)
+				}
+			}
+			for how, c := range map[string]scamp.Caller{"over TLS": n.Bus(nil), "within the process": bus} {
+				for _, came := range []string{"short", long} {
+					reply, err := c.Call(t.Context(), &scamp.Request{Action: "Sample.pass", Body: struct{ io.Reader }{strings.NewReader(came)}})
+					var b []byte
+					if err == nil {
+						b, err = reply.Bytes(0)
+					}
+					check(how, came, string(b), err)
+				}
+			}
+			got, err := scamp.Call[string](t.Context(), bus, "Sample.typed", "value")
+			check("as a value", `"value"`, got, err)
+		}
+	})
+}
+
+// A copy of a handler's request that was read as a whole is passed on as it is, too.
+func TestCopyOfARequestIsRead(t *testing.T) {
+	n := scamptest.New(t)
+	var bus *scamp.Bus
+	s := n.Serve("sample", func(s *scamp.Service) {
+		s.Handle("Sample.echo", echo, nil)
+		scamp.HandleJSON(s, "Sample.typed", func(ctx context.Context, _ string) (string, error) {
+			on := *scamp.RequestFrom(ctx)
+			on.Action = "Sample.echo"
+			if b, err := on.Bytes(); string(b) != `"value"` || err != nil {
+				t.Errorf("Bytes of a copy: %q, %v", b, err)
+			}
+			reply, err := bus.Call(ctx, &on)
+			if err != nil {
+				return "", err
+			}
+			var out string
+			return out, reply.JSON(&out)
+		}, nil)
+	})
+	bus = s.Bus
+	if _, err := scamp.Call[string](t.Context(), bus, "Sample.typed", "value"); err != nil {
+		t.Error(err)
+	}
+}

@@ -39,7 +39,8 @@ var (
 // closed: a service may begin its reply while the request is still being sent.
 //
 // A handler's request is valid until the handler returns. The handler may pass it on as it
-// is: what is left of its Body is sent.
+// is: what is left of its Body is sent. With Data or GetBody of the handler's own, Body must
+// be nil, and with GetBody Data too.
 type Request struct {
 	Action   string // "[sector:]Class.name[~version]"; a handler sees the announced name alone
 	Sector   string // empty means the sector in Action, then the configured default, then "main"; another than that in Action is an error
@@ -106,6 +107,10 @@ func (r *Request) Bytes() ([]byte, error) {
 	if r.Data != nil || r.in == nil {
 		return r.Data, nil
 	}
+	if r.collect.own != nil { // a copy of r has asked
+		r.Data = r.collect.own
+		return r.Data, nil
+	}
 	limit := r.collect.p.limits.MaxBody
 	b, err := r.in.Collect(limit, r.collect.take)
 	switch {
@@ -121,6 +126,7 @@ func (r *Request) Bytes() ([]byte, error) {
 	if b == nil {
 		r.Data = []byte{}
 	}
+	r.collect.own = r.Data
 	return r.Data, nil
 }
 
@@ -226,8 +232,12 @@ func (r *Request) check() error {
 			return fmt.Errorf("scamp: call %s: %w", clean(r.Action), err)
 		}
 	}
-	if (r.Data != nil && r.Body != nil || r.GetBody != nil && (r.Data != nil || r.Body != nil)) && r.guard == nil {
-		return fmt.Errorf("scamp: call %s: more than one of Data, Body and GetBody is set: want one of them, or none for an empty body", clean(r.Action))
+	if r.GetBody != nil && (r.Data != nil || r.Body != nil) || r.Data != nil && r.Body != nil && !r.own() {
+		hint := ""
+		if r.guard != nil { // of a handler, which did not set all of them
+			hint = "; in a handler's request want Body nil beside a Data of your own, and both nil beside a GetBody"
+		}
+		return fmt.Errorf("scamp: call %s: more than one of Data, Body and GetBody is set: want one of them, or none for an empty body%s", clean(r.Action), hint)
 	}
 	if r.ClientID < 0 {
 		return fmt.Errorf("scamp: call %s: client id %d: want 0 or more", clean(r.Action), r.ClientID)
@@ -236,6 +246,19 @@ func (r *Request) check() error {
 		return fmt.Errorf("scamp: call %s: %w", clean(r.Action), err)
 	}
 	return nil
+}
+
+// own says whether Data is the body that came with a handler's request, which Body reads
+// too.
+func (r *Request) own() bool {
+	if v, ok := r.Body.(*valueBody); ok {
+		came := v.req.Data
+		if came == nil {
+			came, _ = v.req.values.encode() // a copy of that request may have asked
+		}
+		return bytes.Equal(r.Data, came)
+	}
+	return r.collect != nil && r.collect.own != nil && bytes.Equal(r.Data, r.collect.own)
 }
 
 // checked returns the action of a request that passes check.

@@ -281,7 +281,7 @@ func (r *serving) prepare() {
 			r.whole.keep(len(data)) // in one piece, where it arrived: it is held all the same
 		}
 		g.body.Reset(data)
-		g.req.Data, g.req.Body = data, &g.body
+		g.req.Data, g.req.Body, r.whole.own = data, &g.body, data
 	} else {
 		g.req.in, g.req.Body = r.in, requestBody{r.in}
 	}
