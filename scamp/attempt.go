@@ -190,9 +190,9 @@ func (pl *pool) connected(ctx context.Context, what *attempt, id Identity, alone
 	if err == nil {
 		err = pl.await(ctx, e)
 	}
-	if err != nil && ctx.Err() == nil && e != nil && e.failed() && e.news != newsOf(what.route) {
-		// That dial was begun for another announcement, maybe before this one came. If the
-		// target may be dialed for this one now, it is.
+	if err != nil && ctx.Err() == nil && e != nil && e.failed() && newsOf(what.route).since(e.news) {
+		// That dial was begun before this announcement came, or may have been. If the target
+		// may be dialed for this one now, it is.
 		if again, _, aerr := pl.find(what.route.Address, what.local, id, newsOf(what.route), alone); aerr == nil {
 			e, err = again, pl.await(ctx, again)
 		}

@@ -3,6 +3,7 @@ package scamp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -298,6 +299,76 @@ func TestDialOfTheOldAnnouncementIsNotThatOfTheNew(t *testing.T) {
 			t.Errorf("the call of who has just come: %v after %d dials, want a reply after 2", o.err, dials)
 		}
 		wantRan(t, "the call of who is gone", (<-old).err, scamp.RanNo, scamp.ErrNoDial)
+	})
+}
+
+// However many calls of however many announcements join a dial that fails, one dial more is
+// made for all of them (THREATS D22).
+func TestDialForMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		dials := 0
+		bus := f.bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			time.Sleep(3 * time.Second)
+			return nil, errors.New("no route")
+		}})
+		var all []<-chan outcome
+		call := func(ident string) {
+			req := echoReq("")
+			req.Route = &scamp.RouteOptions{Ident: ident}
+			all = append(all, inBackground(t.Context(), bus, req))
+		}
+		f.announce(bus, "far:1", "127.0.0.1:30100")
+		call("far:1")
+		time.Sleep(time.Second)
+		for i := range 6 {
+			ident := fmt.Sprintf("far:%d", i+1)
+			f.announce(bus, ident, "127.0.0.1:30100")
+			for range 20 {
+				call(ident)
+			}
+		}
+		for i, o := range all {
+			wantRan(t, fmt.Sprintf("call %d", i), (<-o).err, scamp.RanNo, scamp.ErrNoDial)
+		}
+		if dials != 2 {
+			t.Errorf("%d calls of 7 announcements at one address: %d dials, want 2", len(all), dials)
+		}
+	})
+}
+
+// A call that chose its instance by an older announcement than the dial was made for that it
+// joins has no news for that address.
+func TestDialOfTheNewAnnouncementIsThatOfTheOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		dials := 0
+		bus := f.bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			time.Sleep(3 * time.Second)
+			return nil, errors.New("no route")
+		}})
+		f.announce(bus, "far:1", "127.0.0.1:30100")
+		time.Sleep(time.Second)
+		var later <-chan outcome
+		req := echoReq("")
+		req.Route = &scamp.RouteOptions{Ident: "far:1", Filter: func(discovery.Route) bool {
+			if later == nil {
+				f.announce(bus, "far:1", "127.0.0.1:30100")
+				anew := echoReq("")
+				anew.Route = &scamp.RouteOptions{Ident: "far:1"}
+				later = inBackground(t.Context(), bus, anew)
+				time.Sleep(time.Second) // it dials
+			}
+			return true
+		}}
+		_, err := bus.Call(t.Context(), req)
+		wantRan(t, "the call of the old announcement", err, scamp.RanNo, scamp.ErrNoDial)
+		wantRan(t, "the call of the new one", (<-later).err, scamp.RanNo, scamp.ErrNoDial)
+		if dials != 1 {
+			t.Errorf("%d dials, want the one of the new announcement", dials)
+		}
 	})
 }
 

@@ -22,11 +22,17 @@ func newsOf(r discovery.Route) news {
 	return news{r.Instance, r.Timestamp}
 }
 
+// since says whether n may have been announced since old was: of one instance the later of
+// two, and clocks of different ones are not compared.
+func (n news) since(old news) bool {
+	return n.instance != old.instance || n.timestamp > old.timestamp
+}
+
 // outdated says whether the target failed before n was announced. It is so once until the
 // target answers: who announces himself all the time must not have us flood an address
 // (THREATS D22).
 func (e *entry) outdated(n news) bool {
-	return !e.early && !e.hurried && n != e.news
+	return !e.early && !e.hurried && n.since(e.news)
 }
 
 // A pausedError is a dial that was not made, for the last one has just failed.
