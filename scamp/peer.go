@@ -52,6 +52,7 @@ type peer struct {
 	calls     *Stream  // every call that has not left, linked
 	heard     bool     // the service has sent a message
 	unwanted  []uint64 // ids of requests that were given up before that, to be cancelled then
+	untold    int      // such requests beyond maxUnwanted
 	abandoned int      // calls that left before their reply came: so many late replies are no oddity
 	odd       oddMeter
 	requests  *serving // every request being served, linked

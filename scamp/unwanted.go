@@ -8,7 +8,7 @@ import (
 // maxUnwanted is how many requests of a connection are remembered to be cancelled later:
 // they have ended, so no other limit bounds them, and all cancels go out at once. It is none
 // of Limits. What is beyond runs to its end at the service, for nobody, and counts
-// (cancel_dropped).
+// (cancel_dropped) if the service would have been told.
 const maxUnwanted = 256
 
 // cancel tells the service that nobody waits for the reply to a request any more, if it
@@ -18,16 +18,15 @@ func (p *peer) cancel(id uint64) {
 	p.mu.Lock()
 	heard := p.heard
 	later := !heard && len(p.unwanted) < maxUnwanted
-	if later {
-		p.unwanted = append(p.unwanted, id)
-	}
-	p.mu.Unlock()
 	switch {
 	case later:
-	case p.conn.PeerCancels():
-		p.sendCancel(id)
+		p.unwanted = append(p.unwanted, id)
 	case !heard:
-		p.log.count("cancel_dropped")
+		p.untold++
+	}
+	p.mu.Unlock()
+	if heard && p.conn.PeerCancels() {
+		p.sendCancel(id)
 	}
 }
 
@@ -35,11 +34,14 @@ func (p *peer) cancel(id uint64) {
 // unless that is the reply.
 func (p *peer) hear(m *mux.Inbound) {
 	p.mu.Lock()
-	unwanted := p.unwanted
-	p.heard, p.unwanted = true, nil
+	unwanted, untold := p.unwanted, p.untold
+	p.heard, p.unwanted, p.untold = true, nil, 0
 	p.mu.Unlock()
 	if !p.conn.PeerCancels() {
 		return
+	}
+	for range untold {
+		p.log.count("cancel_dropped")
 	}
 	got, _ := m.Header.ID.Number()
 	for _, id := range unwanted {

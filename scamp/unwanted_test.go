@@ -9,18 +9,29 @@ import (
 )
 
 // TestTooManyUnwanted: so many requests that were given up before the service's first
-// message are cancelled with that, and the others count.
+// message are cancelled with that, and the others count. A service that takes no cancel is
+// told of none, and none counts.
 func TestTooManyUnwanted(t *testing.T) {
-	for _, n := range []int{256, 260} {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
+	const greeting = `{"type":"cancel","request_id":1,"ext":{"v":1,"cancel":1}}` // of one of ours
+	for _, tt := range []struct {
+		n       int
+		first   string
+		told    int
+		dropped uint64
+	}{
+		{256, msg(0, greeting, ""), 256, 0},
+		{260, msg(0, greeting, ""), 256, 4},
+		{260, reply(0, 1, ""), 0, 0}, // of an old one
+	} {
+		t.Run(fmt.Sprintf("%d, %d told", tt.n, tt.told), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, w := newFar(t).client(nil)
 				ctx, cancel := context.WithCancel(t.Context())
 				var all []<-chan outcome
-				for range n {
+				for range tt.n {
 					all = append(all, inBackground(ctx, c, echoReq("")))
 				}
-				for range n {
+				for range tt.n {
 					w.message()
 				}
 				synctest.Wait()
@@ -28,16 +39,16 @@ func TestTooManyUnwanted(t *testing.T) {
 				for _, o := range all {
 					<-o
 				}
-				w.send(msg(0, `{"type":"cancel","request_id":1,"ext":{"v":1,"cancel":1}}`, "")) // the greeting of one of ours
+				w.send(tt.first)
 				synctest.Wait()
-				for i := range 256 {
+				for i := range tt.told {
 					if m := w.message(); !strings.Contains(m.json, `"cancel"`) {
 						t.Fatalf("message %d: %s, want a cancel", i, m.json)
 					}
 				}
 				w.quiet()
-				if got := c.Stats()["cancel_dropped"]; got != uint64(n-256) {
-					t.Errorf("%d requests given up: cancel_dropped is %d, want %d", n, got, n-256)
+				if got := c.Stats()["cancel_dropped"]; got != tt.dropped {
+					t.Errorf("%d requests given up: cancel_dropped is %d, want %d", tt.n, got, tt.dropped)
 				}
 			})
 		})
