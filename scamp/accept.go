@@ -230,6 +230,13 @@ func (d *inboundSide) stopListening() {
 	}
 }
 
+// endsFor notes why the connections are about to end.
+func (d *inboundSide) endsFor(why error) {
+	for _, p := range d.peers() {
+		p.endsFor(why)
+	}
+}
+
 // close ends every connection: what waits to be written goes out, for at most so
 // long. Before that a connection may rest.
 func (d *inboundSide) close(rest, most time.Duration) {

@@ -181,6 +181,9 @@ func (b *Bus) Stats() map[string]uint64 {
 func (b *Bus) Close() error {
 	b.cancel()
 	own := b.locals.close()
+	for _, l := range own {
+		l.side.endsFor(ErrClosed) // before any connection ends with the calls of our own
+	}
 	b.access.close()
 	b.balance.marks.close()
 	b.pool.close()

@@ -25,8 +25,8 @@ var (
 	ErrNoDial   = errors.New("could not connect")     // no connection could be made
 	ErrBroken   = errors.New("reply broke off")       // the service ended its reply before the end (TXERR)
 	ErrBadReply = errors.New("reply not understood")  // a member of its header, or the JSON of its body, is unusable
-	ErrStopped  = errors.New("service stopped")       // why a handler's context ended, beside ErrLost (Cause): its service was told to stop, and service.shutdown_drain was over
-	ErrClosed   = errors.New("bus closed")            // Close was called: of the bus, the client or the subscription
+	ErrStopped  = errors.New("service stopped")       // why a handler's context ended, beside ErrLost (Cause): its service was told to stop, and waits no longer (service.shutdown_drain)
+	ErrClosed   = errors.New("bus closed")            // Close was called: of the bus, the client or the subscription; beside ErrLost (Cause) of the bus whose service ran the handler
 )
 
 // The codes of PROTOCOL 5.3 that this library sends by itself. Codes of an action's

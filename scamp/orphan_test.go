@@ -77,6 +77,63 @@ func TestServeEndsWithItsBus(t *testing.T) {
 	}
 }
 
+// Handlers hear that their bus was closed, however they were called, and not that their
+// service was told to stop.
+func TestHandlersHearThatTheBusWasClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		pair := n.KeyPair()
+		n.Allow(pair, "main:ALL")
+		bus, caller := n.Bus(nil), n.Bus(nil)
+		s, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		causes := make(map[string]chan error)
+		hold := func(ctx context.Context, how string) error {
+			<-ctx.Done()
+			causes[how] <- scamp.Cause(ctx)
+			return ctx.Err()
+		}
+		for _, how := range []string{"Sample.tls", "Sample.pipe", "Sample.typed"} {
+			causes[how] = make(chan error, 1)
+			if how == "Sample.typed" {
+				scamp.HandleJSON(s, how, func(ctx context.Context, i int) (int, error) { return i, hold(ctx, how) }, nil)
+				continue
+			}
+			s.Handle(how, func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error { return hold(ctx, how) }, nil)
+		}
+		left := make(chan error, 1)
+		go func() { left <- s.Serve(t.Context()) }() // ends with the bus
+		<-s.Ready()
+		n.Await(bus, "Sample.typed", 1)
+		n.Await(caller, "Sample.tls", 1)
+		all := []<-chan outcome{
+			inBackground(t.Context(), caller, &scamp.Request{Action: "Sample.tls"}),
+			inBackground(t.Context(), bus, &scamp.Request{Action: "Sample.pipe"}),
+		}
+		typed := make(chan error, 1)
+		go func() { // ends with the call
+			_, err := scamp.Call[int](t.Context(), bus, "Sample.typed", 1)
+			typed <- err
+		}()
+		synctest.Wait()
+		bus.Close()
+		for how, cause := range causes {
+			if err := <-cause; !errors.Is(err, scamp.ErrLost) || !errors.Is(err, scamp.ErrClosed) || errors.Is(err, scamp.ErrStopped) {
+				t.Errorf("%s: cause %v, want ErrLost and ErrClosed, not ErrStopped", how, err)
+			}
+		}
+		for _, o := range all {
+			<-o
+		}
+		<-typed
+		if err := <-left; !errors.Is(err, scamp.ErrClosed) {
+			t.Errorf("Serve returned %v, want ErrClosed", err)
+		}
+	})
+}
+
 // A service of a bus that is closed is not served at all.
 func TestServeOfClosedBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package scamp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,6 @@ type peer struct {
 	signals *signals             // of the pool, for those who wait; nil on the accepting side
 	closed  atomic.Bool          // takes no new calls: it has ended or is retired; set under mu
 
-	stopped atomic.Bool  // its service has stopped, and waits no longer
 	load    atomic.Int32 // calls that wait for their reply to end
 	debt    debt         // calls that have left, and whose replies have not come
 	headers atomic.Int64 // octets of the headers of requests in queue
@@ -47,6 +47,7 @@ type peer struct {
 
 	mu        sync.Mutex // protects what follows; taken under the lock of conn, never the other way round
 	ended     error      // why the connection is over; nil while it lives
+	stopped   error      // why its service ends it: ErrStopped or ErrClosed; nil while that does not
 	lastID    uint64     // request id given last
 	pending   map[uint64]*Stream
 	calls     *Stream  // every call that has not left, linked
@@ -101,12 +102,9 @@ func (p *peer) endAll(err error) {
 			p.debt.grow(p.conn.Now())
 		}
 	}
+	why := cmp.Or(p.stopped, err)
 	p.mu.Unlock()
 	p.logEnd(err)
-	why := err
-	if p.stopped.Load() {
-		why = ErrStopped
-	}
 	for _, s := range calls {
 		s.lost(err)
 		s.drop()
@@ -115,6 +113,13 @@ func (p *peer) endAll(err error) {
 		r.given.ctx.end(fmt.Errorf("%w: %w", ErrLost, why))
 		r.drop()
 	}
+}
+
+// endsFor notes why the service is about to end the connection; the first reason stays.
+func (p *peer) endsFor(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = cmp.Or(p.stopped, why)
 }
 
 // logEnd tells why the connection ended, if the other end did what it must not, or is

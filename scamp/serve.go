@@ -81,7 +81,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-s.bus.ctx.Done():
 		if ctx.Err() == nil {
-			return errors.Join(s.orphaned(), s.shut(side, 0, s.intake.close("shutting down")))
+			return errors.Join(s.orphaned(), s.shut(side, 0, s.intake.close("shutting down"), ErrClosed))
 		}
 	}
 	runHook(s.opts.Hooks.Draining)
@@ -173,17 +173,15 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 				"service", clean(s.name), "service.shutdown_drain", max(s.opts.Drain, 0), "requests", n, "actions", s.intake.namesInHand(side.peers()))
 		}
 	}
-	return s.shut(side, rest, idle)
+	return s.shut(side, rest, idle, ErrStopped)
 }
 
 // shut ends what is left of a service, its connections after such a rest; idle is closed
-// when nothing is in hand.
-func (s *Service) shut(side *inboundSide, rest time.Duration, idle <-chan struct{}) error {
-	for _, p := range side.peers() {
-		p.stopped.Store(true)
-	}
+// when nothing is in hand. What is, hears why.
+func (s *Service) shut(side *inboundSide, rest time.Duration, idle <-chan struct{}, why error) error {
+	side.endsFor(why)
 	side.close(rest, closeWait)
-	s.intake.lose(ErrStopped)
+	s.intake.lose(why)
 	// What still ran has lost its connection, and its context has ended.
 	if !within(abandonTime, idle) {
 		return fmt.Errorf("scamp: service %s: requests in hand %v after their connections ended: %d (with notifications): want handlers that return when their context ends", clean(s.name), abandonTime, s.intake.left())
