@@ -80,6 +80,7 @@ func lastOctets(t *testing.T) {
 type drained struct {
 	*scamp.Service
 	n       *scamptest.Network
+	bus     *scamp.Bus
 	stop    func() error
 	release chan struct{}
 	ran     atomic.Int32
@@ -90,7 +91,8 @@ func newDrained(t *testing.T, limits scamp.Limits) *drained {
 	d := &drained{n: scamptest.New(t), release: make(chan struct{})}
 	pair := d.n.KeyPair()
 	d.n.Allow(pair, "main:ALL")
-	svc, err := d.n.Bus(&scamp.Options{Limits: limits}).NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}})
+	d.bus = d.n.Bus(&scamp.Options{Limits: limits})
+	svc, err := d.bus.NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,10 @@ func TestWhatDrainCutsOff(t *testing.T) {
 						t.Errorf("a call ends with %v, want ErrLost: %v", o.err, cut)
 					}
 				}
+				synctest.Wait() // the last lines are written
+				if got := bus.Stats()["requests_cut_off"]; cut && got != 4 || !cut && got != 0 {
+					t.Errorf("requests_cut_off is %d, want all 4: %v", got, cut)
+				}
 				told := strings.Contains(log.String(), "requests are cut off") && strings.Contains(log.String(), "requests=4") &&
 					strings.Contains(log.String(), `actions="Sample.first (2), Sample.second (2)"`) && strings.Contains(log.String(), "service.shutdown_drain=")
 				if told != cut {
@@ -76,6 +80,86 @@ func TestWhatDrainCutsOff(t *testing.T) {
 				}
 				if got := strings.Count(access.String(), "service stopped"); cut && got != 4 || !cut && got != 0 {
 					t.Errorf("access log: %s\nwant the cause in each line: %v", access.String(), cut)
+				}
+			})
+		})
+	}
+}
+
+// TestWhatDrainCutsOffWithin: so are calls whose values pass as they are, and notifications.
+func TestWhatDrainCutsOffWithin(t *testing.T) {
+	for _, drain := range []time.Duration{20 * time.Second, 5 * time.Second, -1} {
+		t.Run(drain.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := scamptest.New(t)
+				var log syncBuffer
+				bus := n.Bus(&scamp.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+				hold := func(ctx context.Context) error {
+					select {
+					case <-ctx.Done():
+						return scamp.Cause(ctx)
+					case <-time.After(10 * time.Second):
+						return nil
+					}
+				}
+				opts := &scamp.ServiceOptions{Listen: []string{"127.0.0.1:0"}, KeyPair: n.KeyPair(), Grace: -1, Drain: drain,
+					Notified: func(ctx context.Context, _ *scamp.Notification) { hold(ctx) }}
+				n.Allow(opts.KeyPair, "main:ALL")
+				svc, err := bus.NewService("sample", opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				causes := make(chan error, 2)
+				scamp.HandleJSON(svc, "Sample.typed", func(ctx context.Context, i int) (int, error) {
+					err := hold(ctx)
+					causes <- err
+					return i, err
+				}, nil)
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- svc.Serve(ctx) }() // ends with ctx
+				<-svc.Ready()
+				n.Await(bus, "Sample.typed", 1)
+				var all []<-chan error
+				for range 2 {
+					done := make(chan error, 1)
+					go func() { // ends with the call
+						_, err := scamp.Call[int](t.Context(), bus, "Sample.typed", 1)
+						done <- err
+					}()
+					all = append(all, done)
+				}
+				caller := n.Bus(nil)
+				n.Await(caller, "Sample.typed", 1)
+				if err := caller.Notify(t.Context(), &scamp.Request{Action: "Sample.typed"}, 1); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if opened := bus.Stats()["conn_opened"]; opened != 0 {
+					t.Errorf("%d connections for calls within the process, want none", opened)
+				}
+				stop()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				cut := drain < 10*time.Second
+				for _, done := range all {
+					if cause := <-causes; cut != errors.Is(cause, scamp.ErrStopped) || cut != errors.Is(cause, scamp.ErrLost) {
+						t.Errorf("a handler's cause: %v, want ErrStopped and ErrLost: %v", cause, cut)
+					}
+					if err := <-done; cut {
+						wantRan(t, "a call that was cut off", err, scamp.RanMaybe, scamp.ErrLost)
+					} else if err != nil {
+						t.Errorf("a call that was waited for: %v", err)
+					}
+				}
+				synctest.Wait() // the last lines are written
+				if got := bus.Stats()["requests_cut_off"]; cut && got != 3 || !cut && got != 0 {
+					t.Errorf("requests_cut_off is %d, want all 3: %v", got, cut)
+				}
+				told := strings.Contains(log.String(), "requests=3") && strings.Contains(log.String(), `actions="Sample.typed (2), events (1)"`)
+				if told != cut {
+					t.Errorf("log of the service: %s\nwant what was cut off in it: %v", log.String(), cut)
 				}
 			})
 		})

@@ -40,9 +40,10 @@ type intake struct {
 	directs atomic.Int32                           // direct calls in hand; set under dispatcher.mu
 
 	// Protected by dispatcher.mu.
-	refuse string        // why nothing is taken any more; empty while serving
-	inHand int           // requests taken whose reply is not written yet, and notifications whose handler has not returned
-	idle   chan struct{} // closed when refuse is set and nothing is in hand; made by close
+	refuse  string        // why nothing is taken any more; empty while serving
+	inHand  int           // requests taken whose reply is not written yet, and notifications whose handler has not returned
+	notices int           // of these, notifications
+	idle    chan struct{} // closed when refuse is set and nothing is in hand; made by close
 
 	inside  *direct // direct calls in hand, linked
 	watch   *time.Timer
@@ -96,7 +97,7 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 func (s *intake) takeLocked(p *peer, r *serving) (why, counter string) {
 	switch {
 	case s.refuse != "":
-		return s.refuse, ""
+		return s.refuse, "drain_refused"
 	case p.full():
 		return tooMuchUnread, "buffered_refused"
 	case p.hold.full(p.share):
@@ -345,6 +346,7 @@ func turnAway(p *peer, m *mux.Inbound, why string) {
 // instance failed for dispatch_failure, so only ours are told (PROTOCOL 5.5).
 func (s *intake) reject(p *peer, m *mux.Inbound, err *RemoteError) {
 	m.Discard()
+	s.log.count("request_rejected")
 	h := packet.Header{Type: packet.TypeReply, ID: m.Header.ID}
 	errorHeader(&h, err)
 	if err.Code != CodeBadRequest && p.conn.PeerExt() {

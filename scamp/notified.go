@@ -26,6 +26,7 @@ func (s *intake) expect() bool {
 		return false
 	}
 	s.inHand++
+	s.notices++
 	return true
 }
 
@@ -33,6 +34,7 @@ func (s *intake) expect() bool {
 func (s *intake) heard(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.notices -= n
 	s.doneLocked(n)
 }
 

@@ -163,17 +163,28 @@ func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) er
 	}
 	if !within(max(s.opts.Drain, 0), idle) {
 		rest = 0
-		for _, p := range side.peers() {
-			for _, r := range s.intake.unqueue(p) {
-				turnAway(p, r.in, "shutting down")
-			}
-		}
-		if n := s.intake.left(); n > 0 {
-			s.bus.log.slog.Warn("requests are cut off: their handlers did not return in time; raise service.shutdown_drain, or see what they wait for",
-				"service", clean(s.name), "service.shutdown_drain", max(s.opts.Drain, 0), "requests", n, "actions", s.intake.namesInHand(side.peers()))
-		}
+		s.cutOff(side)
 	}
 	return s.shut(side, rest, idle, ErrStopped)
+}
+
+// cutOff counts and tells what is not waited for any longer.
+func (s *Service) cutOff(side *inboundSide) {
+	for _, p := range side.peers() {
+		for _, r := range s.intake.unqueue(p) {
+			s.bus.log.count("drain_refused")
+			turnAway(p, r.in, "shutting down")
+		}
+	}
+	n, actions := s.intake.namesInHand(side.peers())
+	if n == 0 {
+		return
+	}
+	for range n {
+		s.bus.log.count("requests_cut_off")
+	}
+	s.bus.log.slog.Warn("requests are cut off: they were not done in time; raise service.shutdown_drain, or see what they wait for",
+		"service", clean(s.name), "service.shutdown_drain", max(s.opts.Drain, 0), "requests", n, "actions", actions)
 }
 
 // shut ends what is left of a service, its connections after such a rest; idle is closed
