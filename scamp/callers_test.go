@@ -537,10 +537,24 @@ func TestCallersWithdrawnFromASubscriberWithRequests(t *testing.T) {
 					}
 					<-time.After(time.Second)
 				}
+				if requests > 0 { // not silent, so that its end waits for who may be on their way
+					<-time.After(4900 * time.Millisecond)
+					w.send("PING 1 0\r\nEND\r\n")
+				}
 				for range requests { // two of them end at once, in any order
 					m := w.message()
 					if m.header.ID == packet.NumberID(3) && m.header.ErrorCode != scamp.CodeAuthz || m.header.ID != packet.NumberID(3) && m.body != "slow" || !m.whole {
 						t.Errorf("reply %s with %q, want that of what was in hand", m.json, m.body)
+					}
+				}
+				if requests > 0 { // what crosses the goodbye is refused, and does not get lost
+					<-time.After(10 * time.Millisecond)
+					w.send(msg(requests+1, ask("Sample.slow", 9), ""))
+					if m := w.message(); m.header.ID != packet.NumberID(9) || m.header.ErrorCode != scamp.CodeTransport || !m.header.DispatchFailure() {
+						t.Errorf("reply to who asks before the end: %s, want it refused", m.json)
+					}
+					if got := f.bus.Stats()["drain_refused"]; got != 1 {
+						t.Errorf("drain_refused is %d, want 1", got)
 					}
 				}
 				served := time.Now()

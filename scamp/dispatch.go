@@ -98,6 +98,8 @@ func (s *intake) takeLocked(p *peer, r *serving) (why, counter string) {
 	switch {
 	case s.refuse != "":
 		return s.refuse, "drain_refused"
+	case p.ending.Load() && p.parting():
+		return "this connection is about to end", "drain_refused"
 	case p.full():
 		return tooMuchUnread, "buffered_refused"
 	case p.hold.full(p.share):

@@ -38,6 +38,7 @@ type peer struct {
 	met     bool                 // a reply has come; owned by the reader's goroutine
 	signals *signals             // of the pool, for those who wait; nil on the accepting side
 	closed  atomic.Bool          // takes no new calls: it has ended or is retired; set under mu
+	ending  atomic.Bool          // it ends when no request is in hand; see endServed; set under mu
 
 	load    atomic.Int32 // calls that wait for their reply to end
 	debt    debt         // calls that have left, and whose replies have not come
@@ -61,7 +62,7 @@ type peer struct {
 	queue     []*serving
 	queued    bool // in the dispatcher's list
 	retired   time.Duration
-	ending    bool // it ends when no request is in hand; see endServed
+	goodbye   chan struct{} // made when it takes none any more because of that, and closed when it has said so
 	timer     *time.Timer
 	armed     time.Duration // when timer fires, on the clock of conn
 }
@@ -73,6 +74,7 @@ type server interface {
 	cancel(p *peer, id packet.RequestID)
 	broken(p *peer, m *mux.Inbound)
 	shed(p *peer)
+	part(p *peer) chan struct{} // called by the timer's goroutine
 }
 
 func newPeer(limits *Limits, log *logger, hold *hold) *peer {
@@ -85,6 +87,7 @@ func (p *peer) run() error {
 	defer p.disconnect()
 	err := p.conn.Run()
 	p.endAll(err)
+	p.parted()
 	return err
 }
 

@@ -49,13 +49,15 @@ func (p *peer) sweep() {
 	if next >= 0 && !over {
 		p.armLocked(next)
 	}
-	served := p.ending && p.active == 0 && len(p.queue) == 0
+	served := p.servedOutLocked()
 	p.mu.Unlock()
 	switch {
 	case over:
 		p.conn.Close()
 	case served:
-		p.conn.Shutdown(lastReply)
+		if goodbye := p.server.part(p); goodbye != nil {
+			go p.sayGoodbye(goodbye) // ends after those times, or with the connection; run waits for it
+		}
 	}
 }
 
@@ -68,13 +70,56 @@ const lastReply = time.Second
 func (p *peer) endServed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ending = true
+	p.ending.Store(true)
 	p.servedLocked()
 }
 
 // servedLocked has the connection end if that is due. Not here: these are other locks.
 func (p *peer) servedLocked() {
-	if p.ending && p.active == 0 && len(p.queue) == 0 {
+	if p.servedOutLocked() {
 		p.armLocked(p.conn.Now())
+	}
+}
+
+// servedOutLocked says whether the connection is to end and has nothing in hand any more.
+func (p *peer) servedOutLocked() bool {
+	return p.ending.Load() && p.goodbye == nil && p.ended == nil && p.active == 0 && len(p.queue) == 0
+}
+
+// part has a connection that is served out take no further request, and returns what is to
+// be closed when it has said goodbye; nil if a request came first.
+func (s *intake) part(p *peer) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.servedOutLocked() {
+		return nil
+	}
+	p.goodbye = make(chan struct{})
+	return p.goodbye
+}
+
+// parting says whether part was called: no request is taken any more.
+func (p *peer) parting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.goodbye != nil
+}
+
+// sayGoodbye ends the connection when nothing comes on it any more.
+func (p *peer) sayGoodbye(said chan struct{}) {
+	defer close(said)
+	p.rest(restWait)
+	p.conn.Shutdown(lastReply)
+}
+
+// parted waits until goodbye is said, if anybody is about to.
+func (p *peer) parted() {
+	p.mu.Lock()
+	goodbye := p.goodbye
+	p.mu.Unlock()
+	if goodbye != nil {
+		<-goodbye
 	}
 }
