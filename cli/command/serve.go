@@ -59,7 +59,8 @@ With service.callers in the configuration only those may call whose certificate 
 service.callers_mode = audit tells in the log whom it would refuse. See soa.conf.example.
 
 With --json it prints events: {"event":"ready","address":HOST:PORT,"ident":...,"fingerprint":...,
-"name":...,"actions":[...]}, {"event":"draining"} and {"event":"stopped"}.`,
+"name":...,"actions":[...]}, {"event":"draining"} and {"event":"stopped","requests_cut_off":N}: so many
+were open when service.shutdown_drain was over.`,
 		Example: `  scamp --config bus/soa.conf serve hello
   scamp --config bus/soa.conf serve hello --class Lab --builtin echo,size,slow
   scamp --config bus/soa.conf serve tools --action Text.upper='tr a-z A-Z'`,
@@ -160,8 +161,18 @@ func (a *app) serve(ctx context.Context, cfg *scamp.Config, name string, o *serv
 	if err != nil {
 		return err
 	}
-	a.log.Info("stopped: drained, and the listener closed", "took", short(time.Since(left)))
-	return a.event(event{"stopped"})
+	cut, took := bus.Stats()["requests_cut_off"], short(time.Since(left))
+	if cut > 0 {
+		a.log.Warn("stopped: "+count(int(cut), "request")+" cut off, since service.shutdown_drain was over; the listener is closed", "took", took)
+	} else {
+		a.log.Info("stopped: drained, and the listener closed", "took", took)
+	}
+	return a.event(serveStopped{"stopped", cut})
+}
+
+type serveStopped struct {
+	Event string `json:"event"`
+	Cut   uint64 `json:"requests_cut_off"`
 }
 
 type serveReady struct {
