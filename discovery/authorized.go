@@ -36,6 +36,8 @@ type Authorized struct {
 	replaced []Rule // those left out
 	skipped  []Rule // lines that are no rules, by their first word
 	usable   int    // lines that are rules
+	revoking bool   // a skipped line names a certificate, or part of one
+	foreign  bool   // a skipped line is no text
 	bySHA1   map[string]*Rule
 	bySHA256 map[[32]byte]*Rule
 }
@@ -70,9 +72,6 @@ func (l Limits) ParseAuthorized(r io.Reader, file string) (*Authorized, error) {
 		if len(rule.Tokens) > l.MaxAuthzTokens {
 			return nil, refuse(countAuthz, "rules %s: line %d of %d tokens: want at most %d", quoted(file), number, len(rule.Tokens), l.MaxAuthzTokens)
 		}
-		if ok && (len(z.skipped) == 0 || z.skipped[len(z.skipped)-1].Line != number) {
-			z.usable++
-		}
 		if ok {
 			z.rules = append(z.rules, rule)
 		}
@@ -84,18 +83,21 @@ func (l Limits) ParseAuthorized(r io.Reader, file string) (*Authorized, error) {
 	return z, nil
 }
 
-// Damage says why the rules are none, nil when they may be: a file with lines, and not one
-// rule among them, is more likely of another kind, spoiled on its way or half converted
-// than meant to take every right away. That is what a file of comments alone says, or a
-// line with a fingerprint and no token. An AuthorizedReader takes a damaged file as one
-// that cannot be read (PROTOCOL 9.2).
+// Damage says why the rules are none, nil when they may be. A file with lines, and not one
+// rule among them, is damaged if no line names a certificate, or one is no text: it is then
+// more likely of another kind, or was spoiled on its way, than meant to take every right
+// away. A skipped line that holds a fingerprint, or half of one, was a rule once, so it does
+// take it away (PROTOCOL 9.1), and so do comments alone, or a fingerprint without a token.
+//
+// That an AuthorizedReader takes a damaged file as one that cannot be read is our reading of
+// PROTOCOL 9.2, which does not speak of such files.
 func (z *Authorized) Damage() error {
-	if z == nil || z.usable > 0 || len(z.skipped) == 0 {
+	if z == nil || z.usable > 0 || len(z.skipped) == 0 || z.revoking && !z.foreign {
 		return nil
 	}
 	i := slices.IndexFunc(z.Warnings, func(w LineWarning) bool { return w.Kind == LineSkipped })
 	first := z.Warnings[i]
-	return refuse(countAuthz, "rules %s: not one rule in it, and line %d is the first that is none (%s): want a rule, or nothing but comments to allow nothing",
+	return refuse(countAuthz, "rules %s: not one rule in it, and line %d is the first that is none (%s): want a rule in UTF-8, or nothing but comments to allow nothing",
 		quoted(z.File), first.Line, first.Text)
 }
 

@@ -90,8 +90,8 @@ type LineWarning struct {
 func (w LineWarning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Text) }
 
 // parseLine reads one line, and returns false when it holds no rule.
-func (z *Authorized) parseLine(number int, line string) (Rule, bool) {
-	line, _, _ = strings.Cut(line, "#")
+func (z *Authorized) parseLine(number int, whole string) (Rule, bool) {
+	line, _, _ := strings.Cut(whole, "#")
 	line = strings.Trim(line, blanks)
 	if line == "" {
 		return Rule{}, false
@@ -103,13 +103,13 @@ func (z *Authorized) parseLine(number int, line string) (Rule, bool) {
 	rule := Rule{Line: number}
 	var ok bool
 	if rule.Certificate, ok = certificateName(first); !ok {
-		z.skipped = append(z.skipped, Rule{Line: number, Certificate: first})
+		z.skip(Rule{Line: number, Certificate: first}, line, halfNamed(whole))
 		z.warn(LineSkipped, number, "line skipped: %s: want a fingerprint of 20 hex pairs with colons, or sha256: and 64 hex digits", quoted(first))
 		return Rule{}, false
 	}
 	if outlandish(line) {
 		// It takes the place of an earlier line, which may have given more.
-		z.skipped = append(z.skipped, rule)
+		z.skip(rule, line, true)
 		z.warn(LineSkipped, number, "line gives no right: want text in UTF-8 without control characters")
 		return rule, true
 	}
@@ -127,7 +127,35 @@ func (z *Authorized) parseLine(number int, line string) (Rule, bool) {
 		rule.Tokens = append(rule.Tokens, text)
 		rule.parts = append(rule.parts, t)
 	}
+	z.usable++
 	return rule, true
+}
+
+// skip notes a line that is no rule, for Damage too.
+func (z *Authorized) skip(rule Rule, line string, names bool) {
+	z.skipped = append(z.skipped, rule)
+	z.revoking = z.revoking || names
+	z.foreign = z.foreign || !utf8.ValidString(line) || strings.IndexByte(line, 0) >= 0
+}
+
+// halfNamed tells whether a line holds half of a fingerprint by SHA-1 or more, with colons
+// or without: so much is left wherever one digit of it was lost or mistyped.
+func halfNamed(line string) bool {
+	digits, pairs := 0, 0 // in a row, the pairs each behind a colon
+	for rest := line; rest != ""; {
+		switch {
+		case len(rest) > 2 && rest[0] == ':' && hexDigit(rest[1]) && hexDigit(rest[2]):
+			digits, pairs, rest = 2, pairs+1, rest[3:]
+		case hexDigit(rest[0]):
+			digits, pairs, rest = digits+1, 0, rest[1:]
+		default:
+			digits, pairs, rest = 0, 0, rest[1:]
+		}
+		if digits == 20 || pairs == 9 {
+			return true
+		}
+	}
+	return false
 }
 
 // outlandish tells whether a line holds what no line may.

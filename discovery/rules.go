@@ -23,9 +23,9 @@ type AuthorizedReaderOptions struct {
 
 // An AuthorizedReader keeps the rules of a directory in step with an
 // authorized_services file (PROTOCOL 9.2), or those of callers in step with a file of
-// the same form. A file that is missing, empty or broken, or has lines and not one rule
-// among them (Authorized.Damage), changes nothing: the last good rules stay in force, and
-// as long as there were none, nothing but _meta is allowed.
+// the same form. A file that is missing, empty, broken or damaged (Authorized.Damage)
+// changes nothing: the last good rules stay in force, and as long as there were none, nothing
+// but _meta is allowed.
 //
 // Load and Run are for one goroutine at a time, State for any.
 type AuthorizedReader struct {

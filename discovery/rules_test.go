@@ -109,11 +109,12 @@ func TestAuthorizedReaderKeeps(t *testing.T) {
 	}
 }
 
-// TestAuthorizedReaderDamaged: a file with lines and not one rule among them is damaged,
-// and changes nothing, in either kind of file. One that names a certificate is honoured,
-// though it gives no right, and so are comments alone (THREATS S3).
+// TestAuthorizedReaderDamaged: a file with lines, of which none is a rule or names a
+// certificate, is damaged, and changes nothing, in either kind of file. One that names a
+// certificate is honoured, though it gives no right: who spoils the only line of it, on
+// purpose or not, takes the right away. So are comments alone (THREATS S2, S3).
 func TestAuthorizedReaderDamaged(t *testing.T) {
-	sample := mustCertificate("sample").Fingerprint
+	sample, sum := mustCertificate("sample").Fingerprint, mustCertificate("sample").SHA256Text()
 	for _, tt := range []struct {
 		name, text string
 		want       string // in the error; empty when the file is honoured
@@ -123,7 +124,22 @@ func TestAuthorizedReaderDamaged(t *testing.T) {
 		{"UTF-16", "\xff\xfeA\x00B\x00\n", "line 1 is the first"},
 		{"octets of no text", "#\n" + sample + " Sample\x00\x01\n", "line 2 is the first"},
 		{"zeros", strings.Repeat("\x00", 80), "line 1 is the first"},
-		{"without colons", strings.ReplaceAll(sample, ":", "") + " Sample\n", "line 1 is the first"},
+		{"octets of no UTF-8", sample + " Sample\xff\n", "line 1 is the first"},
+		{"half a record", "sample:AAECAwQFBgcICQoLDA0ODxAR 41:A2:0E:D5\n", "line 1 is the first"},
+		{"IPv6 addresses", "2001:0db8:85a3:0000:0000:8a2e:0370:7334 host\n", "line 1 is the first"},
+		{"nine pairs", sample[:26] + " Sample\n", "line 1 is the first"},
+		{"ten pairs", sample[:29] + " Sample\n", ""},
+		{"without colons", strings.ReplaceAll(sample, ":", "") + " Sample\n", ""},
+		{"taken out by slashes", "//" + sample + " Sample\n", ""},
+		{"taken out by a word", "# rules\nREVOKED " + sample + " Sample\n", ""},
+		{"taken out, with an older comment", "; " + sample + " Sample # f\xfcr Probe\n", ""},
+		{"a digit too few", sample[1:] + " Sample\n", ""},
+		{"a wrong digit at the end", sample[:58] + "G Sample\n", ""},
+		{"a wrong digit in the middle", sample[:27] + "O" + sample[28:] + " Sample\n", ""},
+		{"a wrong digit behind the middle", sample[:30] + "O" + sample[31:] + " Sample\n", ""},
+		{"sha256, taken out", "-" + sum + " Sample\n", ""},
+		{"sha256, a digit too few", sum[:70] + " Sample\n", ""},
+		{"a control character", sample + " Sample\x01\n", ""},
 		{"comments alone", "# nobody\n  # any more\n", ""},
 		{"blank lines alone", "\n \r\n", ""},
 		{"a fingerprint alone", "nonsense\n" + sample + "\n", ""},

@@ -67,9 +67,9 @@ var kinds = []Kind{
 		"In rules the mark is part of the first line, which then is no rule. In soa.conf, where we read past it and others do not, a warning.", "save the file as UTF-8 without a byte order mark"},
 
 	{"rules-unreadable", Rules, Error, "The rules cannot be used",
-		"The file cannot be read, is empty, or has lines and not one rule. Running programs keep the rules they read last; those that start now allow nothing but _meta.", "put the file back as it was, readable by this user; a comment alone takes every right away"},
+		"The file cannot be read, is empty, or has lines of which none is a rule or names a certificate. Running programs keep the rules they read last; those that start now allow nothing but _meta.", "put the file back as it was, readable by this user; a comment alone takes every right away"},
 	{"callers-unreadable", Rules, Error, "The callers file cannot be used",
-		"The file cannot be read, is empty, or has lines and not one rule. Running services keep what they read last; those that start now let nobody call anything but _meta.", "put the file that service.callers names back as it was, readable by this user; with a comment alone nobody may call anything but _meta"},
+		"The file cannot be read, is empty, or has lines of which none is a rule or names a certificate. Running services keep what they read last; those that start now let nobody call anything but _meta.", "put the file that service.callers names back as it was, readable by this user; with a comment alone nobody may call anything but _meta"},
 	{"rule-malformed", Rules, Error, "A line is no rule",
 		"It gives no right: its first word is no fingerprint, and it is skipped; or it is no text, and still replaces an earlier line of its certificate.", "begin the line with what scamp fingerprint CERT prints"},
 	{"rules-unended", Rules, Warning, "The last line has no line feed",

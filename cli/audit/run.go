@@ -113,7 +113,7 @@ func (j *judge) readRules() {
 	j.lines(j.Rules, rules)
 }
 
-// damageFix is what to do with a file that has lines and not one rule.
+// damageFix is what to do with a damaged file.
 const damageFix = "mend the lines, or put the file back as it was; leave nothing but comments in it to take every right away"
 
 // readCallers reads the rules of callers, and tells of lines that are odd.
