@@ -3,7 +3,9 @@ package command
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/scampbus/scamp-go/cli/conform"
@@ -51,8 +53,9 @@ func (a *app) announcedIdentity(ctx context.Context, addr string) (scamp.Identit
 		}
 	}
 	c, err := new(source).open(ctx, a)
+	_, file := errors.AsType[*fs.PathError](err)
 	switch {
-	case ExitCode(err) == ExitStale: // no cache
+	case ExitCode(err) == ExitStale && (!file || errors.Is(err, fs.ErrNotExist)): // no cache, or none yet
 		a.say("%v", err)
 		return anyone, nil
 	case err != nil:

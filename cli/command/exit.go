@@ -22,7 +22,7 @@ const (
 	ExitTimeout   = 5 // no answer in time
 	ExitTransport = 6 // no connection, another certificate, or the connection was lost
 	ExitAnswered  = 7 // the action ran and answered with an error
-	ExitStale     = 8 // the discovery cache is missing or old
+	ExitStale     = 8 // the discovery cache is missing, old, unreadable or none
 	ExitFindings  = 9 // a check found something
 )
 

@@ -77,7 +77,7 @@ func (s *source) fill(ctx context.Context, a *app, cfg *scamp.Config, c *catalog
 	case s.cache == "-":
 		text, err := readAll(a.stdin, "stdin", cfg.Limits.Discovery.MaxCacheFile)
 		if err != nil {
-			return fmt.Errorf("scamp: cache file: %w", err)
+			return noCacheFile(err)
 		}
 		return a.takeCache(text, "stdin", cfg, c)
 	case s.cache != "":
