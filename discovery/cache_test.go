@@ -414,7 +414,8 @@ func TestCacheReaderChanges(t *testing.T) {
 }
 
 // TestCacheReaderShrunk: what a rename puts in place is believed, and told when it may be
-// a file that was cut just behind a record. When few are missing they have left.
+// a file that was cut just behind a record. When few are missing they have left, unless
+// nobody is left of several.
 func TestCacheReaderShrunk(t *testing.T) {
 	c := newCacheFile(t, discovery.Limits{LogRate: 1000})
 	log := new(syncBuffer)
@@ -444,6 +445,10 @@ func TestCacheReaderShrunk(t *testing.T) {
 		{"eight again", all, "s0 s1 s2 s3 s4 s5 s6 s7", 5, 1},
 		{"half of them, but not the first ones", all[4:], "s4 s5 s6 s7", 5, 1},
 		{"nobody of four", nil, "", 6, 2},
+		{"two", all[:2], "s0 s1", 6, 2},
+		{"nobody of two", nil, "", 7, 3},
+		{"three", all[:3], "s0 s1 s2", 7, 3},
+		{"nobody of three", nil, "", 8, 4},
 	} {
 		text := cacheText(tt.services...)
 		if len(text) == 0 {

@@ -202,7 +202,8 @@ func (r *CacheReader) load() error {
 }
 
 // fewLeave is how many services leave a file between two writes on a quiet day: a deploy
-// stops one, and those beside it that share its host or its key.
+// stops one, and those beside it that share its host or its key. Some are left then, unless
+// there was but one.
 const fewLeave = 3
 
 // take puts the text of the file into the directory. Where there is text but not
@@ -236,7 +237,7 @@ func (r *CacheReader) take(text []byte, sum [32]byte, id fileID) error {
 	if missing := len(r.loaded) - len(records); missing >= len(records) && isPrefix(records, r.loaded) {
 		r.d.counters.add(countCacheShrunk, 1)
 		level, kind := slog.LevelWarn, countCacheShrunk
-		if missing <= fewLeave {
+		if missing <= fewLeave && (len(records) > 0 || missing == 1) {
 			level, kind = slog.LevelDebug, countCacheShrunk+" by few" // it must not use up the lines of the other
 		}
 		r.report.say(level, kind, "cache file holds the first records of those it held, and no others: whoever is missing has left",
