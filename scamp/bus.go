@@ -236,6 +236,10 @@ func (b *Bus) carry() ([]discovery.Carrier, error) {
 		return nil, err
 	}
 	for _, err := range m.Problems() {
+		if errors.Is(err, ErrNoIface) {
+			b.log.slog.Warn("no announcement is heard or made", "error", err, "fix", addressFix)
+			continue
+		}
 		b.log.slog.Warn("discovery goes on without an interface", "error", err)
 	}
 	b.carriers, b.multicast = []discovery.Carrier{m}, m
@@ -320,6 +324,9 @@ func (b *Bus) cacheState(s discovery.CacheState) {
 	}
 }
 
+// addressFix is what to do without an interface.
+const addressFix = "set bus.address (or discovery.address) to an address of this host that the others can reach"
+
 // deaf says why nobody may be heard, and what would cure it. Both are empty when nothing
 // speaks for that.
 func (b *Bus) deaf() (why, fix string) {
@@ -331,7 +338,7 @@ func (b *Bus) deaf() (why, fix string) {
 	case b.multicast == nil:
 		return "", ""
 	case len(b.multicast.Ifaces()) == 0:
-		return b.multicast.Trouble(), "set bus.address (or discovery.address) to an address of this host that the others can reach"
+		return b.multicast.Trouble(), addressFix
 	}
 	return b.multicast.Trouble(), "let UDP to " + b.multicast.Group().String() + " through the firewall of this host, and give all the same group and port"
 }

@@ -114,7 +114,7 @@ func describeIfaces(host []discovery.Iface) string {
 }
 
 // DiscoveryIfaces returns the interfaces of this host to announce and listen on,
-// which may be none, and what is wrong with the keys that select them.
+// which may be none, and what is wrong with the keys that select them, or ErrNoIface.
 func (c *Config) DiscoveryIfaces() (ifaces []discovery.Iface, problems []error) {
 	return c.FollowDiscovery()()
 }
@@ -142,13 +142,15 @@ func (c *Config) FollowDiscovery() func() (ifaces []discovery.Iface, problems []
 		}
 		before, wrong = SelectIfaces(host, key, items)
 		if len(items) == 0 && len(before) == 0 {
-			wrong = []error{errNoIface}
+			wrong = []error{ErrNoIface}
 		}
 		return before, wrong
 	}
 }
 
-var errNoIface = errors.New("scamp: no address for discovery: this host has none in 10/8, 192.168/16 or 172.16/12: set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
+// ErrNoIface is what DiscoveryIfaces says when no key selects an interface, and this host
+// has none that is chosen by itself.
+var ErrNoIface = errors.New("scamp: no address for discovery: this host has none in 10/8, 192.168/16 or 172.16/12")
 
 // ServiceIfaces returns the interfaces of this host to serve on, as DiscoveryIfaces
 // does.

@@ -2,7 +2,6 @@ package command
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,6 +62,9 @@ func cachePath(cfg *scamp.Config) string {
 	return cfg.CachePath
 }
 
+// noAddress is what to do where discovery has no address.
+const noAddress = "set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1"
+
 // openMulticast opens what the configuration says of discovery, and tells of the
 // interfaces that are left out. Only who follows them can begin without any.
 func (a *app) openMulticast(cfg *scamp.Config, follow bool) (*discovery.Multicast, error) {
@@ -75,12 +77,16 @@ func (a *app) openMulticast(cfg *scamp.Config, follow bool) (*discovery.Multicas
 	if len(m.Ifaces()) == 0 && !follow {
 		m.Close()
 		err := errors.Join(m.Problems()...)
-		if strings.Contains(err.Error(), "set bus.address") {
-			return nil, err // it says so itself
+		if err == nil {
+			err = scamp.ErrNoIface
 		}
-		return nil, hint(err, "set bus.address (or discovery.address) in the configuration, for example bus.address = 127.0.0.1")
+		return nil, hint(err, noAddress)
 	}
 	for _, err := range m.Problems() {
+		if errors.Is(err, scamp.ErrNoIface) {
+			a.log.Warn("no announcement is heard", "error", err, "fix", noAddress)
+			continue
+		}
 		a.log.Warn("discovery goes on without an interface", "error", err)
 	}
 	return m, nil
