@@ -55,7 +55,6 @@ func TestPortsComeAgain(t *testing.T) {
 			if err != nil {
 				return
 			}
-			defer c.Close()
 			go func() { // ends with the connection
 				c.Read(make([]byte, 1))
 				c.Close()
@@ -128,8 +127,50 @@ func TestRestartsAreForgotten(t *testing.T) {
 		if left > 1 { // the last one may still stand on a stack
 			t.Errorf("%d of %d buses that were closed are held", left, len(old))
 		}
-		if held := n.Held(); held != 2 {
-			t.Errorf("%d hosts are held for two buses", held)
+		if held := n.Held(); held.Hosts != 2 {
+			t.Errorf("%+v is held for two buses", held)
+		}
+		n.Kill(s)
+		<-time.After(time.Hour)
+		if held := n.Held(); held.Hosts != 1 || held.Gone > left+1 || held.Connections != 0 {
+			t.Errorf("%+v is held for one bus that calls nobody, of %d that are closed", held, len(old)+1)
+		}
+	})
+}
+
+// TestPartedAreForgotten: who is closed behind a partition is forgotten when that ends.
+func TestPartedAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		a, b := n.Bus(nil), n.Bus(nil)
+		heal := n.Partition(a, b)
+		b.Close()
+		heal()
+		if held := n.Held(); held.Hosts != 1 {
+			t.Errorf("%+v is held for one bus", held)
+		}
+	})
+}
+
+// TestStalledAreForgotten: a connection that was closed while nothing moved is forgotten,
+// and its port free, when all moves again.
+func TestStalledAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPing(t)
+		c, err := p.Dial(t.Context(), "tcp", p.s.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Disturb(p.s, scamptest.Line{Stall: true})
+		c.Close()
+		<-time.After(time.Minute) // the service gives the handshake up
+		if held := p.Held(); held.Connections != 1 {
+			t.Errorf("%+v is held while one connection stalls", held)
+		}
+		p.Disturb(p.s, scamptest.Line{})
+		<-time.After(time.Minute)
+		if held := p.Held(); held.Connections != 0 {
+			t.Errorf("%+v is held though no connection is open", held)
 		}
 	})
 }

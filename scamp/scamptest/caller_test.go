@@ -190,27 +190,30 @@ func TestCallerIsSafe(t *testing.T) {
 
 // TestCallerAdvises: each error that Fail names comes with what a bus would advise.
 func TestCallerAdvises(t *testing.T) {
-	for err, want := range map[error]string{
-		scamp.ErrPin:             "the instance was restarted with another key",
-		scamp.ErrNoDial:          "the instance is announced but does not answer; scamp show",
-		scamp.ErrNotFound:        "scamp list actions --all shows what there is",
-		scamp.ErrStale:           "is scamp cache running",
-		scamp.ErrDenied:          "",
-		scamp.ErrRefused:         "the instance is busy or shutting down",
-		scamp.ErrClosed:          "what the call went through was closed by the program",
-		scamp.ErrTimeout:         "give the call more time",
-		context.DeadlineExceeded: "give the call more time",
-		context.Canceled:         "the program itself gave the call up",
-		scamp.ErrBadReply:        "see that both sides mean the same by the action",
-		scamp.ErrBroken:          "see in the log of the service why it gave the reply up",
-		scamp.ErrLost:            "see whether the service has ended or was started anew",
-		fmt.Errorf("%w: %w", scamp.ErrNoDial, syscall.ECONNREFUSED): "the instance is announced but does not answer: is its process gone",
+	for _, tt := range []struct {
+		err  error
+		want string // how the advice begins
+	}{
+		{scamp.ErrPin, "the instance was restarted with another key"},
+		{scamp.ErrNoDial, "the instance is announced but does not answer; scamp show"},
+		{scamp.ErrNotFound, "scamp list actions --all shows what there is"},
+		{scamp.ErrStale, "is scamp cache running"},
+		{scamp.ErrDenied, ""},
+		{scamp.ErrRefused, "the instance is busy or shutting down"},
+		{scamp.ErrClosed, "what the call went through was closed by the program"},
+		{scamp.ErrTimeout, "give the call more time"},
+		{context.DeadlineExceeded, "give the call more time"},
+		{context.Canceled, "the program itself gave the call up"},
+		{scamp.ErrBadReply, "see that both sides mean the same by the action"},
+		{scamp.ErrBroken, "see in the log of the service why it gave the reply up"},
+		{scamp.ErrLost, "see whether the service has ended or was started anew"},
+		{fmt.Errorf("%w: %w", scamp.ErrNoDial, syscall.ECONNREFUSED), "the instance is announced but does not answer: is its process gone"},
 	} {
 		var fake scamptest.Caller
-		fake.Fail("Stock.left", err)
+		fake.Fail("Stock.left", tt.err)
 		_, got := scamp.Call[int](t.Context(), &fake, "Stock.left", "lamp")
-		if v := verdictOf(t, got); !strings.HasPrefix(v.Advice, want) || (v.Advice == "") != (want == "") {
-			t.Errorf("Fail with %v: advice %q, want %q", err, v.Advice, want)
+		if v := verdictOf(t, got); !strings.HasPrefix(v.Advice, tt.want) || (v.Advice == "") != (tt.want == "") {
+			t.Errorf("Fail with %v: advice %q, want %q", tt.err, v.Advice, tt.want)
 		}
 	}
 }

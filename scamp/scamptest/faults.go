@@ -96,15 +96,16 @@ func (n *Network) during(fault func(by int)) (end func()) {
 		for _, k := range n.links {
 			k.holdLocked()
 		}
-		n.dropLocked(func(k *link) bool { return k.open == 0 && !k.held })
 		n.changedLocked()
 	}
 	set(1)
 	return sync.OnceFunc(func() { set(-1) })
 }
 
-// changedLocked wakes those who wait to connect, and gives the lock back.
+// changedLocked wakes those who wait to connect, forgets the connections that were closed
+// while they were held, and gives the lock back.
 func (n *Network) changedLocked() {
+	n.dropLocked(func(k *link) bool { return k.open == 0 && !k.held })
 	close(n.changed)
 	n.changed = make(chan struct{})
 	n.mu.Unlock()

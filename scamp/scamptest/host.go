@@ -18,11 +18,12 @@ import (
 
 // A host is one bus as the network sees it.
 type host struct {
-	n    *Network
-	opts *scamp.Options // that Bus was given
+	n *Network
 
 	// Protected by the lock of the network.
-	bus    *scamp.Bus    // nil while it is being made, and when it is closed
+	opts   *scamp.Options // that Bus was given; nil when it is closed
+	bus    *scamp.Bus     // nil while it is being made, and when it is closed
+	left   bool
 	paused int           // how many Pauses hold it
 	apart  map[*host]int // how many Partitions keep it from another
 }
@@ -56,18 +57,32 @@ func (h *host) close() {
 }
 
 // leave forgets a host whose bus is closed, or about to be: it learns nothing more, and a
-// test may make any number of them.
+// test may make any number of them. What stays is next to nothing: how its test ends it.
 func (h *host) leave() {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
+	maps.DeleteFunc(h.n.gone, func(b weak.Pointer[scamp.Bus], _ struct{}) bool { return b.Value() == nil })
 	if h.bus != nil {
 		h.n.gone[weak.Make(h.bus)] = struct{}{}
 	}
-	h.bus = nil
+	h.bus, h.opts, h.left = nil, nil, true
 	h.n.hosts = slices.DeleteFunc(h.n.hosts, func(o *host) bool { return o == h })
-	if len(h.apart) == 0 { // else what it has said last must not pass the partition
+	h.silentLocked()
+}
+
+// silentLocked forgets where a host that has left spoke from, unless it is behind a
+// partition: what it has said last must not pass that.
+func (h *host) silentLocked() {
+	if h.left && len(h.apart) == 0 {
 		maps.DeleteFunc(h.n.senders, func(_ netip.AddrPort, o *host) bool { return o == h })
 	}
+}
+
+// options are those that its bus was given.
+func (h *host) options() *scamp.Options {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return h.opts
 }
 
 // part has one more or one less Partition keep two hosts apart.
@@ -75,6 +90,7 @@ func (h *host) part(from *host, by int) {
 	if h.apart[from] += by; h.apart[from] == 0 {
 		delete(h.apart, from)
 	}
+	h.silentLocked()
 }
 
 func (h *host) dial(ctx context.Context, network, addr string) (net.Conn, error) {

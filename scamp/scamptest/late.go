@@ -3,6 +3,7 @@ package scamptest
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"weak"
 
@@ -31,20 +32,28 @@ func (n *Network) stopped(name string, bus weak.Pointer[scamp.Bus]) {
 }
 
 // wait fails the test if a handler does not return that nobody waits for any more: else the
-// test would end with goroutines that nothing explains.
+// test would end with goroutines that nothing explains. All have one time together.
 func (n *Network) wait() {
 	n.t.Helper()
 	n.mu.Lock()
-	all := n.late
+	left := slices.Clone(n.late)
 	n.mu.Unlock()
-	for _, l := range all {
-		if !Eventually(func() bool { return !running(l.bus) }) {
-			n.t.Errorf("scamptest: service %s has stopped, and a handler has not returned: %s; a handler must end with its context", l.name, handlers())
-		}
+	if len(left) == 0 || Eventually(func() bool {
+		left = slices.DeleteFunc(left, func(l late) bool { return !running(l.bus) })
+		return len(left) == 0
+	}) {
+		return
 	}
+	names := make([]string, len(left))
+	for i, l := range left {
+		names[i] = l.name
+	}
+	n.t.Errorf("scamptest: stopped, and a handler has not returned: service %s; what runs now: %s; a handler must end with its context",
+		strings.Join(names, ", "), handlers())
 }
 
-// handlers names the functions that serve requests now, with where they are.
+// handlers names the functions that serve requests now, with where they are: those of
+// tests beside this one too.
 func handlers() string {
 	text := make([]byte, 1<<20)
 	text = text[:runtime.Stack(text, true)]
@@ -53,12 +62,18 @@ func handlers() string {
 	for stack := range strings.SplitSeq(string(text), "\n\n") {
 		before, _, ok := strings.Cut(stack, "\n"+ours+"(*serving).call(")
 		if !ok {
+			before, _, ok = strings.Cut(stack, "\n"+ours+"(*direct).run(")
+		}
+		if !ok {
 			continue
 		}
 		lines := strings.Split(before, "\n") // a function, and where it is, from the innermost
 		for i := len(lines) - 2; i > 0; i -= 2 {
 			if !strings.HasPrefix(lines[i], ours) {
-				name := lines[i][:strings.LastIndexByte(lines[i]+"(", '(')]
+				name := lines[i]
+				if k := strings.LastIndexByte(name, '('); k > 0 {
+					name = name[:k] // its arguments tell nobody anything
+				}
 				found = append(found, fmt.Sprintf("%s at %s", name, strings.TrimSpace(lines[i+1])))
 				break
 			}

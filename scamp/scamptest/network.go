@@ -70,7 +70,8 @@ func (n *Network) Segment() *discovery.Loopback { return n.segment }
 
 // Bus returns a bus on the network, closed when the test ends. Fields of opts that
 // are set win over those of the network; nil sets none. The network's Limits are for
-// nil alone: who has options takes them along with Limits: net.Limits.
+// nil alone: who has options takes them along with Limits: net.Limits. A bus that is
+// closed before is forgotten then, unless it has Carriers of its own.
 func (n *Network) Bus(opts *scamp.Options) *scamp.Bus {
 	n.t.Helper()
 	h := &host{n: n, opts: opts, apart: make(map[*host]int)}

@@ -19,7 +19,8 @@ type Service struct {
 	opts     scamp.ServiceOptions
 	register func(*scamp.Service)
 	address  string
-	host     *host // of Bus
+	host     *host          // of Bus
+	busOpts  *scamp.Options // that Bus was given
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -71,6 +72,7 @@ func (n *Network) ServeOn(bus *scamp.Bus, name string, opts *scamp.ServiceOption
 		Service: svc, Bus: bus, KeyPair: o.KeyPair, name: name, opts: o, register: register,
 		host: n.host(bus), stop: cancel, done: make(chan struct{}),
 	}
+	s.busOpts = s.host.options()
 	go func() { s.err = svc.Serve(ctx); close(s.done) }() // ended by Stop, which waits
 	done, of := s.done, weak.Make(bus)
 	n.t.Cleanup(func() { // as Stop does; s goes when the test has no use for it
@@ -110,5 +112,5 @@ func (n *Network) Restart(s *Service) *Service {
 	n.Kill(s)
 	o := s.opts
 	o.Listen = []string{s.address}
-	return n.ServeOn(n.Bus(s.host.opts), s.name, &o, s.register)
+	return n.ServeOn(n.Bus(s.busOpts), s.name, &o, s.register)
 }
