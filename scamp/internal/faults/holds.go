@@ -110,8 +110,11 @@ func openOf(b *scamp.Bus) map[string]int64 {
 	open := make(map[string]int64)
 	all := b.Stats()
 	for name, p := range pairs {
-		if n := int64(all[p[0]]) - int64(all[p[1]]); n != 0 {
-			open[name+" and not ended"] = max(n, 1) // more ended than began: that does not add up either
+		switch n := int64(all[p[0]]) - int64(all[p[1]]); {
+		case n > 0:
+			open[name+" and not ended"] = n
+		case n < 0: // that does not add up either
+			open[name+" fewer than ended"] = -n
 		}
 	}
 	return open
@@ -128,10 +131,11 @@ func drainBus(book *ledger.Ledger, b *scamp.Bus, start map[string]int64, close f
 	for name, n := range left {
 		now[name] = int64(n)
 	}
-	for deadline := time.Now().Add(5 * time.Second); len(openOf(b)) > 0 && time.Now().Before(deadline); {
+	open := openOf(b)
+	for deadline := time.Now().Add(5 * time.Second); len(open) > 0 && time.Now().Before(deadline); open = openOf(b) {
 		<-time.After(20 * time.Millisecond) // what ended just now is counted a moment later
 	}
-	maps.Copy(now, openOf(b))
+	maps.Copy(now, open)
 	book.Drain(now)
 	return now, book.Err()
 }
