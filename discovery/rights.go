@@ -6,9 +6,24 @@ import "weak"
 // be held. Lookups see all of the old rules or all of the new ones. It looks at
 // all that is held; lookups and repetitions go on meanwhile, and only what
 // changes is seen when the rules are.
-func (d *Directory) SetAuthorized(z *Authorized) {
+func (d *Directory) SetAuthorized(z *Authorized) { d.setAuthorized(z, nil) }
+
+// setTrouble says why there are no rules yet, in what is said of those who are denied. Rules
+// that somebody gave stay in force.
+func (d *Directory) setTrouble(path string, err error) {
+	d.setAuthorized(&Authorized{File: path, trouble: err}, func(old *Authorized) bool { return old == nil || old.trouble != nil })
+}
+
+// setAuthorized is SetAuthorized where the rules in force are such that they may be replaced;
+// nil means that any are.
+func (d *Directory) setAuthorized(z *Authorized, replaces func(old *Authorized) bool) {
 	d.publishing.Lock()
 	d.mu.Lock()
+	if replaces != nil && !replaces(d.rules) {
+		d.mu.Unlock()
+		d.publishing.Unlock()
+		return
+	}
 	d.rules = z // what comes from now on is judged by them
 	for in := range d.changes {
 		d.judgeAgainLocked(in, nil)
@@ -25,17 +40,6 @@ func (d *Directory) SetAuthorized(z *Authorized) {
 	d.publish()
 	d.publishing.Unlock()
 	d.say(notes)
-}
-
-// setTrouble says why there are no rules yet, in what is said of those who are denied. Rules
-// that somebody gave stay in force.
-func (d *Directory) setTrouble(path string, err error) {
-	d.mu.Lock()
-	given := d.rules != nil && d.rules.trouble == nil
-	d.mu.Unlock()
-	if !given {
-		d.SetAuthorized(&Authorized{File: path, trouble: err})
-	}
 }
 
 // judgeAgainLocked brings in under the rules in force. The view v is what becomes of
