@@ -5,7 +5,7 @@ GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test check more format lint resource endurance long nightly faults faults-quick soak fuzz build bench bench-quick bench-discovery
+.PHONY: demo test check more format lint resource endurance long nightly faults faults-quick faults-hour soak fuzz build bench bench-quick bench-discovery
 
 demo: ## a whole bus on loopback, each step explained
 	$(GO) run ./cli/scamp.go demo
@@ -47,15 +47,16 @@ endurance: ## ten million echoes over connections that are cut at random: a quar
 # They are run without the race detector, one package at a time, and go on behind a failure.
 MODEL_CHECKS ?= 100000
 
-long: ## every test in its full length, and a hundred thousand sequences of the model: hours
+long: ## every test in its full length, and a hundred thousand sequences of each model: hours
 	status=0; \
 	SCAMP_TEST_LONG=1 $(GO) test -tags resource -count=1 -p 1 -timeout 12h ./... || status=1; \
 	SCAMP_TEST_LONG=1 $(GO) test -tags failpoint -run '^TestFailpoint' -count=1 -p 1 -timeout 12h ./discovery ./scamp ./scamp/internal/faults || status=1; \
-	SCAMP_MODEL_CHECKS=$(MODEL_CHECKS) $(GO) test -run '^TestModel$$' -count=1 -timeout 12h ./scamp/internal/mux || status=1; \
+	SCAMP_MODEL_CHECKS=$(MODEL_CHECKS) $(GO) test -run '^(TestModel|TestTwoEnds|TestModelOfCalls|TestModelOfServing)$$' \
+		-count=1 -p 1 -timeout 12h ./scamp ./scamp/internal/mux || status=1; \
 	exit $$status
 
-nightly: ## what takes too long for CI: faults, soak, endurance and long, each whatever became of the others
-	@failed=; for t in faults soak endurance long; do $(MAKE) $$t || failed="$$failed $$t"; done; \
+nightly: ## what takes too long for CI: faults, soak, endurance, long and fuzz, each whatever became of the others
+	@failed=; for t in faults faults-hour soak endurance long "fuzz FUZZTIME=10m"; do $(MAKE) $$t || failed="$$failed $$t"; done; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 # docs/faults.md says what each row does, and how to repeat one: -rows F6 -seed N.
@@ -68,6 +69,10 @@ faults: ## every row of faults, on a bus of processes under load: 45 minutes
 faults-quick: ## the rows that CI runs, cut short: three minutes
 	@mkdir -p out
 	$(GO) run -tags failpoint ./scamp/internal/faults -quick $(FAULTS)
+
+faults-hour: ## the row that mixes the faults, for an hour
+	@mkdir -p out
+	$(GO) run -tags failpoint ./scamp/internal/faults -rows F28 -scale 12 $(FAULTS)
 
 soak: ## ten minutes of load with a fault each five seconds, in compressed time
 	@mkdir -p out
