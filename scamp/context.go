@@ -144,10 +144,10 @@ func (c *requestContext) why() error {
 
 // Cause says why the context of a handler, or one made from it, has ended; nil while it has
 // not. It is what context.Cause cannot say: ErrTimeout if the time of the handler or of its
-// caller was over, ErrLost if the connection was lost, with
-// ErrStopped if that is because the service stopped and waited no longer, and else a *RemoteError of code
-// "transport" whose text says whether the caller cancelled, broke off, or takes nothing of
-// the reply. For any other context it is context.Cause.
+// caller was over, ErrLost if the connection was lost, with ErrStopped if that is because
+// the service stopped and waited no longer, or ErrClosed if its bus was closed, and else a
+// *RemoteError of code "transport" whose text says whether the caller cancelled, broke off,
+// or takes nothing of the reply. For any other context it is context.Cause.
 func Cause(ctx context.Context) error {
 	if c, ok := ctx.Value(contextKey{}).(*requestContext); ok && ctx.Err() != nil && c.why() != nil {
 		return c.why()
