@@ -69,7 +69,9 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 		turnAway(p, m, errBodyBroken.Text)
 		return
 	}
-	more := !m.Whole()
+	if !m.Whole() { // more of it is to come: that must not wait for the reply, nor come behind its header
+		p.conn.Greet()
+	}
 	r := newServing(p, s, m, a)
 	s.mu.Lock()
 	why, counter := s.takeLocked(p, r)
@@ -79,10 +81,8 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 	}
 	s.mu.Unlock()
 	w.wake()
-	if more || counter == "handlers_queued" {
-		// More of it is to come, or its caller may leave before its turn and is to know
-		// that we understand cancel.
-		p.conn.Greet()
+	if counter == "handlers_queued" {
+		p.conn.Greet() // its caller may leave before its turn, and is to know that we understand cancel
 	}
 	if counter != "" {
 		s.log.count(counter)
