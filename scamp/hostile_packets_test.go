@@ -50,7 +50,7 @@ func TestResourceHostilePackets(t *testing.T) {
 			}
 		}},
 		{name: "P15_pings", memory: 8 << 20, fair: true, tolerated: "ping_flood"},
-		{name: "P18_odd_messages", memory: 16 << 20, fair: true, counters: []string{"message_ignored"}},
+		{name: "P18_odd_messages", memory: 16 << 20, fair: true, counters: []string{"message_ignored", "subscribe_refused"}},
 		{name: "P20_sleeping_handlers", memory: boundConn, hold: 2 * time.Second, counters: []string{"handlers_queued", "queue_full"},
 			sample: func(t *testing.T, s state) {
 				handlersBelow(1024)(t, s)

@@ -18,7 +18,7 @@ import (
 // and who has many users is taken for no attacker.
 func TestResourceHostileTickets(t *testing.T) {
 	for _, a := range []attack{
-		{name: "T5_bad_tickets", memory: 16 << 20, fair: true, hold: 2 * time.Second, counters: []string{"ticket_limited"}},
+		{name: "T5_bad_tickets", memory: 16 << 20, fair: true, hold: 2 * time.Second, counters: []string{"ticket_limited", "ticket_refused"}},
 		{name: "T5_many_users", fair: true, hold: 2 * time.Second},
 	} {
 		t.Run(a.name, a.run)
