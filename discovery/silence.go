@@ -22,7 +22,7 @@ const maxSilence = time.Hour
 type silence struct {
 	mu     sync.Mutex       // protects all below
 	limit  time.Duration    // of silence; longer after each one that ended by itself
-	since  time.Time        // when somebody began to listen, or an interface was left; zero when nobody listens
+	since  time.Time        // when somebody began to listen, an interface was left, or the first was used; zero when nobody listens
 	last   time.Time        // when anything was heard
 	ours   map[Iface]*voice // where we may send
 	told   bool             // all is silent, and that was told
@@ -49,10 +49,14 @@ func (s *silence) listen() {
 	}
 }
 
-// use says that we may send on an interface from now on.
+// use says that we may send on an interface from now on. Where there was none before,
+// nothing could be heard.
 func (s *silence) use(iface Iface) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.ours) == 0 && !s.since.IsZero() {
+		s.since = time.Now()
+	}
 	if s.ours[iface] == nil {
 		s.ours[iface] = new(voice)
 	}
@@ -129,7 +133,7 @@ func (s *silence) look() (c silenceChange) {
 	c.muffledOver = slices.DeleteFunc(c.muffledOver, func(i Iface) bool { return s.ours[i] == nil }) // it is gone
 	s.muffle = muffle
 	c.quiet = s.quietLocked()
-	all := c.quiet >= s.limit && !waiting                                                   // else that will say it better
+	all := c.quiet >= s.limit && !waiting && len(s.ours) > 0                                // else that will say it better
 	c.all, c.allOver = all && !s.told, s.told && c.quiet < s.limit && s.last.After(s.since) // not because an interface was left
 	s.told = all || s.told && !c.allOver
 	if c.allOver {
@@ -188,13 +192,13 @@ func (m *Multicast) listenUp() {
 	if len(c.muffledOver) > 0 {
 		m.report.say(slog.LevelInfo, countSilent+" over", "our own announcements are heard again", "on", ifaceList(c.muffledOver))
 	}
-	now := m.use.Load()
+	ifaces := m.use.Load().ifaces
 	switch {
 	case c.allOver:
-		m.report.say(slog.LevelInfo, countSilent+" over", "announcements are heard again", "on", ifaceList(now.ifaces))
-	case c.all && len(now.ifaces) > 0: // else it was said that there is no interface
+		m.report.say(slog.LevelInfo, countSilent+" over", "announcements are heard again", "on", ifaceList(ifaces))
+	case c.all:
 		m.counters.add(countSilent, 1)
-		m.report.say(slog.LevelWarn, countSilent, likelyReason(now.ifaces), "on", ifaceList(now.ifaces), "group", group, "for", c.quiet.Round(time.Second))
+		m.report.say(slog.LevelWarn, countSilent, likelyReason(ifaces), "on", ifaceList(ifaces), "group", group, "for", c.quiet.Round(time.Second))
 	}
 }
 

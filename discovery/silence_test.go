@@ -72,19 +72,37 @@ func TestSilence(t *testing.T) {
 				m.silence.forget(wire)
 			}
 		}, "18s not even our own", ""},
-		{"the interface goes while we send", []Iface{wire}, func(m *Multicast, at time.Duration) {
+		{"an interface goes while we send", []Iface{wire, loop}, func(m *Multicast, at time.Duration) {
 			m.silence.listen()
 			if at == 4*time.Second {
 				m.silence.forget(wire)
 				m.silence.sent(wire)
 			}
 		}, "20s no announcement is heard", "no announcement was heard for 1m56s"},
-		{"an interface goes in silence", []Iface{wire}, func(m *Multicast, at time.Duration) {
+		{"an interface goes in silence", []Iface{wire, loop}, func(m *Multicast, at time.Duration) {
 			m.silence.listen()
 			if at == 30*time.Second {
 				m.silence.forget(wire)
 			}
 		}, "18s no announcement is heard", "no announcement was heard for 1m30s"},
+		{"the only interface comes late", []Iface{wire}, func(m *Multicast, at time.Duration) {
+			m.silence.listen()
+			switch at {
+			case tick:
+				m.silence.forget(wire)
+			case time.Minute:
+				m.silence.use(wire)
+			}
+		}, "1m16s no announcement is heard", "no announcement was heard for 1m0s"},
+		{"the only interface comes again", []Iface{wire}, func(m *Multicast, at time.Duration) {
+			m.silence.listen()
+			switch at {
+			case time.Minute:
+				m.silence.forget(wire)
+			case 114 * time.Second:
+				m.silence.use(wire)
+			}
+		}, "18s no announcement is heard", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
