@@ -302,17 +302,22 @@ func TestDialOfTheOldAnnouncementIsNotThatOfTheNew(t *testing.T) {
 	})
 }
 
+// neverDials is a Dial that fails after three seconds, and counts.
+func neverDials(dials *int) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) {
+		*dials++
+		time.Sleep(3 * time.Second)
+		return nil, errors.New("no route")
+	}
+}
+
 // However many calls of however many announcements join a dial that fails, one dial more is
 // made for all of them (THREATS D22).
 func TestDialForMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
 		dials := 0
-		bus := f.bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
-			dials++
-			time.Sleep(3 * time.Second)
-			return nil, errors.New("no route")
-		}})
+		bus := f.bus(&scamp.Options{Dial: neverDials(&dials)})
 		var all []<-chan outcome
 		call := func(ident string) {
 			req := echoReq("")
@@ -344,11 +349,7 @@ func TestDialOfTheNewAnnouncementIsThatOfTheOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
 		dials := 0
-		bus := f.bus(&scamp.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
-			dials++
-			time.Sleep(3 * time.Second)
-			return nil, errors.New("no route")
-		}})
+		bus := f.bus(&scamp.Options{Dial: neverDials(&dials)})
 		f.announce(bus, "far:1", "127.0.0.1:30100")
 		time.Sleep(time.Second)
 		var later <-chan outcome

@@ -69,7 +69,7 @@ func (s *intake) admit(p *peer, m *mux.Inbound) {
 		turnAway(p, m, errBodyBroken.Text)
 		return
 	}
-	if !m.Whole() { // more of it is to come: that must not wait for the reply, nor come behind its header
+	if !m.Whole() { // the rest waits for our window, which the header of the reply may be long in telling
 		p.conn.Greet()
 	}
 	r := newServing(p, s, m, a)

@@ -207,7 +207,13 @@ type heard struct {
 // belongs to other messages may come between.
 func (w *wire) message() heard {
 	w.t.Helper()
+	limit := time.After(time.Hour) // in a bubble PINGs would keep it waiting for ever
 	for {
+		select {
+		case <-limit:
+			w.t.Fatal("no message ends")
+		default:
+		}
 		p := w.next()
 		m := w.open[p.MsgNo]
 		switch {
