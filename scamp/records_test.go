@@ -20,11 +20,10 @@ type tapped struct {
 }
 
 func (c *tapped) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sent = append(c.sent, p[:n]...)
-	return n, err
+	c.sent = append(c.sent, p...) // before it can be answered
+	c.mu.Unlock()
+	return c.Conn.Write(p)
 }
 
 func (c *tapped) Read(p []byte) (int, error) {
