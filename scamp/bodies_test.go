@@ -2,6 +2,7 @@ package scamp_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -119,6 +120,11 @@ func TestHandlerChangesItsRequest(t *testing.T) {
 				if b, err := r.Bytes(); err != nil || len(b) == 0 {
 					t.Errorf("Bytes of a copy: %d octets, %v", len(b), err)
 				}
+			}, "*"},
+			{"read as a whole, its Data alone", func(r *scamp.Request) {
+				if b, err := r.Bytes(); err != nil || len(b) == 0 {
+					t.Errorf("Bytes of a copy: %d octets, %v", len(b), err)
+				}
 				r.Body = nil
 			}, "*"},
 			{"own Data", func(r *scamp.Request) { r.Data = []byte("own") }, ""},
@@ -155,6 +161,27 @@ func TestHandlerChangesItsRequest(t *testing.T) {
 			check("as a value", `"value"`, got, err)
 		}
 	})
+}
+
+// What TestHandlerChangesItsRequest tries with a copy is refused for the request itself too.
+func TestHandlerChangesItsRequestInPlace(t *testing.T) {
+	n := scamptest.New(t)
+	var bus *scamp.Bus
+	s := n.Serve("sample", func(s *scamp.Service) {
+		s.Handle("Sample.echo", echo, nil)
+		scamp.HandleJSON(s, "Sample.typed", func(ctx context.Context, _ string) (string, error) {
+			req := scamp.RequestFrom(ctx)
+			req.Action, req.Data = "Sample.echo", []byte(`"own"`)
+			_, err := bus.Call(ctx, req)
+			return fmt.Sprint(err), nil
+		}, nil)
+	})
+	bus = s.Bus
+	for how, c := range map[string]scamp.Caller{"over TLS": n.Bus(nil), "within the process": bus} {
+		if got, err := scamp.Call[string](t.Context(), c, "Sample.typed", "value"); err != nil || !strings.Contains(got, "want Body nil beside a Data of your own") {
+			t.Errorf("%s: passed on with %q, %v: want a refusal", how, got, err)
+		}
+	}
 }
 
 // A copy of a handler's request that was read as a whole is passed on as it is, too.

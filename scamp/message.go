@@ -39,7 +39,7 @@ var (
 // closed: a service may begin its reply while the request is still being sent.
 //
 // A handler's request is valid until the handler returns. The handler may pass it on as it
-// is: what is left of its Body is sent. With Data or GetBody of the handler's own, Body must
+// is: what is left of its Body is sent, and all of it when Bytes has read that. With Data or GetBody of the handler's own, Body must
 // be nil, and with GetBody Data too.
 type Request struct {
 	Action   string // "[sector:]Class.name[~version]"; a handler sees the announced name alone
@@ -251,12 +251,9 @@ func (r *Request) check() error {
 // own says whether Data is the body that came with a handler's request, which Body reads
 // too.
 func (r *Request) own() bool {
-	if v, ok := r.Body.(*valueBody); ok {
-		came := v.req.Data
-		if came == nil {
-			came, _ = v.req.values.encode() // a copy of that request may have asked
-		}
-		return bytes.Equal(r.Data, came)
+	if v, ok := r.Body.(*valueBody); ok && v.req.values != nil {
+		b, err := v.req.values.encode() // its Data may be another now, or not there yet
+		return err == nil && bytes.Equal(r.Data, b)
 	}
 	return r.collect != nil && r.collect.own != nil && bytes.Equal(r.Data, r.collect.own)
 }
@@ -321,6 +318,9 @@ func (r *Request) source() ([]byte, io.Reader, error) {
 		}
 		return nil, body, nil
 	case r.Body != nil:
+		if _, came := r.Body.(requestBody); came && r.collect.own != nil { // Bytes has read it
+			return r.collect.own, nil, nil
+		}
 		if b, ok := r.Body.(*bytes.Reader); ok && b.Len() <= smallBody {
 			data, err := io.ReadAll(b)
 			return data, nil, err
