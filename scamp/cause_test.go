@@ -73,3 +73,33 @@ func TestCauseOfAHandlersEnd(t *testing.T) {
 		t.Errorf("the cause of a context of no handler: %v, want its own", err)
 	}
 }
+
+// A context made from a handler's that ended by itself says its own cause, also when the
+// handler has returned.
+func TestCauseOfAContextThatEndedByItself(t *testing.T) {
+	mine := errors.New("my own")
+	causes := make(chan error, 3)
+	bus := ownBus(t, &scamp.Config{}, "own", func(s *scamp.Service) {
+		scamp.HandleJSON(s, "A.do", func(ctx context.Context, n int) (int, error) {
+			apart, stop := context.WithTimeoutCause(context.WithoutCancel(ctx), 50*time.Millisecond, mine)
+			made, cancel := context.WithCancelCause(ctx)
+			cancel(mine)
+			causes <- scamp.Cause(made)
+			go func() { // ends with that time
+				defer stop()
+				<-apart.Done()
+				causes <- scamp.Cause(made)
+				causes <- scamp.Cause(apart)
+			}()
+			return n, nil
+		}, nil)
+	})
+	if _, err := scamp.Call[int](context.Background(), bus, "A.do", 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []string{"cancelled in the handler", "the same behind it", "without its cancel, behind it"} {
+		if err := <-causes; err != mine {
+			t.Errorf("%s: the cause is %v, want %v", of, err, mine)
+		}
+	}
+}

@@ -149,10 +149,11 @@ func (c *requestContext) why() error {
 // *RemoteError of code "transport" whose text says whether the caller cancelled, broke off,
 // or takes nothing of the reply. For any other context it is context.Cause.
 func Cause(ctx context.Context) error {
-	if c, ok := ctx.Value(contextKey{}).(*requestContext); ok && ctx.Err() != nil && c.why() != nil {
+	cause := context.Cause(ctx)
+	if c, ok := ctx.Value(contextKey{}).(*requestContext); ok && cause != nil && cause == c.Err() {
 		return c.why()
 	}
-	return context.Cause(ctx)
+	return cause // also of one made from it that ended by itself
 }
 
 // RequestFrom returns the request that a handler's context belongs to, and nil for
