@@ -1,6 +1,7 @@
 package scamp
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type inboundSide struct {
 	perAddr map[netip.Addr]int // connections
 	n       int                // connections
 	closing bool
+	why     error // why they are about to end; nil before
 }
 
 // listen opens the listeners (PROTOCOL 12.1).
@@ -211,9 +213,16 @@ func (d *inboundSide) join(p *peer) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.closing {
-		d.conns[p] = struct{}{}
+		d.enterLocked(p)
 	}
 	return !d.closing
+}
+
+func (d *inboundSide) enterLocked(p *peer) {
+	d.conns[p] = struct{}{}
+	if d.why != nil {
+		p.endsFor(d.why)
+	}
 }
 
 func (d *inboundSide) peers() []*peer {
@@ -230,8 +239,11 @@ func (d *inboundSide) stopListening() {
 	}
 }
 
-// endsFor notes why the connections are about to end.
+// endsFor notes why the connections are about to end, also those that are still to join.
 func (d *inboundSide) endsFor(why error) {
+	d.mu.Lock()
+	d.why = cmp.Or(d.why, why)
+	d.mu.Unlock()
 	for _, p := range d.peers() {
 		p.endsFor(why)
 	}

@@ -291,7 +291,9 @@ func (b *Bus) listenLater(err error) {
 			return
 		}
 		b.mu.Lock()
-		b.carryErr = nil
+		if b.ctx.Err() == nil { // else Close has said why, or is about to
+			b.carryErr = nil
+		}
 		b.mu.Unlock()
 		carriers, err := b.carry()
 		if err != nil {

@@ -156,7 +156,7 @@ func (d *inboundSide) acceptLocal(c net.Conn, shown *discovery.Certificate) bool
 	d.mu.Lock()
 	open := !d.closing && !d.isStopped()
 	if open {
-		d.conns[p] = struct{}{}
+		d.enterLocked(p)
 		d.work.Add(1)
 	}
 	d.mu.Unlock()
