@@ -301,7 +301,7 @@ func (b *Bus) spareCalls(typed any) *sync.Pool {
 
 // through is CallWith where the action may be one of this process.
 func (t *typedCall[In, Out]) through(ctx context.Context, c Caller) (Out, *Reply, error) {
-	t.req.values, t.req.whole = t, true
+	t.req.values, t.req.whole, t.value = t, true, t
 	reply, err := c.Call(ctx, &t.req)
 	if err != nil {
 		var none Out

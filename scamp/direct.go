@@ -1,6 +1,7 @@
 package scamp
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -37,6 +38,8 @@ type direct struct {
 
 	done    chan struct{}              // gets one value when the call is settled; nil if the caller runs the handler
 	settled atomic.Pointer[settlement] // nil while it runs, then it stays
+	value   values                     // the typedCall it is part of
+	came    []byte                     // its JSON, once somebody asked
 	read    int                        // octets of its JSON, if the handler reads that
 	bare    bool                       // nobody looks at the header of the reply
 	passed  bool                       // the output is there, and the caller's
@@ -146,9 +149,18 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 	if d.bare {
 		return nil, true, nil
 	}
-	reply = &Reply{Envelope: d.rep.Envelope, Extra: maps.Clone(d.rep.Extra), Instance: what.name()}
+	reply = &Reply{Envelope: d.rep.Envelope, Extra: cloneExtra(d.rep.Extra), Instance: what.name()}
 	reply.Body = &reply.body
 	return reply, true, nil
+}
+
+// cloneExtra is what would have been read from the wire.
+func cloneExtra(x Extra) Extra {
+	x = maps.Clone(x)
+	for name, v := range x {
+		x[name] = bytes.Clone(v)
+	}
+	return x
 }
 
 // tell runs a hook of the caller's. One that panics leaves no place taken behind.
@@ -175,7 +187,7 @@ func (d *direct) prepare(req *Request, b *Bus) {
 	}
 	r.Action, r.Sector, r.Version = d.action.name, d.action.sector, d.action.version
 	r.Envelope = cmp.Or(r.Envelope, "json")
-	r.Extra = maps.Clone(r.Extra)
+	r.Extra = cloneExtra(r.Extra)
 	d.route, r.Route = r.Route, nil
 	r.Idempotent, r.Retry, r.whole = false, nil, false
 	r.Caller, r.Remote, r.claims = nil, localAddr{}, nil // they may be those of the handler that calls
@@ -200,6 +212,10 @@ func (d *direct) run() {
 		}
 		d.s.exit(d)
 	}()
+	if !d.open() { // it was cut before its handler began: that is over for whoever waits
+		returned = true
+		return
+	}
 	err := d.handle()
 	if why := d.ctx.why(); err != nil && why != nil {
 		err = why
@@ -290,16 +306,29 @@ func (d *direct) failure(ctx context.Context, what *attempt) error {
 	if _, ok := errors.AsType[notRun](end.err); ok {
 		h.ErrorData = dispatchFailureData // as ReplyWriter.finish
 	}
+	h.ErrorData = bytes.Clone(h.ErrorData) // it is the handler's, or all calls' of the process
 	return what.refusal(ctx, &h)
+}
+
+// json is the value as octets.
+func (d *direct) json() ([]byte, error) {
+	if d.came == nil {
+		b, err := d.value.encode()
+		if err != nil {
+			return nil, err
+		}
+		d.came = b
+	}
+	return d.came, nil
 }
 
 // A valueBody is the Body of a request whose value passed as it is: JSON, if anybody reads.
 type valueBody direct
 
 func (v *valueBody) Read(p []byte) (int, error) {
-	b, err := v.req.Bytes()
+	b, err := (*direct)(v).json()
 	if err != nil {
-		return 0, err
+		return 0, &RemoteError{Code: CodeBadRequest, Text: err.Error()}
 	}
 	if v.read == len(b) {
 		return 0, io.EOF

@@ -92,6 +92,9 @@ func (s *intake) sweep() {
 func (s *intake) lose(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.refuse == "" { // Close is before Serve, which says the same
+		s.refuse = "shutting down"
+	}
 	if s.watch != nil {
 		s.watch.Stop()
 		s.watched = 0

@@ -113,9 +113,8 @@ func (h *hold) closeWindow(s *share, window int) {
 
 // A collector counts what one body holds. It is used by one goroutine at a time.
 type collector struct {
-	p   *peer
-	n   int
-	own []byte // the body of a handler's request, when it is there as a whole
+	p *peer
+	n int
 }
 
 // take is asked before n more octets are collected.
@@ -145,7 +144,6 @@ func (c *collector) keep(n int) {
 
 // release is called when the body is no longer the bus's.
 func (c *collector) release() {
-	c.own = nil
 	if c.n > 0 {
 		c.p.hold.give(c.p.share, c.n)
 		c.n = 0

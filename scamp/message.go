@@ -79,6 +79,7 @@ type Request struct {
 	values  values // of a typed call within the process; at a handler's they pass as they are
 	in      *mux.Inbound
 	collect *collector
+	came    *[]byte       // the body of a handler's request, when it is there as a whole
 	guard   *ticketGuard  // of the connection
 	claims  *TicketClaims // of a ticket that let the request in; nil if none was asked for
 }
@@ -95,9 +96,10 @@ type RouteOptions struct {
 	Wait time.Duration
 }
 
-// Bytes returns the whole body of a handler's request, waiting for it if need be.
-// The slice is valid until the handler returns. A body over the limit
-// (flow.max_body) is an error that answers request_too_big when returned.
+// Bytes returns the whole body of a handler's request, waiting for it if need be; where
+// Data was nil, what was read from Body before is not in it. The slice is valid until
+// the handler returns. A body over the limit (flow.max_body) is an error that answers
+// request_too_big when returned.
 func (r *Request) Bytes() ([]byte, error) {
 	if r.Data == nil && r.values != nil {
 		if err := r.open(); err != nil {
@@ -107,8 +109,8 @@ func (r *Request) Bytes() ([]byte, error) {
 	if r.Data != nil || r.in == nil {
 		return r.Data, nil
 	}
-	if r.collect.own != nil { // a copy of r has asked
-		r.Data = r.collect.own
+	if *r.came != nil { // a copy of r has asked
+		r.Data = *r.came
 		return r.Data, nil
 	}
 	limit := r.collect.p.limits.MaxBody
@@ -126,13 +128,13 @@ func (r *Request) Bytes() ([]byte, error) {
 	if b == nil {
 		r.Data = []byte{}
 	}
-	r.collect.own = r.Data
+	*r.came = r.Data
 	return r.Data, nil
 }
 
 // open makes the JSON form of the value that passed as it is.
 func (r *Request) open() error {
-	b, err := r.values.encode()
+	b, err := r.values.call().json()
 	if err != nil {
 		return &RemoteError{Code: CodeBadRequest, Text: err.Error()}
 	}
@@ -144,7 +146,7 @@ func (r *Request) open() error {
 // but what is seen of it is to be sent.
 func (r *Request) empty() {
 	r.Data, r.Body, r.GetBody = nil, nil, nil
-	r.values, r.in, r.collect, r.guard, r.claims = nil, nil, nil, nil, nil
+	r.values, r.in, r.collect, r.came, r.guard, r.claims = nil, nil, nil, nil, nil, nil
 }
 
 // plain is the request with its value as octets.
@@ -251,11 +253,16 @@ func (r *Request) check() error {
 // own says whether Data is the body that came with a handler's request, which Body reads
 // too.
 func (r *Request) own() bool {
-	if v, ok := r.Body.(*valueBody); ok && v.req.values != nil {
-		b, err := v.req.values.encode() // its Data may be another now, or not there yet
-		return err == nil && bytes.Equal(r.Data, b)
+	if v, ok := r.Body.(*valueBody); ok {
+		came, err := (*direct)(v).json()
+		return err == nil && alike(r.Data, came)
 	}
-	return r.collect != nil && r.collect.own != nil && bytes.Equal(r.Data, r.collect.own)
+	return r.came != nil && *r.came != nil && alike(r.Data, *r.came)
+}
+
+// alike is bytes.Equal, which looks at no octet of what is the same slice.
+func alike(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
 }
 
 // checked returns the action of a request that passes check.
@@ -318,12 +325,19 @@ func (r *Request) source() ([]byte, io.Reader, error) {
 		}
 		return nil, body, nil
 	case r.Body != nil:
-		if _, came := r.Body.(requestBody); came && r.collect.own != nil { // Bytes has read it
-			return r.collect.own, nil, nil
-		}
-		if b, ok := r.Body.(*bytes.Reader); ok && b.Len() <= smallBody {
+		switch b := r.Body.(type) {
+		case *valueBody: // at once: the value is its caller's again when the call of the handler is over
 			data, err := io.ReadAll(b)
 			return data, nil, err
+		case requestBody:
+			if r.came != nil && *r.came != nil { // Bytes has read it
+				return *r.came, nil, nil
+			}
+		case *bytes.Reader:
+			if b.Len() <= smallBody {
+				data, err := io.ReadAll(b)
+				return data, nil, err
+			}
 		}
 		return nil, r.Body, nil
 	}

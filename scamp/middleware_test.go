@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -142,4 +143,27 @@ func TestRecoveredPanicsCount(t *testing.T) {
 			t.Error("a panic outside of any service is no error")
 		}
 	})
+}
+
+// A middleware that goes on without its handler leaves it to Recover when its request is
+// over. The race detector looks.
+func TestRecoverBehindItsRequest(t *testing.T) {
+	var left sync.WaitGroup
+	bus := overTCP(t, func(s *scamp.Service) {
+		s.Use(func(next scamp.Handler) scamp.Handler {
+			return func(ctx context.Context, req *scamp.Request, rep *scamp.ReplyWriter) error {
+				left.Go(func() { next(ctx, req, rep) })
+				return errors.New("not waited for")
+			}
+		}, scamp.Recover(nil))
+		s.Handle("Sample.late", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error {
+			panic("late")
+		}, nil)
+	})
+	for range 1000 {
+		if _, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.late"}); err == nil {
+			t.Fatal("a handler that fails was taken for one that does not")
+		}
+	}
+	left.Wait()
 }

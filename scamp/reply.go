@@ -27,6 +27,7 @@ type ReplyWriter struct {
 
 // A replying is the body of a reply as far as its handler has given it.
 type replying struct {
+	log *logger       // of the service; never changed
 	out *mux.Outbound // the reply that is written piece by piece, once it has begun
 
 	mu sync.Mutex // held while the reply begins: a handler may have goroutines that go on
@@ -58,10 +59,10 @@ func (w *ReplyWriter) serving() *serving {
 
 // log is that of the service, if it is known.
 func (w *ReplyWriter) log() *logger {
-	if r := w.serving(); r != nil {
-		return r.s.log
+	if w == nil || w.body == nil {
+		return nil
 	}
-	return nil
+	return w.body.log // not that of its serving, which may be another's by now
 }
 
 // logText is Limits.LogText of the service.

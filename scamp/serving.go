@@ -77,6 +77,7 @@ type handling struct {
 type handed struct {
 	handling
 	body  bytes.Reader // over req.Data
+	came  []byte
 	reply replying
 	life  requestContext
 }
@@ -258,13 +259,13 @@ func (r *serving) prepare() {
 	g := r.given
 	g.ctx.given = &g.handling
 	r.whole.p = r.p
-	g.reply.r = r
+	g.reply.r, g.reply.log = r, r.s.log
 	g.rep.ctx, g.rep.body = g.ctx, &g.reply
 	g.req = Request{
 		Action: r.action.name, Sector: r.action.sector, Version: r.action.version, Envelope: h.Envelope,
 		Ticket: Ticket(h.Ticket), IdentifyingToken: Ticket(h.IdentifyingToken), Terminal: Ticket(h.Terminal),
 		ClientID: h.ClientID, Extra: h.Extra,
-		Caller: r.p.cert, Remote: r.p.addr, collect: &r.whole, guard: &r.p.guard,
+		Caller: r.p.cert, Remote: r.p.addr, collect: &r.whole, came: &g.came, guard: &r.p.guard,
 	}
 	data, held, ok := r.in.Hold(r.p.limits.MaxBody)
 	if !ok && r.in.Complete() { // in more pieces than one; no more of them come
@@ -280,7 +281,7 @@ func (r *serving) prepare() {
 			r.whole.keep(len(data)) // in one piece, where it arrived: it is held all the same
 		}
 		g.body.Reset(data)
-		g.req.Data, g.req.Body, r.whole.own = data, &g.body, data
+		g.req.Data, g.req.Body, g.came = data, &g.body, data
 	} else {
 		g.req.in, g.req.Body = r.in, requestBody{r.in}
 	}
