@@ -46,18 +46,8 @@ func (w *ReplyWriter) given() *replying {
 	return w.body
 }
 
-// serving is what the reply is for; nil when the handler has returned, for a direct call,
-// and when somebody calls a handler without a service.
-func (w *ReplyWriter) serving() *serving {
-	if w == nil || w.body == nil {
-		return nil
-	}
-	w.body.mu.Lock()
-	defer w.body.mu.Unlock()
-	return w.body.r
-}
-
-// log is that of the service, if it is known.
+// log is that of the service; nil for a direct call, and when somebody calls a handler
+// without a service.
 func (w *ReplyWriter) log() *logger {
 	if w == nil || w.body == nil {
 		return nil
