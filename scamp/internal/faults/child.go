@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -311,11 +312,18 @@ func (c *child) mayEnd() {
 func (c *child) crashed() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ending || !c.gone() || c.mortal || c.err == nil {
+	if c.ending || !c.gone() || c.mortal {
 		return nil
 	}
-	return c.wrong("ended by itself", c.err)
+	if c.err == nil && !c.lasts() {
+		return nil
+	}
+	return c.wrong("ended by itself", cmp.Or(c.err, errors.New("with exit code 0")))
 }
+
+// lasts says whether the child has a part in the load: it ends only when it is told to, and
+// what it does without is missed by nobody.
+func (c *child) lasts() bool { return c.role == "service" || c.role == "client" || c.role == "cache" }
 
 // status is how the process ended, if it has.
 func (c *child) status() (status syscall.WaitStatus, ok bool) {

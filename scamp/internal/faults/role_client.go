@@ -188,7 +188,7 @@ func (c *client) call(ctx context.Context, p planned, limit time.Duration) {
 			at.Store(ce.Instance)
 		}
 	}})
-	end := c.ask(ctx, req, noted)
+	end := c.ask(ctx, req, noted, max(p.Reply, answerOctets))
 	if before, ok := at.Load().(string); ok && end.Instance == "" {
 		end.Instance = before
 	}
@@ -200,8 +200,9 @@ func (c *client) call(ctx context.Context, p planned, limit time.Duration) {
 	c.book.End(p.ID, end)
 }
 
-// ask makes the call and returns how it ended.
-func (c *client) ask(ctx context.Context, req *scamp.Request, noted ledger.Sum) ledger.End {
+// ask makes the call and returns how it ended. It knows how many octets the reply must have: a
+// service that was killed has not noted what it sent.
+func (c *client) ask(ctx context.Context, req *scamp.Request, noted ledger.Sum, octets int) ledger.End {
 	var got ledger.Meter
 	var begin front
 	reply, err := c.bus.Call(ctx, req)
@@ -219,6 +220,10 @@ func (c *client) ask(ctx context.Context, req *scamp.Request, noted ledger.Sum) 
 	end := ledger.End{Outcome: ledger.OK, Reply: got.Sum()}
 	if [32]byte(begin.b[16:]) != [32]byte(noted.SHA256) {
 		end.Text = "the reply has the hash of another request" // and no nonce: rule 2
+		return end
+	}
+	if end.Reply.Octets != int64(octets) {
+		end.Text = fmt.Sprintf("%d octets came as the whole reply: want %d", end.Reply.Octets, octets) // as above
 		return end
 	}
 	copy(end.Nonce[:], begin.b[:])

@@ -122,7 +122,7 @@ func (s *stage) drained() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.children {
-		if c.role == "service" || c.role == "client" || c.role == "cache" {
+		if c.lasts() {
 			if status, ok := c.status(); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
 				names = append(names, c.name)
 			}
