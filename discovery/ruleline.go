@@ -3,6 +3,7 @@ package discovery
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -28,6 +29,15 @@ func (r *Rule) Match(sector, action string) int {
 		}
 	}
 	return -1
+}
+
+// Gives says whether the line gives any right: a fingerprint alone does not, nor do tokens
+// that no name can match, such as patterns.
+func (r *Rule) Gives() bool {
+	return slices.ContainsFunc(r.Tokens, func(text string) bool {
+		_, _, kind := parseToken(text)
+		return kind != TokenNoRight
+	})
 }
 
 // Token returns one of the Tokens taken apart.

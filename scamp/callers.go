@@ -152,7 +152,7 @@ func (j *callerJudge) names(c *discovery.Certificate) error {
 	switch {
 	case c == nil:
 		return errAnonymous
-	case !named || len(rule.Tokens) == 0:
+	case !named || !rule.Gives():
 		return fmt.Errorf("no rule names the certificate: add %q to %s", c.Fingerprint+" "+j.s.opts.Sector+":ALL", j.rules.rules.Load().File)
 	}
 	return j.believes(c)

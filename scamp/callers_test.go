@@ -510,6 +510,27 @@ func TestCallersAndEvents(t *testing.T) {
 	}
 }
 
+// A line that gives no right, since its tokens are mistyped or there are none, names nobody for
+// events either.
+func TestEventsAreNotForLinesWithoutRights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for tokens, want := range map[string]string{"": "false", "main:": "false", "Sample.*": "false", "Sample.,main:": "false", "Sample.,Sample": "true", "web:ALL": "true"} {
+			f := newCallersFile(t)
+			ann := f.n.KeyPair()
+			f.put(ann.Certificate.Fingerprint + " " + tokens)
+			f.serve(scamp.CallersEnforce, scamp.Limits{}, scamp.ServiceOptions{})
+			w := f.wire(ann)
+			w.acks.Store(true)
+			w.send(subscribe(0, 1, `["orders"]`))
+			if want == "true" {
+				wantEvent(t, w, `[]`)
+			}
+			wantDone(t, w, 1, want)
+			w.c.Close()
+		}
+	})
+}
+
 // Who is no longer named hears no event more, and its connection ends: behind what it has
 // in hand, which finishes (THREATS S7).
 func TestCallersWithdrawnFromASubscriberWithRequests(t *testing.T) {
