@@ -185,6 +185,7 @@ const (
 	accessOld   = 600 * time.Second // and, while no newer one can be had, at most
 	accessAgain = time.Second       // between tries to get one
 	accessWait  = 30 * time.Second  // for an answer
+	accessSlow  = time.Second       // for an answer, of a request that the old table may still judge
 )
 
 // An accessTable is which privileges each action wants, by its lower-case name.
@@ -205,6 +206,7 @@ type access struct {
 	err     error         // why there is no newer one
 	tried   time.Time     // when the last try ended
 	running chan struct{} // closed when the try under way ends; nil if none is
+	began   time.Time     // when that try began
 	closed  bool
 }
 
@@ -232,8 +234,8 @@ func (x *access) check(ctx context.Context, claims *TicketClaims, a *action) err
 	return missing(claims, want, t.names, asTableSays)
 }
 
-// current returns a table that may be used. One that is no longer fresh is used while
-// another is fetched; without any the caller waits.
+// current returns a table that may be used. When that is no longer fresh the caller waits
+// for another: it is used only if none can be had, or not soon (PROTOCOL 10.4).
 func (x *access) current(ctx context.Context) (*accessTable, error) {
 	for {
 		x.mu.Lock()
@@ -242,19 +244,25 @@ func (x *access) current(ctx context.Context) (*accessTable, error) {
 			age = time.Since(x.table.got)
 		}
 		if age >= accessFresh && x.running == nil && !x.closed && (x.tried.IsZero() || time.Since(x.tried) >= accessAgain) {
-			x.running = make(chan struct{})
+			x.running, x.began = make(chan struct{}), time.Now()
 			go x.renew(x.running) // ends after accessWait at the latest
 		}
-		t, err, running := x.table, x.err, x.running
+		t, err, running, began := x.table, x.err, x.running, x.began
 		x.mu.Unlock()
 		switch {
-		case age < accessOld:
+		case age < accessFresh, running == nil && age < accessOld:
 			return t, nil
 		case running == nil:
 			return nil, cmp.Or(err, ErrClosed) // tried a moment ago, or the bus is closed
 		}
+		var slow <-chan time.Time // for ever, without a table that may be used
+		if age < accessOld {
+			slow = time.After(accessSlow - time.Since(began))
+		}
 		select {
 		case <-running:
+		case <-slow:
+			return t, nil
 		case <-ctx.Done():
 			return nil, ctxError(ctx)
 		}

@@ -279,6 +279,52 @@ func TestAccessTableAges(t *testing.T) {
 	})
 }
 
+// PROTOCOL 10.4: a table that is older than 300 s judges only while no newer one can be had.
+// Who asks then waits for that, and not for an Auth that does not answer.
+func TestAccessTableIsRenewedBeforeItJudges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		var table atomic.Value
+		table.Store(`{"sample.read":[1]}`)
+		auth := n.Serve("auth", func(s *scamp.Service) {
+			s.Handle("Auth.getAuthzTable", func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+				return rep.SetBytes([]byte(table.Load().(string)))
+			}, nil)
+		})
+		n.ServeWith("sample", &scamp.ServiceOptions{RequireTickets: true}, func(s *scamp.Service) { s.Handle("Sample.read", ok, nil) })
+		bus := n.Bus(nil)
+		ticket := n.Ticket(scamp.TicketClaims{Start: time.Now().Unix(), Length: 1 << 20, Privileges: []int64{1}})
+		expect := func(when, want string, most time.Duration) {
+			t.Helper()
+			began := time.Now()
+			if code, text := callCode(t, bus, "Sample.read", ticket); code != want {
+				t.Errorf("%s: %s %q, want %s", when, code, text, want)
+			}
+			if took := time.Since(began); took > most {
+				t.Errorf("%s: it took %v, want at most %v", when, took, most)
+			}
+		}
+		const soon = 100 * time.Millisecond
+		expect("at first", "ok", soon)
+		table.Store(`{"sample.read":[2]}`)
+		time.Sleep(290 * time.Second)
+		expect("after 290 s", "ok", soon) // the table counts for so long
+		time.Sleep(300 * time.Second)
+		expect("after 590 s, with the right taken away", "authz", soon)
+		table.Store(`{"sample.read":[1]}`)
+		time.Sleep(301 * time.Second)
+		expect("with the right given back", "ok", soon)
+		resume := n.Pause(auth)
+		defer resume()
+		time.Sleep(301 * time.Second)
+		expect("when Auth hangs", "ok", time.Second)
+		time.Sleep(time.Second)
+		expect("while it does", "ok", soon)
+		time.Sleep(300 * time.Second)
+		expect("when it has hung for too long", "internal", 75*time.Second)
+	})
+}
+
 // What a service's tickets and its authorization table refuse is counted, and the error
 // says what would cure it. No instance is avoided for that; nothing ran. Another one is
 // asked only while the table cannot be had, and once (PROTOCOL 11.6).
