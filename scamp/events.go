@@ -102,8 +102,11 @@ func (src *eventSource) publish(name eventName, value json.RawMessage) error {
 		return nil
 	}
 	for _, s := range src.of {
-		if _, ok := s.codes[name.code]; ok {
+		switch _, ok := s.codes[name.code]; {
+		case ok:
 			s.startLocked()
+		case s.codes != nil && !s.working: // it was told all there was, and is not behind for what is not its own
+			s.told = src.table.change
 		}
 	}
 	return nil

@@ -228,6 +228,36 @@ func TestSubscriberBehind(t *testing.T) {
 	})
 }
 
+// Who is told all that concerns him is not behind, however much others were told meanwhile.
+func TestQuietSubscriberIsNotBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		n.Limits.MaxEventEntries = 20
+		s := n.Serve("sample", func(s *scamp.Service) { s.Handle("Sample.echo", echo, nil) })
+		w := callWire(t, n, s.Addr())
+		w.acks.Store(true)
+		publish(t, s, "a", "old", 1)
+		w.send(subscribe(0, 1, `["a"]`))
+		wantEvent(t, w, `[{"code":"a","key":"old","value":1}]`)
+		wantDone(t, w, 1, "true")
+		for i := range 100 {
+			publish(t, s, "b", fmt.Sprint(i), i)
+			publish(t, s, "b", fmt.Sprint(i), nil)
+		}
+		publish(t, s, "a", "old", nil)
+		wantEvent(t, w, `[{"code":"a","key":"old","value":null}]`)
+		for i := range 100 {
+			publish(t, s, "b", fmt.Sprint(i), i)
+			publish(t, s, "b", fmt.Sprint(i), nil)
+		}
+		publish(t, s, "a", "new", 2)
+		wantEvent(t, w, `[{"code":"a","key":"new","value":2}]`)
+		if got := s.Bus.Stats()["subscriber_behind"]; got != 0 {
+			t.Errorf("subscriber_behind is %d, want 0", got)
+		}
+	})
+}
+
 // quietEvents takes what has arrived until a PONG.
 func (w *wire) quietEvents() {
 	w.ping++

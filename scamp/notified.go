@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
@@ -89,7 +90,9 @@ func (s *subscriber) hear(in *mux.Inbound) {
 	defer intake.heard(1)
 	held := collector{p: s.p}
 	defer held.release()
+	late := time.AfterFunc(s.src.limits.WorkerTimeout, func() { in.Fail(errServiceTime) }) // as of a request: Serve waits for it
 	body, err := in.Collect(s.src.limits.MaxBody, held.take)
+	late.Stop()
 	if err != nil {
 		if errors.Is(err, mux.ErrTooBig) {
 			log.count("body_too_big")

@@ -63,6 +63,38 @@ func TestNotifiedHasItsPlaceAndTime(t *testing.T) {
 	})
 }
 
+// A notification that does not end is dropped when its handler's time would be over: else it
+// would be in hand for ever, and hold up what follows on its connection, and the drain.
+func TestNotificationThatDoesNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		heard := make(chan string, 1)
+		svc := listen(n, new(scamp.ServiceOptions), func(_ context.Context, m *scamp.Notification) { heard <- string(m.Data) })
+		w := callWire(t, n, svc.Addr())
+		began := time.Now()
+		w.send(pk("HEADER", 0, `{"type":"notify"}`) + pk("DATA", 0, "no end"))
+		synctest.Wait() // what is whole goes before what is not
+		w.send(msg(1, `{"type":"notify"}`, "next"))
+		select {
+		case got := <-heard:
+			if got != "next" || time.Since(began) != time.Minute {
+				t.Errorf("heard %q after %v, want the next one after worker.timeout", got, time.Since(began))
+			}
+		case <-time.After(100 * time.Second): // before the connection ends, which is silent
+			t.Errorf("nothing is heard for %v behind a notification that does not end", time.Since(began))
+		}
+		synctest.Wait()
+		if got := svc.Bus.Stats()["notify_dropped"]; got != 1 {
+			t.Errorf("notify_dropped is %d, want 1", got)
+		}
+		w.send(pk("DATA", 0, "more") + pk("EOF", 0, "")) // of what nobody waits for
+		began = time.Now()
+		if err := svc.Stop(); err != nil || time.Since(began) > 3*time.Second {
+			t.Errorf("Stop: %v after %v, want nothing that it waits for", err, time.Since(began))
+		}
+	})
+}
+
 // Serve waits for notifications as for requests, and tells of a handler that stays; what
 // waits when its connection ends is counted.
 func TestServeWaitsForNotifications(t *testing.T) {

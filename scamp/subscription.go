@@ -309,12 +309,19 @@ func (s *Subscription) accept(staged *eventTable, instance string) error {
 			s.table.set(name, nil) // deleting never fails
 		}
 	}
-	err := staged.since(0, func(e *eventEntry) bool {
-		_, err := s.table.set(e.eventName, e.value)
-		return err == nil
-	})
-	if err != nil {
-		return err
+	// What needs more room comes last: else old and new values together might be too much,
+	// though neither table is.
+	for _, grows := range []bool{false, true} {
+		var failed error
+		staged.since(0, func(e *eventEntry) bool { // who was told nothing is not behind
+			if old := s.table.entries[e.eventName]; (old == nil || len(e.value) > len(old.value)) == grows {
+				_, failed = s.table.set(e.eventName, e.value)
+			}
+			return failed == nil
+		})
+		if failed != nil {
+			return failed
+		}
 	}
 	s.usable, s.err, s.instance = true, nil, instance
 	s.tellLocked()

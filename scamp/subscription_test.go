@@ -118,6 +118,39 @@ func TestSubscription(t *testing.T) {
 	})
 }
 
+// The next table takes the place of the last one as a whole, also where both together are
+// more than may be held.
+func TestNextTableIsWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		n.Limits.MaxEventOctets = 20000
+		serve := func() *scamptest.Service {
+			return n.Serve("sample", func(s *scamp.Service) { s.Handle("Sample.echo", echo, nil) })
+		}
+		big := strings.Repeat("x", 12000)
+		one := serve()
+		publish(t, one, "a", "shrinks", big)
+		publish(t, one, "a", "grows", 1)
+		publish(t, one, "a", "goes", 1)
+		s := subscribed(t, n.Bus(nil), "a")
+		wantReady(t, s)
+		two := serve()
+		publish(t, two, "a", "grows", big) // told first
+		publish(t, two, "a", "shrinks", 2)
+		publish(t, two, "a", "comes", 2)
+		n.Kill(one)
+		synctest.Wait()
+		wantReady(t, s)
+		if s.Instance() != two.Ident() {
+			t.Errorf("Instance is %q, want the other one, %q", s.Instance(), two.Ident())
+		}
+		wantValue(t, s, "a", "grows", `"`+big+`"`)
+		wantValue(t, s, "a", "shrinks", "2")
+		wantValue(t, s, "a", "comes", "2")
+		wantValue(t, s, "a", "goes", "")
+	})
+}
+
 // A slow consumer hears the latest, and that he missed deletions, if he did.
 func TestSlowConsumer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
