@@ -1,6 +1,7 @@
 package scamp
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -27,7 +28,8 @@ const maxTicketKeys = 8
 
 // ParseTicketKeys reads the PUBLIC KEY blocks of a PEM text. A key has 2048 to 8192
 // bits, from 1024 on if Limits.Discovery.MinRSABits (tls.min_rsa_bits) says so. Nil
-// limits are the defaults.
+// limits are the defaults. A block that is damaged makes the whole text unusable: the key
+// that it held would be missed by nobody but those whose tickets it verifies.
 func ParseTicketKeys(text []byte, limits *Limits) (*TicketKeys, error) {
 	if limits == nil {
 		limits = new(Limits)
@@ -35,11 +37,13 @@ func ParseTicketKeys(text []byte, limits *Limits) (*TicketKeys, error) {
 	least := limits.Discovery.WithDefaults().MinRSABits
 	k := new(TicketKeys)
 	var others []string
+	begun, ended, blocks := bytes.Count(text, []byte("-BEGIN ")), bytes.Count(text, []byte("-END ")), 0
 	for {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
 			break
 		}
+		blocks++
 		if block.Type != "PUBLIC KEY" {
 			others = append(others, block.Type)
 			continue
@@ -54,6 +58,8 @@ func ParseTicketKeys(text []byte, limits *Limits) (*TicketKeys, error) {
 		}
 	}
 	switch {
+	case begun != blocks || ended != blocks:
+		return nil, fmt.Errorf("scamp: ticket key: %d PEM blocks are whole of %d: want each with all its lines, BEGIN and END", blocks, max(begun, ended))
 	case len(k.keys) > 0:
 		return k, nil
 	case slices.ContainsFunc(others, func(kind string) bool { return strings.HasSuffix(kind, "PRIVATE KEY") }):

@@ -44,6 +44,7 @@ func TestParseTicketKeysSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	der, _ := x509.MarshalPKIXPublicKey(small.Public())
+	good := string(fixtures.Bytes("keys/ticket.pub.pem"))
 	smallPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 	for _, tt := range []struct {
 		name string
@@ -56,6 +57,10 @@ func TestParseTicketKeysSays(t *testing.T) {
 		{"junk", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1, 2, 3}}), "scamp: ticket key: "},
 		{"1024 bits", smallPEM, "1024 bits: want 2048 to 8192"},
 		{"too many", []byte(strings.Repeat(string(fixtures.Bytes("keys/ticket.pub.pem"))+"\n", 9)), "more than 8 keys"},
+		{"one of two cut off", []byte(good + good[:200]), "1 PEM blocks are whole of 2"},
+		{"one of two without its last line", []byte(strings.Replace(good, "-----END PUBLIC KEY-----\n", "", 1) + good), "1 PEM blocks are whole of 2"},
+		{"one of two without its first line", []byte(strings.Replace(good, "-----BEGIN PUBLIC KEY-----\n", "", 1) + good), "1 PEM blocks are whole of 2"},
+		{"one of two mistyped", []byte(good + strings.Replace(good, "M", "!", 1)), "1 PEM blocks are whole of 2"},
 	} {
 		if _, err := scamp.ParseTicketKeys(tt.text, nil); !strings.Contains(fmt.Sprint(err), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
