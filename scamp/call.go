@@ -3,6 +3,8 @@ package scamp
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"sync"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -173,33 +175,38 @@ func (b *Bus) query(req *Request) (discovery.Query, error) {
 // Route, Idempotent and Retry. The request itself is not changed. A field that is set stays,
 // but zero cannot be asked for where defaults have something: call through the bus itself
 // what must not be Idempotent. There is no Stream: a Stream is the bus's own.
-func (b *Bus) With(defaults Request) Caller { return withDefaults{b, defaults} }
+func (b *Bus) With(defaults Request) Caller {
+	return withDefaults{b, func() *Request { return &defaults }}
+}
 
 type withDefaults struct {
 	c Caller
-	d Request
+	d func() *Request // never changed; who prints the Caller does not see its tickets, as with heldTicket
 }
 
+// Format writes what it is, whatever the verb.
+func (withDefaults) Format(f fmt.State, _ rune) { io.WriteString(f, "scamp.Bus.With") }
+
 func (w withDefaults) Call(ctx context.Context, req *Request) (*Reply, error) {
-	r := *req
+	r, d := *req, w.d()
 	if q, err := discovery.ParseAction(r.Action); err == nil { // what the action itself says is not left empty
 		if q.Sector == "" {
-			def(&r.Sector, w.d.Sector)
+			def(&r.Sector, d.Sector)
 		}
 		if q.Version == 0 {
-			def(&r.Version, w.d.Version)
+			def(&r.Version, d.Version)
 		}
 	}
-	def(&r.Envelope, w.d.Envelope)
-	def(&r.Ticket, w.d.Ticket)
-	def(&r.IdentifyingToken, w.d.IdentifyingToken)
-	def(&r.Terminal, w.d.Terminal)
-	def(&r.ClientID, w.d.ClientID)
-	def(&r.Route, w.d.Route)
-	def(&r.Idempotent, w.d.Idempotent)
-	def(&r.Retry, w.d.Retry)
+	def(&r.Envelope, d.Envelope)
+	def(&r.Ticket, d.Ticket)
+	def(&r.IdentifyingToken, d.IdentifyingToken)
+	def(&r.Terminal, d.Terminal)
+	def(&r.ClientID, d.ClientID)
+	def(&r.Route, d.Route)
+	def(&r.Idempotent, d.Idempotent)
+	def(&r.Retry, d.Retry)
 	if r.Extra == nil {
-		r.Extra = w.d.Extra
+		r.Extra = d.Extra
 	}
 	return w.c.Call(ctx, &r)
 }

@@ -48,10 +48,10 @@ func TestTicketIsNotShown(t *testing.T) {
 		stranger := &far{t: t, pair: scamptest.New(t).KeyPair()}
 		stranger.announce(bus, "stranger:1", beta, discovery.Action{Class: "_meta", Name: "echo"})
 		f.show(stranger.pair.TLS())
-		done := inBackground(t.Context(), bus, &scamp.Request{Action: "_meta.echo", Ticket: ticket, IdentifyingToken: ticket})
+		done := inBackground(t.Context(), bus, &scamp.Request{Action: "_meta.echo", Ticket: ticket, IdentifyingToken: ticket, Terminal: "2,7,100,AbC-_"})
 		w := f.next()
 		if m := w.message(); strings.Contains(m.json, "AbC") {
-			t.Errorf("request to an instance without a rule: %s, want no ticket in it", m.json)
+			t.Errorf("request to an instance without a rule: %s, want no ticket and no token in it", m.json)
 		}
 		w.send(reply(0, 1, ""))
 		<-done

@@ -49,7 +49,7 @@ type Request struct {
 
 	Ticket           Ticket // of the user on whose behalf, else that of WithTicket; sent only to authorized instances
 	IdentifyingToken Ticket // of the real user when Ticket is another's
-	Terminal         Ticket // station token, which shows itself as little as a ticket
+	Terminal         Ticket // station token, which shows itself as little as a ticket and goes to nobody else
 	ClientID         int64  // tenant, when no ticket names one
 	Extra            Extra  // further members of the header
 
@@ -404,8 +404,8 @@ func (r *Request) header(h *packet.Header, route discovery.Route) {
 	if h.Envelope == "" {
 		h.Envelope = "json"
 	}
-	h.Terminal, h.ClientID, h.Extra = string(r.Terminal), r.ClientID, r.Extra
-	if route.Rule { // a stranger may offer _meta actions: no ticket for it (PROTOCOL 18)
-		h.Ticket, h.IdentifyingToken = string(r.Ticket), string(r.IdentifyingToken)
+	h.ClientID, h.Extra = r.ClientID, r.Extra
+	if route.Rule { // a stranger may offer _meta actions: no ticket or token for it (PROTOCOL 18)
+		h.Ticket, h.IdentifyingToken, h.Terminal = string(r.Ticket), string(r.IdentifyingToken), string(r.Terminal)
 	}
 }

@@ -122,7 +122,7 @@ func TestTicketsAreNeverShown(t *testing.T) {
 		}
 		ctx := scamp.WithTrace(t.Context(), trace)
 		for _, ticket := range tickets {
-			s.say(ticket)
+			s.say(ticket, scamp.WithTicket(ctx, ticket), bus.With(scamp.Request{Ticket: ticket, IdentifyingToken: ticket, Terminal: ticket}))
 			for _, action := range []string{"Sample.read", "Sample.error", "Sample.broken", "Sample.panic", "Sample.who", "Sample.nobody", "no action"} {
 				req := &scamp.Request{Action: action, Ticket: ticket, IdentifyingToken: ticket, Extra: map[string]json.RawMessage{"x": json.RawMessage(`1`)}}
 				reply, err := bus.Call(ctx, req)

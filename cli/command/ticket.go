@@ -113,9 +113,10 @@ func (a *app) readTicket(files []string) (scamp.Ticket, error) {
 	return scamp.Ticket(text), nil
 }
 
-// ticketForm is what an argument looks like that is a ticket itself: its first five fields
-// (PROTOCOL 10), and anything with a letter behind them, for a list of numbers is none.
-var ticketForm = regexp.MustCompile(`(?:^|[=@\s"'])1,-?\d+,-?\d+,\d+,\d+,.*[A-Za-z]`)
+// ticketForm is what an argument looks like that is a ticket itself (PROTOCOL 10): a user's by
+// its first five fields, and anything with a letter behind them, for a list of numbers is
+// none; a station's, whose fields nobody knows all, by three of them and a signature.
+var ticketForm = regexp.MustCompile(`(?:^|[=@\s"'])(?:1,-?\d+,-?\d+,\d+,\d+,.*[A-Za-z]|2,\d+,\d+,(?:.*,)?[A-Za-z0-9+/=_-]{40})`)
 
 // noTickets refuses arguments that are tickets before anything reads them, so that no error
 // can show one: everybody on the host saw them already.

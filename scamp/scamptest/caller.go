@@ -113,7 +113,8 @@ func key(q discovery.Query) string { return strings.ToLower(q.String()) }
 
 // Requests returns the requests for an action so far, in the order they came, and those
 // for all if action is empty. Each is as the caller gave it, but its body is in Data,
-// whatever it was given as, and JSON decodes it.
+// whatever it was given as, and JSON decodes it; and its Ticket is that of the context
+// (scamp.WithTicket) if it had none, as a bus would send it.
 func (c *Caller) Requests(action string) []scamp.Request {
 	q, err := discovery.ParseAction(action)
 	if err != nil && action != "" {
@@ -132,6 +133,10 @@ func (c *Caller) Requests(action string) []scamp.Request {
 
 // Call answers a request. It returns when ctx ends, also if the answer does not.
 func (c *Caller) Call(ctx context.Context, req *scamp.Request) (*scamp.Reply, error) {
+	if t := refusal.Ticket(ctx); t != "" && req.Ticket == "" {
+		with := *req
+		with.Ticket, req = scamp.Ticket(t), &with
+	}
 	q, err := refusal.Of(req)
 	if err != nil {
 		if closer, ok := req.Body.(io.Closer); ok {

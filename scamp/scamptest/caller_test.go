@@ -217,3 +217,27 @@ func TestCallerAdvises(t *testing.T) {
 		}
 	}
 }
+
+// TestCallerSeesTheTicketOfTheContext: a test can tell on whose behalf a call is made, as a
+// service could.
+func TestCallerSeesTheTicketOfTheContext(t *testing.T) {
+	fake := new(scamptest.Caller)
+	fake.Reply("Stock.left", 3)
+	ctx := scamp.WithTicket(t.Context(), "of the context")
+	if _, err := scamp.Call[int](ctx, fake, "Stock.left", "lamp"); err != nil {
+		t.Fatal(err)
+	}
+	own := &scamp.Request{Action: "Stock.left", Ticket: "its own"}
+	if _, _, err := scamp.CallWith[int](ctx, fake, own, "lamp"); err != nil {
+		t.Fatal(err)
+	}
+	plain := &scamp.Request{Action: "Stock.left"}
+	if _, _, err := scamp.CallWith[int](ctx, fake, plain, "lamp"); err != nil || plain.Ticket != "" {
+		t.Fatalf("%v, and the caller's own request has ticket %q: want none", err, string(plain.Ticket))
+	}
+	for i, want := range []scamp.Ticket{"of the context", "its own", "of the context"} {
+		if got := fake.Requests("Stock.left")[i].Ticket; got != want {
+			t.Errorf("request %d has ticket %q, want %q", i, string(got), string(want))
+		}
+	}
+}

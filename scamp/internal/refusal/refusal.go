@@ -1,9 +1,14 @@
 // Package refusal lends package scamptest the check that every request passes in package
 // scamp, and what that advises about errors, so that a fake caller refuses what a bus does,
-// in the same words, though neither exports it.
+// in the same words, though neither exports it. It also lends the ticket that a context
+// carries, which a bus would send.
 package refusal
 
-import "github.com/scampbus/scamp-go/discovery"
+import (
+	"context"
+
+	"github.com/scampbus/scamp-go/discovery"
+)
 
 // A Check returns the action that a *scamp.Request is for, or why no service could take
 // the request.
@@ -35,3 +40,18 @@ func LendAdvice(a Adviser) struct{} {
 // Advice is what a bus would say about the error of a call; empty where it knows nothing.
 // Safe for concurrent use.
 func Advice(err error) string { return advise(err) }
+
+// A Ticketer returns the ticket that a context carries, empty for none.
+type Ticketer func(ctx context.Context) string
+
+var carried Ticketer
+
+// LendTicket makes t what Ticket asks. Package scamp does so once, while it is initialized.
+func LendTicket(t Ticketer) struct{} {
+	carried = t
+	return struct{}{}
+}
+
+// Ticket is the one that a bus sends with a request that has none of its own. Safe for
+// concurrent use.
+func Ticket(ctx context.Context) string { return carried(ctx) }
