@@ -31,6 +31,8 @@ type inboundSide struct {
 	shaking map[*shake]struct{}
 	perAddr map[netip.Addr]int // connections
 	n       int                // connections
+	landing int                // of these, those that have not joined yet
+	landed  chan struct{}      // closed when there are none; made by land
 	closing bool
 	why     error // why they are about to end; nil before
 }
@@ -130,6 +132,7 @@ func (d *inboundSide) admit(c net.Conn) *shake {
 		return nil
 	}
 	d.n++
+	d.landing++
 	d.perAddr[from]++
 	d.s.bus.log.count("conn_accepted")
 	h := &shake{Link: mux.NewLink(c), began: time.Now(), from: from}
@@ -155,6 +158,9 @@ func (d *inboundSide) greet(h *shake) {
 	c, err := d.handshake(h)
 	if err != nil {
 		h.Close()
+		d.mu.Lock()
+		d.landLocked()
+		d.mu.Unlock()
 		d.leave(h)
 		return
 	}
@@ -212,6 +218,7 @@ func (d *inboundSide) run(p *peer) {
 func (d *inboundSide) join(p *peer) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.landLocked()
 	if !d.closing {
 		d.enterLocked(p)
 	}
@@ -250,24 +257,58 @@ func (d *inboundSide) endsFor(why error) {
 }
 
 // close ends every connection: what waits to be written goes out, for at most so
-// long. Before that a connection may rest.
+// long. Before that a connection may rest, and those who are in their handshake may join:
+// a request that comes right behind it is refused, not lost.
 func (d *inboundSide) close(rest, most time.Duration) {
 	d.stopListening()
+	began := time.Now()
+	var all sync.WaitGroup
+	end := func(p *peer, rest time.Duration) {
+		all.Go(func() { // ends after those times
+			p.rest(rest)
+			p.conn.Shutdown(most)
+		})
+	}
+	early := make(map[*peer]bool)
+	for _, p := range d.peers() {
+		early[p] = true
+		end(p, rest)
+	}
+	d.land(rest)
 	d.mu.Lock()
 	d.closing = true
 	for h := range d.shaking {
 		h.Close()
 	}
 	d.mu.Unlock()
-	var all sync.WaitGroup
 	for _, p := range d.peers() {
-		all.Go(func() { // ends after those times
-			p.rest(rest)
-			p.conn.Shutdown(most)
-		})
+		if !early[p] {
+			end(p, rest-time.Since(began))
+		}
 	}
 	all.Wait()
 	d.work.Wait()
+}
+
+// land waits until everybody who was accepted has joined, or is gone, at most so long.
+func (d *inboundSide) land(most time.Duration) {
+	d.mu.Lock()
+	if d.landing > 0 {
+		d.landed = make(chan struct{})
+	}
+	landed := d.landed
+	d.mu.Unlock()
+	if landed != nil {
+		within(most, landed)
+	}
+}
+
+// landLocked notes that one who was accepted has joined, or is gone.
+func (d *inboundSide) landLocked() {
+	if d.landing--; d.landing == 0 && d.landed != nil {
+		close(d.landed)
+		d.landed = nil
+	}
 }
 
 // restQuiet is how long a connection must have been silent to be at rest. It is less than

@@ -3,6 +3,7 @@ package scamp_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -24,6 +25,7 @@ func TestConformanceDrain(t *testing.T) {
 	}{
 		{"87_order_and_times", orderAndTimes},
 		{"87_callers_on_their_way_are_refused", callersOnTheirWay},
+		{"87_callers_in_their_handshake_are_refused", callersInTheirHandshake},
 		{"87_handlers_that_take_too_long", handlersTakeTooLong},
 		{"87_a_handler_that_never_returns", handlerNeverReturns},
 		{"87_what_waits_is_served", queueIsServed},
@@ -212,6 +214,40 @@ func callersOnTheirWay(t *testing.T) {
 	}
 	if s := <-done; s.err != nil || s.after != 7*time.Second {
 		t.Errorf("Serve: %v after %v, want nil 2 s after the grace time", s.err, s.after)
+	}
+}
+
+// A request may come right behind the handshake, and on a long line it is under way when
+// the listener closes. It is refused, or was never sent: nothing is lost that may have run.
+func callersInTheirHandshake(t *testing.T) {
+	const delay = 50 * time.Millisecond // one way: TCP and TLS take four of them
+	n := scamptest.New(t)
+	refused := 0
+	for early := time.Duration(0); early <= 6*delay; early += delay / 5 {
+		ran := false
+		svc := n.ServeWith("sample", &scamp.ServiceOptions{Grace: time.Second}, func(s *scamp.Service) {
+			s.Handle("Sample.run", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error { ran = true; return nil }, nil)
+		})
+		n.Disturb(svc, scamptest.Line{Delay: delay})
+		done := make(chan error, 1)
+		go func() { done <- svc.Stop() }() // ends with Serve
+		<-time.After(time.Second - early)
+		c, err := n.Bus(nil).Dial(t.Context(), svc.Addr(), scamp.Identity{Fingerprint: svc.Fingerprint()})
+		if err == nil {
+			_, err = c.Call(t.Context(), &scamp.Request{Action: "Sample.run"})
+			c.Close()
+			if errors.Is(err, scamp.ErrRefused) {
+				refused++
+			} else if err != nil || !ran {
+				t.Errorf("call begun %v before the listener closes: %v, ran %v: want it served or refused", early, err, ran)
+			}
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	}
+	if refused == 0 {
+		t.Error("no call came behind the handshake, want some")
 	}
 }
 
