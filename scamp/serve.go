@@ -61,6 +61,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	s.mu.Lock()
 	s.announcing = announcers
 	s.mu.Unlock()
+	defer s.settleTurns() // also if there is no drain
 	defer s.bus.announces(announcers)()
 	for _, a := range announcers {
 		running.Go(func() { a.Run(announcing) }) // ends with announcing
@@ -142,11 +143,7 @@ func (s *Service) begin() error {
 
 // drain stops the service and loses nothing: PROTOCOL 12.5.
 func (s *Service) drain(side *inboundSide, announcers []*discovery.Announcer) error {
-	s.turning <- struct{}{}
-	s.mu.Lock()
-	s.announcing = nil // Resume must not undo the withdrawal
-	s.mu.Unlock()
-	<-s.turning
+	s.settleTurns() // Resume must not undo the withdrawal
 	grace := time.NewTimer(max(s.opts.Grace, 0))
 	defer grace.Stop()
 	said, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -209,28 +206,52 @@ func (s *Service) orphaned() error {
 // answer whoever asks nevertheless. It returns when the withdrawal was sent. Safe for
 // concurrent use while Serve runs.
 func (s *Service) Suspend(ctx context.Context) error {
-	return s.turn("suspend", func(a *discovery.Announcer) error { return a.Withdraw(ctx) })
+	return s.turn(ctx, "suspend", (*discovery.Announcer).Withdraw)
 }
 
 // Resume announces a suspended service again, and returns when that was sent.
 func (s *Service) Resume(ctx context.Context) error {
-	return s.turn("resume", func(a *discovery.Announcer) error { return a.Resume(ctx) })
+	return s.turn(ctx, "resume", (*discovery.Announcer).Resume)
 }
 
-func (s *Service) turn(what string, do func(*discovery.Announcer) error) error {
-	s.turning <- struct{}{}
+func (s *Service) turn(ctx context.Context, what string, do func(*discovery.Announcer, context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	select {
+	case s.turning <- struct{}{}:
+	default:
+		select {
+		case s.turning <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("scamp: %s service %s: %w while it is suspended or resumed already", what, clean(s.name), ctx.Err())
+		}
+	}
 	defer func() { <-s.turning }()
 	s.mu.Lock()
 	announcers := s.announcing
+	s.turned = cancel
 	s.mu.Unlock()
 	if announcers == nil {
 		return fmt.Errorf("scamp: %s service %s: it is not announced: want Serve to run, and not to end", what, clean(s.name))
 	}
 	var errs []error
 	for _, a := range announcers {
-		errs = append(errs, do(a))
+		errs = append(errs, do(a, ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// settleTurns has nobody suspend or resume the service any more, and who does so not wait: a
+// sending may be stuck for as long as we announce.
+func (s *Service) settleTurns() {
+	s.mu.Lock()
+	s.announcing = nil
+	if s.turned != nil {
+		s.turned()
+	}
+	s.mu.Unlock()
+	s.turning <- struct{}{}
+	<-s.turning
 }
 
 const (

@@ -119,6 +119,7 @@ type Service struct {
 	judge      *callerJudge // set by Serve; nil lets everybody call
 	inbound    *inboundSide
 	announcing []*discovery.Announcer // from Serve until the drain begins
+	turned     context.CancelFunc     // ends the wait of who suspended or resumed last; nil if nobody has
 }
 
 // NewService returns a service of that name. Its key pair is read now; nothing is
