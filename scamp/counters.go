@@ -50,7 +50,7 @@ var counterTable = []counterGroup{
 		{"rpc_timeout", "calls that ended without progress", "`RPCTimeout`, flag `tN`"},
 		{"reply_late", "replies to calls that were given up: drained", ""},
 		{"reply_unknown", "replies to nothing: too many end the connection", "`Mux.MaxOddities`"},
-		{"cancel_dropped", "requests given up before the first message of their service that it is not told of", "256 of a connection"},
+		{"cancel_dropped", "requests given up that their service is not told of: too many before its first message, or too many messages are open", "256 of a connection, `Mux.MaxOpenMessages`"},
 		{"hedged", "requests sent to another instance as well", "`RetryOptions.Hedge`"},
 		{"retry_over_budget", "requests not sent again because too much was", "a tenth of the calls"},
 		{"bad_choice", "choices of a `Balancer` of what was not there: the default one chose", ""},

@@ -1,6 +1,8 @@
 package scamp
 
 import (
+	"errors"
+
 	"github.com/scampbus/scamp-go/packet"
 	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
@@ -51,6 +53,11 @@ func (p *peer) hear(m *mux.Inbound) {
 	}
 }
 
+// sendCancel sends a cancel. One that cannot be sent because too many messages are open is
+// dropped: nobody waits for an answer to it, and the others need the connection.
 func (p *peer) sendCancel(id uint64) {
-	p.answer(&packet.Header{Type: packet.TypeCancel, ID: packet.NumberID(id)}, nil)
+	_, err := p.conn.Send(&packet.Header{Type: packet.TypeCancel, ID: packet.NumberID(id)}, mux.Body{Soon: true}, nil)
+	if err != nil && !errors.Is(err, mux.ErrClosed) && p.conn.Err() == nil {
+		p.log.count("cancel_dropped")
+	}
 }
