@@ -85,3 +85,42 @@ func TestClosedBusRunsNoHandler(t *testing.T) {
 		}
 	})
 }
+
+// A call that is under way when what it goes through is closed hears that, and not that
+// the service may have ended.
+func TestCloseTellsCallsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		svc := n.Serve("sample", func(s *scamp.Service) {
+			s.Handle("Sample.hang", func(ctx context.Context, _ *scamp.Request, _ *scamp.ReplyWriter) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}, nil)
+		})
+		open := func() *scamp.Client {
+			c, err := n.Bus(nil).Dial(t.Context(), svc.Addr(), scamp.Identity{Fingerprint: svc.Fingerprint()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		for name, c := range map[string]interface {
+			scamp.Caller
+			Close() error
+		}{"bus": n.Bus(nil), "client": open()} {
+			done := make(chan error, 1)
+			go func() { // ends with Close
+				_, err := c.Call(context.Background(), &scamp.Request{Action: "Sample.hang", Idempotent: true})
+				done <- err
+			}()
+			synctest.Wait()
+			c.Close()
+			err := <-done
+			var ce *scamp.CallError
+			if !errors.As(err, &ce) || !errors.Is(err, scamp.ErrClosed) || !errors.Is(err, scamp.ErrLost) || ce.Ran != scamp.RanMaybe ||
+				ce.Attempts != 1 || !strings.Contains(ce.Advice, "closed by the program") {
+				t.Errorf("%s: a call under way when it is closed: %v, want ErrLost and ErrClosed of one attempt that may have run", name, err)
+			}
+		}
+	})
+}

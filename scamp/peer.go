@@ -48,7 +48,7 @@ type peer struct {
 
 	mu        sync.Mutex // protects what follows; taken under the lock of conn, never the other way round
 	ended     error      // why the connection is over; nil while it lives
-	stopped   error      // why its service ends it: ErrStopped or ErrClosed; nil while that does not
+	stopped   error      // why its service or its pool ends it: ErrStopped or ErrClosed; nil while that does not
 	lastID    uint64     // request id given last
 	pending   map[uint64]*Stream
 	calls     *Stream  // every call that has not left, linked
@@ -109,7 +109,7 @@ func (p *peer) endAll(err error) {
 	p.mu.Unlock()
 	p.logEnd(err)
 	for _, s := range calls {
-		s.lost(err)
+		s.lost(why)
 		s.drop()
 	}
 	for _, r := range requests {
@@ -118,7 +118,7 @@ func (p *peer) endAll(err error) {
 	}
 }
 
-// endsFor notes why the service is about to end the connection; the first reason stays.
+// endsFor notes why the service or the pool is about to end the connection; the first reason stays.
 func (p *peer) endsFor(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

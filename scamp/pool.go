@@ -288,6 +288,7 @@ func (pl *pool) close() {
 	pl.mu.Unlock()
 	var all sync.WaitGroup
 	for _, p := range peers {
+		p.endsFor(ErrClosed)
 		all.Go(func() { p.conn.Shutdown(time.Second) }) // ends after that second
 	}
 	all.Wait()
