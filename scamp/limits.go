@@ -114,6 +114,9 @@ func setLimit[T int | time.Duration](field *T, def T) {
 	if *field <= 0 {
 		*field = def
 	}
+	if d, ok := any(field).(*time.Duration); ok {
+		*d = min(*d, mux.Forever)
+	}
 }
 
 // setDefault sets *field to def if it is zero.

@@ -389,7 +389,7 @@ func (r *Reply) Bytes(limit int) ([]byte, error) {
 	if limit == 0 {
 		limit = 16 << 20
 	}
-	b, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
+	b, err := io.ReadAll(io.LimitReader(r.Body, max(int64(limit), int64(limit)+1)))
 	if err == nil && len(b) > limit {
 		return nil, fmt.Errorf("scamp: reply body: longer than %d octets", limit)
 	}

@@ -57,7 +57,8 @@ func (c *campaign) race(ctx context.Context) (*Reply, error) {
 		c.req.closeBody()
 		return nil, err
 	}
-	h := &heat{c: c, outcomes: make(chan outcome, c.opts.Attempts)} // so that none of them waits for us
+	// None of them waits for us, but where there are more instances than anybody hedges over.
+	h := &heat{c: c, outcomes: make(chan outcome, min(c.opts.Attempts, 16))}
 	h.start(ctx, first)
 	hedge := time.NewTimer(c.opts.Hedge)
 	defer hedge.Stop()

@@ -43,7 +43,7 @@ func (t *Trace) connected(what *attempt) {
 var noTrace = new(Trace)
 
 func traceFrom(ctx context.Context) *Trace {
-	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok && t != nil {
 		return t
 	}
 	return noTrace

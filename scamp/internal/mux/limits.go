@@ -50,5 +50,10 @@ func (l Limits) WithDefaults() Limits {
 	if l.SendStall <= 0 {
 		l.SendStall = 60 * time.Second
 	}
+	l.WriteStall, l.SendStall = min(l.WriteStall, Forever), min(l.SendStall, Forever)
 	return l
 }
+
+// Forever is the longest time that a limit may be: what is longer means the same, and must
+// not overflow when it is added to a time.
+const Forever = 100 * 365 * 24 * time.Hour
