@@ -85,7 +85,7 @@ func TestKeptBodyIsNoOther(t *testing.T) {
 	var mu sync.Mutex
 	var kept []*scamp.Request
 	entered, leave := make(chan struct{}), make(chan struct{})
-	_, c := tcpService(t, scamp.Limits{MaxBody: 1000}, func(s *scamp.Service) {
+	bus, c := tcpService(t, scamp.Limits{MaxBody: 1000}, func(s *scamp.Service) {
 		s.Handle("Lab.keep", func(_ context.Context, req *scamp.Request, _ *scamp.ReplyWriter) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -105,6 +105,9 @@ func TestKeptBodyIsNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		rep.Bytes(0)
+	}
+	for i := 0; len(scamp.TablesOf(bus)) > 0 && i < 1000; i++ {
+		time.Sleep(10 * time.Millisecond) // the reply is out before the body is thrown away
 	}
 	var victims []<-chan outcome
 	for range 20 {
