@@ -5,6 +5,7 @@ package scamp
 import (
 	"net"
 	"strings"
+	"time"
 )
 
 // A notifier tells systemd how a service does, as sd_notify(3) says. The zero value
@@ -29,5 +30,6 @@ func (n notifier) say(line string) {
 		return
 	}
 	defer c.Close()
+	c.SetWriteDeadline(time.Now().Add(time.Second)) // who reads late waits for it in vain; we go on
 	c.Write([]byte(line))
 }
