@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/scampbus/scamp-go/discovery"
@@ -141,7 +142,7 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Id
 		}
 	}
 	if trace.Sent != nil {
-		trace.Sent()
+		s.tell(trace.Sent, body)
 	}
 	if streamed {
 		return s, nil, nil
@@ -158,9 +159,22 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Id
 		what.start = s.p.conn.Time(s.began)
 	}
 	if trace.Replied != nil && err == nil {
-		trace.Replied(s.p.conn.Now() - s.began)
+		s.tell(func() { trace.Replied(s.p.conn.Now() - s.began) }, nil)
 	}
 	return s, reply, err
+}
+
+// tell runs a hook of the caller's. One that panics leaves no call behind, and no body open.
+func (s *Stream) tell(hook func(), body io.Reader) {
+	told := false
+	defer func() {
+		if !told {
+			s.Close()
+			closeBody(body)
+		}
+	}()
+	hook()
+	told = true
 }
 
 // errLate says that the time of a call was over before it could be sent.

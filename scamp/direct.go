@@ -235,7 +235,7 @@ func (d *direct) handle() (err error) {
 			err = errFailed
 		}
 	}()
-	return d.action.handler(d.ctx, &d.req, &d.rep)
+	return told(d.action.handler(d.ctx, &d.req, &d.rep))
 }
 
 // end is the handler's own outcome, unless another was given in its stead.

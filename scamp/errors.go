@@ -238,6 +238,15 @@ func errorHeader(h *packet.Header, err error) {
 	}
 }
 
+// told returns what a handler has returned, when it has tried to tell it. An error that
+// panics then, as a nil *RemoteError does, is a panic of the handler.
+func told(err error) error {
+	if err != nil {
+		errorHeader(new(packet.Header), err)
+	}
+	return err
+}
+
 // passedOn says whether a handler returned the error of a call of its own that speaks of
 // that call: it was denied, or found nobody. The code goes out as it is, since a caller
 // whose ticket travelled on must hear that it is bad (PROTOCOL 5.3). With the bare text

@@ -295,7 +295,7 @@ func (r *serving) call() (err error) {
 			err = errFailed
 		}
 	}()
-	return r.action.handler(r.given.ctx, &r.given.req, &r.given.rep)
+	return told(r.action.handler(r.given.ctx, &r.given.req, &r.given.rep))
 }
 
 // abandoned answers a request whose handler ended its goroutine instead of returning.

@@ -35,6 +35,8 @@ type Stream struct {
 	uses atomic.Int32 // by those who look at it; see finished
 	hid  bool         // no user of the package holds it
 
+	judged atomic.Bool // the header of the reply speaks of no failure
+
 	// Protected by p.mu.
 	id         uint64 // request id, zero until the HEADER is made
 	prev, next *Stream

@@ -70,8 +70,12 @@ var errStreamAborted = errors.New("aborted by the caller before it was sent")
 // that broke off before its first octet.
 func (s *Stream) Reply() (*Reply, error) {
 	in, err := s.wait()
-	if err == nil {
-		err = s.judge(in)
+	if err == nil && !s.judged.Load() {
+		if err = s.judge(in); err == nil {
+			s.judged.Store(true)
+		} else {
+			err = s.stays(err)
+		}
 	}
 	if err != nil {
 		s.release(in == nil) // a reply that has come needs no cancel
@@ -86,6 +90,17 @@ func (s *Stream) Reply() (*Reply, error) {
 	r := &Reply{Envelope: in.Header.Envelope, Extra: in.Header.Extra, Instance: s.what.name(), Body: s}
 	r.body.s = s
 	return r, nil
+}
+
+// stays has the call fail with err, also for those who read it later: a body that nobody
+// may take for a reply must not look like an empty one. What was first counts.
+func (s *Stream) stays(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+	return s.err
 }
 
 // deadlineRace is how long before the caller's own deadline the service may end a
@@ -223,20 +238,19 @@ func (s *Stream) WriteTo(w io.Writer) (int64, error) {
 // brokeOff says whether err came from the connection and not from a writer.
 func (s *Stream) brokeOff(err error) bool {
 	var tx *mux.TXERR
-	return s.why() != nil || errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow)
+	return s.why() != nil || errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow) || errors.Is(err, mux.ErrDiscarded)
 }
 
+// body is the body of a reply that is none of a failure. It waits for the reply first.
 func (s *Stream) body() (*mux.Inbound, error) {
-	s.mu.Lock()
-	in, err := s.in, s.err
-	s.mu.Unlock()
-	if in == nil && err == nil {
+	if !s.judged.Load() { // also when its header is there
 		if _, err := s.Reply(); err != nil {
 			return nil, err
 		}
-		return s.body()
 	}
-	return in, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.in, s.err
 }
 
 // bodyEnd makes of the end of a body what the caller sees.

@@ -21,8 +21,8 @@ var (
 	ErrTooBig = errors.New("mux: body too big")
 	// ErrHeld is returned by Collect for a body that it was not to hold.
 	ErrHeld = errors.New("mux: too much is held")
-
-	errDiscarded = errors.New("mux: the body was discarded")
+	// ErrDiscarded is what a body gives after Discard.
+	ErrDiscarded = errors.New("mux: the body was discarded")
 )
 
 // An Inbound is a message from the peer: a header and a stream of octets.

@@ -133,7 +133,7 @@ func (h Held) Release() {
 
 // Discard throws the rest of the body away, also what has yet to come, and
 // acknowledges it, so that the sender can finish (PROTOCOL 3.5).
-func (m *Inbound) Discard() { m.Fail(errDiscarded) }
+func (m *Inbound) Discard() { m.Fail(ErrDiscarded) }
 
 // Fail is Discard, and whoever reads gets err. It does nothing to a message that
 // was read to its end.
