@@ -1,6 +1,7 @@
 package scamptest
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"fmt"
 	"strings"
@@ -71,12 +72,12 @@ func keyPair(i int) (*scamp.KeyPair, error) {
 	return keys[i], nil
 }
 
-// Ticket returns a ticket that every bus of the network takes for good. A zero Start
-// and Length make one that holds for an hour from now on.
+// Ticket returns a ticket that every bus of the network takes for good. With a zero Start
+// it holds from now on, for an hour if Length is zero too.
 func (n *Network) Ticket(claims scamp.TicketClaims) scamp.Ticket {
 	n.t.Helper()
-	if claims.Start == 0 && claims.Length == 0 {
-		claims.Start, claims.Length = time.Now().Unix(), 3600
+	if claims.Start == 0 {
+		claims.Start, claims.Length = time.Now().Unix(), cmp.Or(claims.Length, 3600)
 	}
 	t, err := claims.Sign(n.ticketSigner())
 	if err != nil {

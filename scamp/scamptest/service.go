@@ -38,7 +38,7 @@ func (n *Network) Serve(name string, register func(*scamp.Service)) *Service {
 
 // ServeWith is Serve with options. A KeyPair in them that no rule names stays without
 // one: see Allow. Without Listen it is a port of the network's, and without Grace it
-// takes none.
+// takes none. With several addresses in Listen, Cut, Disturb and Restart are of the first.
 func (n *Network) ServeWith(name string, opts *scamp.ServiceOptions, register func(*scamp.Service)) *Service {
 	n.t.Helper()
 	return n.ServeOn(n.Bus(nil), name, opts, register)
