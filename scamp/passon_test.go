@@ -23,10 +23,8 @@ func ownPasser[In any](t *testing.T, limit time.Duration, to scamp.Handler) *sca
 			on.Action = "B.to"
 			within, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
-			if reply, err := bus.Call(within, &on); err == nil {
+			if reply, err := bus.Call(within, &on); err == nil { // it may come too late
 				reply.Body.Close()
-			} else if within.Err() == nil {
-				return "", err
 			}
 			b, err := scamp.RequestFrom(ctx).Bytes()
 			return string(b), err

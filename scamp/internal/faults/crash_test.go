@@ -42,7 +42,7 @@ func TestEndByItselfFailsTheRow(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	var out bytes.Buffer
 	u := newSuite(setting{seed: 3, scale: 1, rate: 0.2}, &out, &out)
-	leave := row{id: "X", fault: "a service leaves", seconds: 3, minOK: 0.9, run: func(ctx context.Context, s *stage) error {
+	leave := row{id: "X", fault: "a service leaves", seconds: 6, minOK: 0.9, run: func(ctx context.Context, s *stage) error {
 		if err := s.open(ctx, layout{}); err != nil {
 			return err
 		}
