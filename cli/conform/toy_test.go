@@ -56,9 +56,10 @@ func newToy(t *testing.T, pair *scamp.KeyPair, faults ...string) *toy {
 	if slices.ContainsFunc(faults, func(f string) bool { return strings.Contains(f, "idle") }) {
 		y.idle = time.Second
 	}
-	y.work.Go(y.accept) // ends with die
+	y.work.Go(y.accept) // ends with the listener
 	t.Cleanup(func() {
 		y.die()
+		y.ln.Close()
 		y.work.Wait()
 	})
 	return y
@@ -84,7 +85,8 @@ func (y *toy) accept() {
 	}
 }
 
-// die ends the service as a crash would.
+// die ends the service as a crash would, but for its port: it connects nobody, and nobody
+// else may have it while the run looks for the service there.
 func (y *toy) die() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -92,7 +94,6 @@ func (y *toy) die() {
 		close(y.gone)
 	}
 	y.dead = true
-	y.ln.Close()
 	for _, c := range y.all { // the witness of the run first, so that it cannot miss it
 		c.Close()
 		if k := y.conns[c]; k != nil {
