@@ -93,6 +93,7 @@ func newEventSource(s *intake, notify func(context.Context, *Notification)) *eve
 func (src *eventSource) publish(name eventName, value json.RawMessage) error {
 	src.mu.Lock()
 	defer src.mu.Unlock()
+	before := src.table.change
 	changed, err := src.table.set(name, value)
 	if err != nil {
 		src.log.count("event_refused")
@@ -105,7 +106,7 @@ func (src *eventSource) publish(name eventName, value json.RawMessage) error {
 		switch _, ok := s.codes[name.code]; {
 		case ok:
 			s.startLocked()
-		case s.codes != nil && !s.working: // it was told all there was, and is not behind for what is not its own
+		case s.told == before: // it was told all there was, and is not behind for what is not its own
 			s.told = src.table.change
 		}
 	}
