@@ -1,6 +1,9 @@
 package mux
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // Read reads octets of the body. It waits until there are some; at the end it
 // returns io.EOF, or why the message ended before its end.
@@ -27,7 +30,7 @@ func (m *Inbound) Read(p []byte) (n int, err error) {
 }
 
 // WriteTo writes the body to w, chunk by chunk as it arrives, without a copy. What
-// w did not take can still be read.
+// w did not take can still be read, also when w panics or ends its goroutine.
 func (m *Inbound) WriteTo(w io.Writer) (total int64, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -38,29 +41,47 @@ func (m *Inbound) WriteTo(w io.Writer) (total int64, err error) {
 		case err != nil:
 			return total, err
 		}
-		k := m.popLocked() // so that nobody appends to it
-		m.mu.Unlock()
-		n, err := w.Write(k.buf[k.r:k.w])
-		m.mu.Lock()
+		n, err := m.writeLocked(w)
 		total += int64(n)
-		k.r += n
 		if m.discard {
-			putChunk(k) // what it held was counted when it was discarded
 			continue
-		}
-		if k.r < k.w {
-			m.pushFrontLocked(k)
-			if err == nil {
-				err = io.ErrShortWrite
-			}
-		} else {
-			putChunk(k)
 		}
 		m.tookLocked(n)
 		if err != nil {
 			return total, err
 		}
 	}
+}
+
+// errInvalidWrite says that a writer returned a count that cannot be.
+var errInvalidWrite = errors.New("mux: a writer returned an invalid count")
+
+// writeLocked writes the first chunk to w and takes away what w took of it. It opens the
+// lock meanwhile, for whatever w does: the lock is held again also when that panics.
+func (m *Inbound) writeLocked(w io.Writer) (n int, err error) {
+	k := m.popLocked() // so that nobody appends to it
+	defer func() {
+		switch {
+		case m.discard:
+			putChunk(k) // what it held was counted when it was discarded
+		case k.r < k.w:
+			m.pushFrontLocked(k)
+		default:
+			putChunk(k)
+		}
+	}()
+	m.mu.Unlock()
+	defer m.mu.Lock()
+	want := k.w - k.r
+	n, err = w.Write(k.buf[k.r:k.w])
+	switch {
+	case n < 0 || n > want:
+		n, err = 0, errInvalidWrite
+	case n < want && err == nil:
+		err = io.ErrShortWrite
+	}
+	k.r += n
+	return n, err
 }
 
 // Bytes reads the rest of the body into one slice that belongs to the caller. A

@@ -1,9 +1,11 @@
 package mux
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -137,8 +139,7 @@ func (c *Conn) SendOutbound(o *Outbound, h *packet.Header) error {
 			c.made = nil
 		}
 	} else {
-		o.header = new(packet.Header)
-		*o.header = *h
+		o.header = kept(h)
 		c.heads.push(o)
 	}
 	told := c.ended != nil
@@ -153,6 +154,18 @@ func (c *Conn) SendOutbound(o *Outbound, h *packet.Header) error {
 		c.pump(callerRounds)
 	}
 	return err
+}
+
+// kept is a copy of a header that waits for its turn: what the maps and slices of h hold is
+// its sender's again.
+func kept(h *packet.Header) *packet.Header {
+	k := *h
+	k.ErrorData = bytes.Clone(h.ErrorData)
+	k.Extra = maps.Clone(h.Extra)
+	for name, v := range k.Extra {
+		k.Extra[name] = bytes.Clone(v)
+	}
+	return &k
 }
 
 // later leaves what was made to the reader, unless that is about to wait, or waits.
