@@ -223,8 +223,20 @@ func (d *direct) run() {
 	if err == nil {
 		err = d.rep.check()
 	}
+	if err == nil && d.tooLong() {
+		err = errReplyHeader
+	}
 	d.end(err)
 	returned = true
+}
+
+// tooLong says whether no connection would take the header of the reply.
+func (d *direct) tooLong() bool {
+	if len(d.rep.Extra) == 0 && len(d.rep.Envelope) <= maxErrorCode {
+		return false
+	}
+	h := packet.Header{Type: packet.TypeReply, Envelope: d.rep.Envelope, Extra: d.rep.Extra}
+	return len(h.AppendTo(nil)) > d.s.limits.Packet.MaxHeaderSend
 }
 
 // handle calls the handler; a panic becomes an error (PROTOCOL 12.2).

@@ -118,7 +118,7 @@ func (s *sighting) advice(err error) string {
 	case errors.Is(err, ErrTimeout):
 		return s.adviceLate(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, errStreamClosed), errors.Is(err, errStreamAborted):
-		return "the program itself gave the call up: nothing need be wrong with the instance"
+		return adviceGivenUp
 	}
 	switch s.failedAt(err) {
 	case RungPin:
@@ -139,6 +139,9 @@ func (s *sighting) advice(err error) string {
 	}
 	return s.adviceSent(err)
 }
+
+// adviceGivenUp is advice for a call that its own caller has ended.
+const adviceGivenUp = "the program itself gave the call up: nothing need be wrong with the instance"
 
 // adviceMute is advice for a connection that the host took, and the process did not: the
 // system accepts for it.

@@ -55,8 +55,11 @@ func around(h Handler, mw []Middleware) Handler {
 // from, how long, octets of the reply, and the error code if it failed, also when it
 // panicked or was answered in its handler's stead; user and client too of a ticket that let
 // the request in. It waits for log. Tickets never show.
-// Give it to Observe to hear of refused requests too.
+// Give it to Observe to hear of refused requests too. A nil log is silence.
 func AccessLog(log *slog.Logger) Middleware {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	return func(next Handler) Handler {
 		return func(ctx context.Context, req *Request, rep *ReplyWriter) (err error) {
 			began := time.Now()

@@ -59,6 +59,20 @@ func (c *campaign) race(ctx context.Context) (*Reply, error) {
 	}
 	// None of them waits for us, but where there are more instances than anybody hedges over.
 	h := &heat{c: c, outcomes: make(chan outcome, min(c.opts.Attempts, 16))}
+	decided := false
+	defer func() {
+		if !decided { // a Balancer, a Filter or a hook panics: no attempt is to be left behind
+			h.end(0)
+		}
+	}()
+	reply, err := h.run(ctx, first)
+	decided = true
+	return reply, err
+}
+
+// run is the race from its first attempt to the reply that counts.
+func (h *heat) run(ctx context.Context, first *attempt) (*Reply, error) {
+	c := h.c
 	h.start(ctx, first)
 	hedge := time.NewTimer(c.opts.Hedge)
 	defer hedge.Stop()

@@ -151,6 +151,7 @@ func (w *ReplyWriter) cause(err error) error {
 // begin sends the header of a reply whose body is written piece by piece.
 func (w *ReplyWriter) begin() error {
 	if w.typed {
+		w.set = true // the call fails, as it would where the octets went out
 		return errReplyTyped
 	}
 	g := w.given()
@@ -183,6 +184,8 @@ func (w *ReplyWriter) begin() error {
 	return g.failure
 }
 
+var errReplyHeader = &RemoteError{Code: CodeInternal, Text: "the header of the reply is too long"}
+
 var (
 	errReplyGiven = errors.New("answered in the handler's stead")
 	errReplyTyped = errors.New("scamp: the reply of a typed handler is what it returns: want nothing written to it")
@@ -212,7 +215,7 @@ func (r *serving) send(out *mux.Outbound, h *packet.Header, body mux.Body) error
 	case errors.Is(err, mux.ErrHeaderTooBig):
 		if h.ErrorCode == "" {
 			*h = packet.Header{Type: packet.TypeReply, ID: h.ID}
-			errorHeader(h, &RemoteError{Code: CodeInternal, Text: "the header of the reply is too long"})
+			errorHeader(h, errReplyHeader)
 		}
 		p.answer(h, nil)
 		return err

@@ -33,7 +33,19 @@ func (s *Service) Serve(ctx context.Context) error {
 	s.inbound = side
 	s.mu.Unlock()
 	defer s.events.close(abandonTime)
+	returned := false
+	defer func() {
+		if !returned { // a hook panics, or has ended its goroutine: nobody is to go on being served
+			s.shut(side, 0, s.intake.close("shutting down"), ErrStopped)
+		}
+	}()
+	err = s.run(ctx, side)
+	returned = true
+	return err
+}
 
+// run serves what has been opened, and closes it.
+func (s *Service) run(ctx context.Context, side *inboundSide) error {
 	// The announcers outlive ctx: they send the withdrawal.
 	announcing, stopAnnouncing := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
@@ -99,14 +111,17 @@ func runHook(hook func()) {
 	}
 }
 
-// begin checks what Handle collected. After it the actions do not change.
+// begin checks what Handle collected. After it the actions do not change. Nobody else does
+// so once it has begun, and Middleware, which is called here, may ask the service: so it
+// holds no lock.
 func (s *Service) begin() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.serving {
+	again := s.serving
+	s.serving = true
+	s.mu.Unlock()
+	if again {
 		return errors.New("scamp: Serve was called twice")
 	}
-	s.serving = true
 	if len(s.actions) == 0 {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: no action is registered", clean(s.name)))
 	}
@@ -120,7 +135,9 @@ func (s *Service) begin() error {
 	if err != nil {
 		s.mistakes = append(s.mistakes, fmt.Errorf("scamp: service %s: %w", clean(s.name), err))
 	}
+	s.mu.Lock()
 	s.judge, s.events.judge = judge, judge
+	s.mu.Unlock()
 	s.index = make(map[actionID]*action, 2*len(s.actions))
 	for id, a := range s.actions {
 		a.handler = around(a.handler, s.middleware)

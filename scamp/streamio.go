@@ -1,6 +1,7 @@
 package scamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,7 +112,16 @@ const deadlineRace = 20 * time.Millisecond
 // 5.5).
 func (s *Stream) judge(in *mux.Inbound) error {
 	h := &in.Header
-	if err := s.what.refusal(s.ctx, h); err != nil {
+	what := s.what
+	_, end := s.out.Ended()
+	aborted := errors.Is(end, mux.ErrAborted)
+	if aborted {
+		what.balance = nil // who refuses what was taken back is none to be avoided
+	}
+	if err := what.refusal(s.ctx, h); err != nil {
+		if ce, ok := errors.AsType[*CallError](err); ok && aborted {
+			ce.Advice = adviceGivenUp
+		}
 		return err
 	}
 	if h.Bad != "" {
@@ -121,7 +131,7 @@ func (s *Stream) judge(in *mux.Inbound) error {
 		return nil
 	}
 	if err := in.Broken(); err != nil && in.Unread() == 0 {
-		return s.what.failure(bodyCause(err), RanMaybe)
+		return s.what.failure(s.bodyCause(err), RanMaybe)
 	}
 	return nil
 }
@@ -266,17 +276,22 @@ func (s *Stream) bodyEnd(err error) error {
 		return why
 	}
 	s.release(false)
-	return s.what.failure(bodyCause(err), RanMaybe)
+	return s.what.failure(s.bodyCause(err), RanMaybe)
 }
 
 // bodyCause names why a reply broke off.
-func bodyCause(err error) error {
+func (s *Stream) bodyCause(err error) error {
 	var tx *mux.TXERR
 	switch {
 	case errors.As(err, &tx):
 		return fmt.Errorf("%w: %s", ErrBroken, clean(tx.Text))
 	case errors.Is(err, mux.ErrLost):
-		return fmt.Errorf("%w: %w", ErrLost, err)
+		s.p.mu.Lock()
+		why := cmp.Or(s.p.stopped, err) // as endAll tells those that wait for their reply
+		s.p.mu.Unlock()
+		return fmt.Errorf("%w: %w", ErrLost, why)
+	case errors.Is(err, mux.ErrDiscarded):
+		return errStreamClosed
 	}
 	return err
 }
@@ -321,9 +336,12 @@ func (s *Stream) bytes(limit int) ([]byte, error) {
 // reply was read to its end it does nothing. It never fails.
 func (s *Stream) Close() error {
 	s.mu.Lock()
-	decided := s.decided
+	decided, in := s.decided, s.in
 	s.mu.Unlock()
 	if decided {
+		if in != nil && !in.Complete() {
+			in.Fail(errStreamClosed) // before the service is told, which answers that it was cancelled
+		}
 		s.release(true)
 	} else {
 		s.giveUp(errStreamClosed)

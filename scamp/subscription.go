@@ -81,11 +81,19 @@ func (b *Bus) Subscribe(req *Request, codes ...string) (*Subscription, error) {
 }
 
 var (
-	errLooking      = errors.New("no instance is found yet that offers the action")
-	errConnecting   = errors.New("there is no connection to it yet")
-	errNotYet       = errors.New("it has not answered the subscription yet")
-	errUnsubscribed = errors.New("scamp: the subscription is closed")
+	errLooking    = errors.New("no instance is found yet that offers the action")
+	errConnecting = errors.New("there is no connection to it yet")
+	errNotYet     = errors.New("it has not answered the subscription yet")
+
+	errUnsubscribed error = unsubscribed{}
 )
+
+// unsubscribed is ErrClosed of a subscription.
+type unsubscribed struct{}
+
+func (unsubscribed) Error() string { return "scamp: the subscription is closed" }
+
+func (unsubscribed) Is(target error) bool { return target == ErrClosed }
 
 // Close ends the subscription and waits until its connection is given up.
 func (s *Subscription) Close() error {
@@ -96,7 +104,7 @@ func (s *Subscription) Close() error {
 
 // Ready returns when the table is usable, or with an error when ctx or the subscription
 // ends before that. The error is a *CallError that says what was wrong last, with which
-// instance, and what would cure it, but for a subscription that was closed.
+// instance, and what would cure it, but for a subscription that was closed (ErrClosed).
 func (s *Subscription) Ready(ctx context.Context) error {
 	for {
 		s.mu.Lock()
