@@ -248,7 +248,8 @@ func (s *Stream) WriteTo(w io.Writer) (int64, error) {
 // brokeOff says whether err came from the connection and not from a writer.
 func (s *Stream) brokeOff(err error) bool {
 	var tx *mux.TXERR
-	return s.why() != nil || errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow) || errors.Is(err, mux.ErrDiscarded)
+	return s.why() != nil || errors.As(err, &tx) || errors.Is(err, mux.ErrLost) || errors.Is(err, mux.ErrWindow) ||
+		errors.Is(err, mux.ErrDiscarded) || errors.Is(err, errStreamClosed)
 }
 
 // body is the body of a reply that is none of a failure. It waits for the reply first.
