@@ -190,6 +190,17 @@ func (s *Service) Addr() string {
 	return s.inbound.listeners[0].Addr().String()
 }
 
+// Addrs are all addresses the service listens on, in the order of ServiceOptions.Listen;
+// nil until Ready. The slice belongs to the caller.
+func (s *Service) Addrs() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inbound == nil {
+		return nil
+	}
+	return s.inbound.addresses("")
+}
+
 // Fingerprint is that of the service's certificate, as rules name it.
 func (s *Service) Fingerprint() string { return s.pair.Certificate.Fingerprint }
 

@@ -1,6 +1,7 @@
 package scamptest
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -8,13 +9,15 @@ import (
 )
 
 // Kill ends the service as a crash would, as far as others can tell: its connections
-// end, its listener is gone, and it does not say goodbye. Its bus is closed.
+// end, its listeners are gone, and it does not say goodbye. Its bus is closed.
 func (n *Network) Kill(s *Service) {
 	h := s.host
 	n.mu.Lock()
-	if l := n.listeners[s.address]; l != nil && l.host == h {
-		delete(n.listeners, s.address)
-		l.shut()
+	for _, addr := range s.addrs {
+		if l := n.listeners[addr]; l != nil && l.host == h {
+			delete(n.listeners, addr)
+			l.shut()
+		}
 	}
 	paused := h.paused > 0
 	links := n.linksLocked(func(k *link) bool { return k.server == h || k.client == h })
@@ -36,7 +39,7 @@ func (n *Network) Kill(s *Service) {
 // Cut resets every connection to a service; the service lives on.
 func (n *Network) Cut(s *Service) {
 	n.mu.Lock()
-	links := n.linksLocked(func(k *link) bool { return k.address == s.address })
+	links := n.linksLocked(func(k *link) bool { return slices.Contains(s.addrs, k.address) })
 	n.mu.Unlock()
 	for _, k := range links {
 		k.there.Break()
@@ -56,13 +59,15 @@ type Line struct {
 	CutTo, CutFrom int
 }
 
-// Disturb makes l the line of all connections to the address of a service: those that
+// Disturb makes l the line of all connections to the addresses of a service: those that
 // are open, and those to come, also after a Restart.
 func (n *Network) Disturb(s *Service, l Line) {
 	n.mu.Lock()
-	n.lines[s.address] = l
+	for _, addr := range s.addrs {
+		n.lines[addr] = l
+	}
 	for _, k := range n.links {
-		if k.address == s.address {
+		if slices.Contains(s.addrs, k.address) {
 			k.setLocked(l)
 		}
 	}

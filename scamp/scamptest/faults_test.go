@@ -3,6 +3,9 @@ package scamptest_test
 import (
 	"context"
 	"errors"
+	"net"
+	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -254,4 +257,46 @@ func TestSeed(t *testing.T) {
 	if a != b || a == c || a[0] == a[1] || discovery.ServiceName(a[0]) != "ping" || len(a[0]) != len(discovery.NewIdent("ping")) {
 		t.Errorf("idents %v and %v of one seed, %v of another: want the first two alike", a, b, c)
 	}
+}
+
+// TestFaultsOfEveryAddress: a fault of a service is one of all its addresses.
+func TestFaultsOfEveryAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		s := n.ServeWith("ping", &scamp.ServiceOptions{Listen: []string{"127.0.0.1:0", "127.0.0.2:0"}}, func(s *scamp.Service) {
+			s.Handle("Ping.pong", func(context.Context, *scamp.Request, *scamp.ReplyWriter) error { return nil }, nil)
+		})
+		addrs := s.Addrs()
+		if len(addrs) != 2 || addrs[0] != s.Addr() {
+			t.Fatalf("addresses %q, want two, and %s first", addrs, s.Addr())
+		}
+		each := func(what string, check func(c net.Conn, took time.Duration, err error) bool) {
+			for _, addr := range addrs {
+				began := time.Now()
+				c, err := n.Dial(t.Context(), "tcp", addr)
+				if !check(c, time.Since(began), err) {
+					t.Errorf("%s: %s connected in %v, %v", what, addr, time.Since(began), err)
+				}
+				if err == nil {
+					c.Close()
+				}
+			}
+		}
+		n.Disturb(s, scamptest.Line{Delay: time.Second})
+		each("delayed", func(_ net.Conn, took time.Duration, err error) bool { return err == nil && took == 2*time.Second })
+		n.Disturb(s, scamptest.Line{})
+		each("cut", func(c net.Conn, _ time.Duration, err error) bool {
+			if err != nil {
+				return false
+			}
+			n.Cut(s)
+			_, err = c.Read(make([]byte, 1))
+			return errors.Is(err, syscall.ECONNRESET)
+		})
+		n.Kill(s)
+		each("killed", func(_ net.Conn, _ time.Duration, err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
+		if again := n.Restart(s).Addrs(); !slices.Equal(again, addrs) {
+			t.Errorf("restarted at %q, want %q", again, addrs)
+		}
+	})
 }

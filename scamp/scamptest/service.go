@@ -18,7 +18,7 @@ type Service struct {
 	name     string
 	opts     scamp.ServiceOptions
 	register func(*scamp.Service)
-	address  string
+	addrs    []string       // where it listens
 	host     *host          // of Bus
 	busOpts  *scamp.Options // that Bus was given
 
@@ -38,7 +38,7 @@ func (n *Network) Serve(name string, register func(*scamp.Service)) *Service {
 
 // ServeWith is Serve with options. A KeyPair in them that no rule names stays without
 // one: see Allow. Without Listen it is a port of the network's, and without Grace it
-// takes none. With several addresses in Listen, Cut, Disturb and Restart are of the first.
+// takes none.
 func (n *Network) ServeWith(name string, opts *scamp.ServiceOptions, register func(*scamp.Service)) *Service {
 	n.t.Helper()
 	return n.ServeOn(n.Bus(nil), name, opts, register)
@@ -85,7 +85,7 @@ func (n *Network) ServeOn(bus *scamp.Bus, name string, opts *scamp.ServiceOption
 	case <-s.done:
 		n.t.Fatal(s.err)
 	}
-	s.address = s.Addr()
+	s.addrs = s.Addrs()
 	if !Eventually(func() bool { return hears(bus, svc.Ident()) }) {
 		n.t.Fatalf("scamptest: service %s does not hear its own announcement", name)
 	}
@@ -105,12 +105,12 @@ func (s *Service) Stop() error {
 }
 
 // Restart serves s anew as a supervisor would: the same name, key pair, options and
-// handlers at the same address, with another ident, on a new bus with the options of the
+// handlers at the same addresses, with another ident, on a new bus with the options of the
 // old one. A service that still runs is killed first.
 func (n *Network) Restart(s *Service) *Service {
 	n.t.Helper()
 	n.Kill(s)
 	o := s.opts
-	o.Listen = []string{s.address}
+	o.Listen = s.addrs
 	return n.ServeOn(n.Bus(s.busOpts), s.name, &o, s.register)
 }
