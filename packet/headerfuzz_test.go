@@ -32,6 +32,7 @@ func headerSeeds() []string {
 		`{"Action":1}`, `{"a":1,"a":2}`, `{"\u0061ction":"\ud83d\ude00","station":"s"}`, `{"ver\u017fion":1}`, `{"a":[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]}`,
 		`{"a":[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]}`, `{"request_id":1.5e3,"version":"2","client_id":""}`, `{"a":"\ud800"}`, ` {} `, `[]`, `null`, `{"x":null}`,
 		`{"ext":{"v":1,"v":2},"envelope":null,"error":"","error_code":17}`, "{\"a\":\"\xff\"}", `{"a":{"b":{},"c":[],"d":-0.0e-0}}`, "{\"a\":\"\u007f\"}",
+		`{"a":1E400,"b":[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]}`,
 	)
 }
 
@@ -41,6 +42,7 @@ func FuzzHeaderJSON(f *testing.F) {
 	for _, text := range headerSeeds() {
 		f.Add([]byte(text))
 	}
+	f.Add([]byte(`{"action":"` + strings.Repeat("\u007f", 12_000) + `"}`)) // written, it is longer than what is read
 	f.Fuzz(func(t *testing.T, body []byte) {
 		kept := bytes.Clone(body)
 		r := packet.NewHeaderReader(packet.Limits{})
@@ -189,8 +191,10 @@ func slowMembers(body []byte) (names []string, values []json.RawMessage, fatal s
 		return nil, nil, "no JSON in UTF-8"
 	}
 	depth, deepest := 0, 0
-	for d := json.NewDecoder(bytes.NewReader(body)); ; {
-		token, err := d.Token()
+	nested := json.NewDecoder(bytes.NewReader(body))
+	nested.UseNumber() // one may be greater than any of Go's
+	for {
+		token, err := nested.Token()
 		if err != nil {
 			break
 		}

@@ -114,7 +114,10 @@ func TestHeaderRoundTrip(t *testing.T) {
 func checkRoundTrip(t *testing.T, h packet.Header) {
 	t.Helper()
 	text := h.AppendTo(nil)
-	got := parse(t, string(text))
+	var got packet.Header // the text may be longer than what was read: DEL becomes an escape
+	if err := packet.NewHeaderReader(packet.Limits{MaxHeader: 1 << 20}).Parse(text, &got); err != nil {
+		t.Fatalf("header %+v written as %s: %v", h, text, err)
+	}
 	want := h
 	want.Bad = ""
 	if want.Type == packet.TypeReply || want.Type > packet.TypeRequest {
