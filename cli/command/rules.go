@@ -95,7 +95,7 @@ func widen(text []byte, cert *discovery.Certificate, tokens []string, name strin
 		}
 		made := ensuredRule{text: word + " " + strings.Join(missing, ", "), line: len(lines) + 1, added: true}
 		lines = append(lines, "# "+name+"\n", made.text+"\n")
-		return []byte(strings.Join(lines, "")), made, nil
+		return widened(lines, made)
 	}
 	old := lines[rule.Line-1]
 	content, comment, commented := strings.Cut(strings.TrimRight(old, "\r\n"), "#")
@@ -104,14 +104,24 @@ func widen(text []byte, cert *discovery.Certificate, tokens []string, name strin
 		return text, ensuredRule{text: content, line: rule.Line, wider: wider(&rule, tokens)}, nil
 	}
 	// The first word stays as it is written there.
-	word, _, _ := strings.Cut(strings.ReplaceAll(content, "\t", " "), " ")
+	word := strings.Fields(content)[0]
 	made := ensuredRule{text: word + " " + strings.Join(append(rule.Tokens[:len(rule.Tokens):len(rule.Tokens)], missing...), ", "), line: rule.Line, added: true, wider: wider(&rule, tokens)}
 	line := made.text
 	if commented {
 		line += " #" + comment
 	}
 	lines[rule.Line-1] = line + "\n"
-	return []byte(strings.Join(lines, "")), made, nil
+	return widened(lines, made)
+}
+
+// widened returns lines as a whole, unless they pass a limit now: nobody would read them,
+// and with them all rules would be gone.
+func widened(lines []string, made ensuredRule) ([]byte, ensuredRule, error) {
+	text := []byte(strings.Join(lines, ""))
+	if _, err := discovery.ParseAuthorized(bytes.NewReader(text)); err != nil {
+		return nil, ensuredRule{}, hint(err, "with this rule in it nobody would read the file any more: it stays as it is")
+	}
+	return text, made, nil
 }
 
 // wider returns what a rule has for those of tokens that it gives by a wider one.

@@ -41,6 +41,7 @@ func TestWidenRules(t *testing.T) {
 		{name: "one is missing", rules: other + sha1 + "\tweb:Page # note\n# end\n", tokens: "main:ALL web:Page", want: other + sha1 + " web:Page, main:ALL # note\n# end\n"},
 		{name: "without its newline", rules: sha1 + " web:Page", tokens: "main:ALL", want: sha1 + " web:Page, main:ALL\n"},
 		{name: "the last line counts", rules: sha1 + " main:ALL\n" + sha1 + " web:ALL\n", tokens: "main:ALL", want: sha1 + " main:ALL\n" + sha1 + " web:ALL, main:ALL\n"},
+		{name: "a CR within a line, which so gives no right", rules: sha1 + "\rweb:Page\n", tokens: "main:ALL", want: sha1 + " main:ALL\n"},
 		{name: "spelling of the fingerprint stays", rules: strings.ToLower(sha1) + " web:ALL\n", tokens: "main:ALL", want: strings.ToLower(sha1) + " web:ALL, main:ALL\n"},
 		{name: "the line by SHA-256 decides", rules: sha1 + " main:ALL\n" + sha256 + " web:ALL\n", tokens: "main:ALL", want: sha1 + " main:ALL\n" + sha256 + " web:ALL, main:ALL\n"},
 		{name: "only SHA-256 counts", rules: sha1 + " main:ALL\n", tokens: "main:ALL", bySHA256: true, want: sha1 + " main:ALL\n# test\n" + sha256 + " main:ALL\n"},
@@ -81,11 +82,36 @@ func TestWidenRules(t *testing.T) {
 	}
 }
 
+// A file that would pass a limit is refused: nobody would read it, and all rules in it
+// would be gone.
+func TestWidenKeepsToLimits(t *testing.T) {
+	cert := sampleCertificate(t)
+	limits := discovery.Limits{}.WithDefaults()
+	for _, tt := range []struct{ name, fits, not string }{
+		{"tokens", cert.Fingerprint + strings.Repeat(" a,", limits.MaxAuthzTokens-1), cert.Fingerprint + strings.Repeat(" a,", limits.MaxAuthzTokens)},
+		{"lines", strings.Repeat("\n", limits.MaxAuthzLines-2), strings.Repeat("\n", limits.MaxAuthzLines-2) + "#"},
+		{"octets", strings.Repeat("#", limits.MaxAuthzFile-200), strings.Repeat("#", limits.MaxAuthzFile-20)},
+	} {
+		for text, fits := range map[string]bool{tt.fits: true, tt.not: false} {
+			after, _, added, err := command.Widen([]byte(text), cert, []string{"web:Page"}, false)
+			if fits {
+				if _, bad := discovery.ParseAuthorized(bytes.NewReader(after)); err != nil || !added || bad != nil {
+					t.Errorf("%s: added %v, %v, and read again %v; want it added", tt.name, added, err, bad)
+				}
+			} else if err == nil || after != nil {
+				t.Errorf("%s: %d octets, no error; want a refusal", tt.name, len(after))
+			}
+		}
+	}
+}
+
 // Whatever a rules file holds, what is asked for is allowed afterwards, once.
 func FuzzWiden(f *testing.F) {
 	cert := sampleCertificate(f)
 	f.Add(fixtures.Bytes("authorized_services"))
 	f.Add([]byte(cert.Fingerprint + " main:Page # x"))
+	f.Add([]byte(cert.Fingerprint + "\rmain:x"))
+	f.Add([]byte(cert.Fingerprint + strings.Repeat(" a,", 1024)))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		got, _, _, err := command.Widen(text, cert, []string{"web:Page"}, false)
 		if err != nil {
