@@ -16,6 +16,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add(fixtures.Bytes("config.conf"))
 	f.Add([]byte("discovery.port = 1\ndiscovery.port = 2\nscamp.first_port=9#"))
 	f.Add([]byte("beepish.client_timeout = 0.1\r\n = \n\xff=\x00"))
+	f.Add([]byte("\ufeffdiscovery.port = 1\n\ufeffdiscovery.port = 2"))
 	f.Add([]byte("rpc.timeout = 1.0000000000000000000000001\nbus.address = ,if:,"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := scamp.ParseConfig(text, "f")
@@ -49,6 +50,7 @@ func FuzzConfig(f *testing.F) {
 
 func slowConfig(text []byte) map[string]string {
 	values := make(map[string]string)
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // as editors on Windows begin a file
 	for _, line := range strings.Split(string(text), "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		key, value, found := strings.Cut(line, "=")

@@ -134,6 +134,11 @@ func FuzzRead(f *testing.F) {
 		}
 		ledger.Check(records, 1)
 		written := lines(t, records)
+		for line := range strings.Lines(written) {
+			if len(line) > 1<<20 {
+				return // more than is read now: < takes six octets
+			}
+		}
 		again, err := ledger.Read(strings.NewReader(written))
 		if err != nil || lines(t, again) != written {
 			t.Errorf("read of %q, written as %q: %v, and reads as %q", text, written, err, lines(t, again))
