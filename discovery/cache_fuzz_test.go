@@ -23,7 +23,7 @@ func FuzzCacheFile(f *testing.F) {
 	limits := discovery.Limits{MaxCacheRecords: 1 << 30} // else the second neighbour may be one too many
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if bytes.HasSuffix(text, []byte("\n%%%")) {
-			text = append(text, '\n') // between others it is a separator, and is to be one alone
+			text = append(text[:len(text):len(text)], '\n') // between others it is a separator, and is to be one alone
 		}
 		alone, _ := limits.ParseCache(append([]byte("\n%%%\n"), text...), nil)
 		var b bytes.Buffer
