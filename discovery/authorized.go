@@ -31,13 +31,13 @@ type Authorized struct {
 	File     string // as decisions name it
 	Warnings []LineWarning
 
-	trouble  error  // why there are none: the file could never be used
-	rules    []Rule // in the order of the file, replaced ones left out
-	replaced []Rule // those left out
-	skipped  []Rule // lines that are no rules, by their first word
-	usable   int    // lines that are rules
-	revoking bool   // a skipped line names a certificate, or part of one
-	foreign  bool   // a skipped line is no text
+	trouble  error         // why there are none: the file could never be used
+	rules    []Rule        // in the order of the file, replaced ones left out
+	replaced []Rule        // those left out
+	skipped  []skippedLine // those that are no rules
+	usable   int           // lines that are rules
+	revoking bool          // a skipped line names a certificate, or part of one
+	foreign  bool          // a skipped line is no text
 	bySHA1   map[string]*Rule
 	bySHA256 map[[32]byte]*Rule
 }
@@ -95,8 +95,7 @@ func (z *Authorized) Damage() error {
 	if z == nil || z.usable > 0 || len(z.skipped) == 0 || z.revoking && !z.foreign {
 		return nil
 	}
-	i := slices.IndexFunc(z.Warnings, func(w LineWarning) bool { return w.Kind == LineSkipped })
-	first := z.Warnings[i]
+	first := z.skipped[0]
 	return refuse(countAuthz, "rules %s: not one rule in it, and line %d is the first that is none (%s): want a rule in UTF-8, or nothing but comments to allow nothing",
 		quoted(z.File), first.Line, first.Text)
 }

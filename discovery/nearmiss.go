@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// mostDigitsWrong is how many characters of a fingerprint may differ for it to
-// look like a typing mistake.
+// mostDigitsWrong is how many digits of a fingerprint may be wrong for it to look like
+// a typing mistake.
 const mostDigitsWrong = 3
 
 // NearMiss returns what in the file comes closest to allowing a denied action,
-// or "" when nothing does: a token that differs a little, a line that was replaced
-// or skipped, a fingerprint that differs a little, or the certificate that may
-// offer the action instead.
+// or "" when nothing does: a token that differs a little, a line that was replaced,
+// a fingerprint that differs a little, a line that is no rule, or the certificate
+// that may offer the action instead.
 func (d Decision) NearMiss() string {
 	if d.Allowed || d.certificate == nil {
 		return ""
@@ -26,7 +26,7 @@ func (d Decision) NearMiss() string {
 	if d.Reason == reasonSHA1 {
 		return fmt.Sprintf("line %d names its SHA-1, which bus.require_sha256 ignores", d.z.bySHA1[d.certificate.Fingerprint].Line)
 	}
-	for _, look := range []func() string{d.nearToken, d.overruled, d.skipped, d.mistyped, d.otherCertificate} {
+	for _, look := range []func() string{d.nearToken, d.overruled, d.skipped, d.mistyped, d.unread, d.otherCertificate} {
 		if why := look(); why != "" {
 			return why
 		}
@@ -70,17 +70,40 @@ func (d Decision) overruled() string {
 
 // skipped looks for a line that was to name the certificate, and is no rule.
 func (d Decision) skipped() string {
-	long, short := strings.TrimPrefix(d.certificate.SHA256Text(), sha256Prefix), hexDigits(d.certificate.Fingerprint)
-	for i := range d.z.skipped {
-		line := &d.z.skipped[i]
-		if len(line.Certificate) > maxLogText {
-			continue
-		}
-		if digits := hexDigits(line.Certificate); digits == short || strings.HasSuffix(digits, long) {
-			return fmt.Sprintf("line %d names it, but is no rule and was skipped", line.Line)
+	for _, line := range d.z.skipped {
+		if line.wrongDigits(d.certificate) <= mostDigitsWrong {
+			return line.String()
 		}
 	}
 	return ""
+}
+
+// unread looks for any line that is no rule: whom it was to name nobody knows.
+func (d Decision) unread() string {
+	if len(d.z.skipped) == 0 {
+		return ""
+	}
+	text := d.z.skipped[0].String()
+	if more := len(d.z.skipped) - 1; more > 0 {
+		text += fmt.Sprintf("; and %d more such lines", more)
+	}
+	return text
+}
+
+// wrongDigits counts the digits that are missing, wrong or too many for the line to name c
+// at its beginning, whatever stands between them; it counts no more than one beyond
+// mostDigitsWrong.
+func (l skippedLine) wrongDigits(c *Certificate) int {
+	text := lowerASCII(l.line[:min(len(l.line), maxLogText)])
+	if _, rest, ok := strings.Cut(text, "sha256"); ok {
+		text = strings.TrimLeft(rest, blanks+":=")
+	}
+	if i := strings.IndexAny(text, blanks+",;="); i >= 0 {
+		text = text[:i]
+	}
+	digits := hexDigits(text)
+	return min(Distance(digits, hexDigits(c.Fingerprint), mostDigitsWrong),
+		Distance(digits, strings.TrimPrefix(c.SHA256Text(), sha256Prefix), mostDigitsWrong))
 }
 
 // hexDigits returns the hex digits in a text, in lower case.

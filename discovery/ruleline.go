@@ -113,14 +113,12 @@ func (z *Authorized) parseLine(number int, whole string) (Rule, bool) {
 	rule := Rule{Line: number}
 	var ok bool
 	if rule.Certificate, ok = certificateName(first); !ok {
-		z.skip(Rule{Line: number, Certificate: first}, line, halfNamed(whole))
-		z.warn(LineSkipped, number, "line skipped: %s: want a fingerprint of 20 hex pairs with colons, or sha256: and 64 hex digits", quoted(first))
+		z.skip(number, line, halfNamed(whole), "line skipped: %s: want a fingerprint of 20 hex pairs with colons, or sha256: and 64 hex digits", quoted(first))
 		return Rule{}, false
 	}
 	if outlandish(line) {
 		// It takes the place of an earlier line, which may have given more.
-		z.skip(rule, line, true)
-		z.warn(LineSkipped, number, "line gives no right: want text in UTF-8 without control characters")
+		z.skip(number, line, true, "line gives no right: want text in UTF-8 without control characters")
 		return rule, true
 	}
 	if !strings.HasPrefix(rule.Certificate, sha256Prefix) && rule.Certificate != first {
@@ -141,9 +139,16 @@ func (z *Authorized) parseLine(number int, whole string) (Rule, bool) {
 	return rule, true
 }
 
+// A skippedLine is one that could not be read as a rule.
+type skippedLine struct {
+	LineWarning        // why not
+	line        string // without comment
+}
+
 // skip notes a line that is no rule, for Damage too.
-func (z *Authorized) skip(rule Rule, line string, names bool) {
-	z.skipped = append(z.skipped, rule)
+func (z *Authorized) skip(number int, line string, names bool, why string, args ...any) {
+	z.warn(LineSkipped, number, why, args...)
+	z.skipped = append(z.skipped, skippedLine{z.Warnings[len(z.Warnings)-1], line})
 	z.revoking = z.revoking || names
 	z.foreign = z.foreign || !utf8.ValidString(line) || strings.IndexByte(line, 0) >= 0
 }
