@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -147,7 +148,10 @@ func TestDenialsAreHelpful(t *testing.T) {
 		{"certificate renewed", "\n" + fp("22") + " Sample\n", "main:Sample.echo", false,
 			[]string{`add "` + f + ` main:Sample"`, `line 2 lets ` + fp("22") + ` offer it by "Sample"`}},
 		{"fingerprint mistyped", f[:57] + "00 Sample\n", "main:Sample.echo", false,
-			[]string{`line 1 names ` + f[:57] + `00, which differs in 2 characters`}},
+			[]string{`line 1 names ` + f[:57] + `00, which differs in 2 characters`, `; write the first word of /etc/rules:1 as ` + f + ` (`}},
+		{"fingerprint mistyped, and other tokens", f[:57] + "00 Other\n", "main:Sample.echo", false, []string{`; add "` + f + ` main:Sample" to /etc/rules (line 1 names`}},
+		{"fingerprint mistyped, where only SHA-256 counts", f[:57] + "00 Sample\n", "main:Sample.echo", true,
+			[]string{`; write the first word of /etc/rules:1 as ` + sample.SHA256Text() + ` (`}},
 		{"other sector", f + " web:Sample\n", "main:Sample.echo", false,
 			[]string{`change /etc/rules:1 to "` + f + ` web:Sample, main:Sample"`, `line 1 says "web:Sample": sector "web", not "main"`}},
 		{"no sector", f + " Sample\n", "web:Sample.echo", false,
@@ -162,15 +166,15 @@ func TestDenialsAreHelpful(t *testing.T) {
 		{"the whole hash decides", f + " Sample\n" + sample.SHA256Text() + " Other\n", "main:Sample.echo", false,
 			[]string{`change /etc/rules:2 to "` + sample.SHA256Text() + ` Other, main:Sample"`, `line 1 allows it by SHA-1, but line 2 names the whole certificate and decides alone`}},
 		{"fingerprint without colons", strings.ReplaceAll(f, ":", "") + " Sample\n", "main:Sample.echo", false,
-			[]string{`add "` + f + ` main:Sample"`, `/etc/rules:1: line skipped: "` + f[:2]}},
+			[]string{`; write the first word of /etc/rules:1 as ` + f + ` (/etc/rules:1: line skipped: "` + f[:2]}},
 		{"byte order mark", "\ufeff" + f + " Sample\n", "main:Sample.echo", false, []string{`/etc/rules:1: line skipped: "\ufeff` + f}},
 		{"SHA-256 without its prefix", strings.TrimPrefix(sample.SHA256Text(), "sha256:") + " Sample\n", "main:Sample.echo", false,
 			[]string{`/etc/rules:1: line skipped: "` + sample.SHA256Text()[7:20]}},
 		{"control character in the line", f + " Sample\x00\n", "main:Sample.echo", false, []string{`/etc/rules:1: line gives no right: want text`}},
 		{"a digit is missing", "junk\n" + f[1:] + " Sample\n", "main:Sample.echo", false, []string{`(/etc/rules:2: line skipped: "` + f[1:]}},
 		{"a pair is missing", "junk\n" + f[3:] + " Sample\n", "main:Sample.echo", false, []string{`(/etc/rules:2: line skipped: "` + f[3:]}},
-		{"a letter for a digit", "junk\nO" + f[1:] + " Sample\n", "main:Sample.echo", false, []string{`(/etc/rules:2: line skipped: "O` + f[1:]}},
-		{"a comma behind the fingerprint", "junk\n" + f + ",Sample\n", "main:Sample.echo", false, []string{`(/etc/rules:2: line skipped: "` + f}},
+		{"a letter for a digit", "junk\nO" + f[1:] + " Sample\n", "main:Sample.echo", false, []string{`; write the first word of /etc/rules:2 as ` + f + ` (/etc/rules:2: line skipped: "O` + f[1:]}},
+		{"a comma behind the fingerprint", "junk\n" + f + ",Sample\n", "main:Sample.echo", false, []string{`; add "` + f + ` main:Sample" to /etc/rules (/etc/rules:2: line skipped: "` + f}},
 		{"SHA-256 with another sign", "junk\nsha256=" + sample.SHA256Text()[7:] + " Sample\n", "main:Sample.echo", false, []string{`(/etc/rules:2: line skipped: "sha256=`}},
 		{"SHA-256 with a digit missing", "junk\n" + sample.SHA256Text()[:70] + " Sample\n", "main:Sample.echo", false, []string{`(/etc/rules:2: line skipped: "sha256:`}},
 		{"a fingerprint mistyped is nearer than any broken line", "junk\n" + f[:57] + "00 Sample\n", "main:Sample.echo", false, []string{`(line 2 names ` + f[:57]}},
@@ -178,7 +182,8 @@ func TestDenialsAreHelpful(t *testing.T) {
 			[]string{`(/etc/rules:2: line skipped: "helloworld": want a fingerprint of 20 hex pairs with colons`}},
 		{"lines of anybody that are no rules", f + " Page\njunk\nmore junk\nstill more\n", "main:Sample.echo", false,
 			[]string{`(/etc/rules:2: line skipped: "junk": want `, `; and 2 more such lines)`}},
-		{"SHA-256 mistyped", sample.SHA256Text()[:70] + "0 Sample\n", "main:Sample.echo", false, []string{`differs in 1 characters`}},
+		{"SHA-256 mistyped", sample.SHA256Text()[:70] + "0 Sample\n", "main:Sample.echo", false,
+			[]string{`differs in 1 characters`, `; write the first word of /etc/rules:1 as ` + sample.SHA256Text() + ` (`}},
 		{"pattern", f + " Sample.*\n", "main:Sample.echo", false, []string{`line 1 says "Sample.*": a token is a name and nothing else`}},
 		{"a class named ALL", f + " web:x\n", "web:ALL.things", false, []string{`to "` + f + ` web:x, web:ALL.things"`}},
 		{"a comma is missing", f + " Sample Other\n", "main:Sample.echo", false, []string{`line 1 says "Sample Other": a token is a name and nothing else: no pattern, and a comma`}},
@@ -212,14 +217,22 @@ func TestDenialsAreHelpful(t *testing.T) {
 				}
 			}
 			// The line that is proposed does what it says.
-			m := regexp.MustCompile(`(?:add|to) "([^"]+)"`).FindStringSubmatch(d.String())
-			if m == nil {
+			rules := tt.rules
+			if m := regexp.MustCompile(`write the first word of /etc/rules:(\d+) as (\S+)`).FindStringSubmatch(d.String()); m != nil {
+				lines := strings.SplitAfter(rules, "\n")
+				n, _ := strconv.Atoi(m[1])
+				_, tokens, _ := strings.Cut(lines[n-1], " ")
+				lines[n-1] = m[2] + " " + tokens
+				rules = strings.Join(lines, "")
+			} else if m := regexp.MustCompile(`(?:add|to) "([^"]+)"`).FindStringSubmatch(d.String()); m != nil {
+				rules += "\n" + m[1] + "\n"
+			} else {
 				return
 			}
-			again := mustRules(t, tt.rules+"\n"+m[1]+"\n")
+			again := mustRules(t, rules)
 			again.RequireSHA256 = tt.sha256
 			if d := again.Decide(sample, sector, action); !d.Allowed {
-				t.Errorf("rules %q with %q: %v: want it allowed", tt.rules, m[1], d)
+				t.Errorf("rules %q: %v: want it allowed", rules, d)
 			}
 		})
 	}

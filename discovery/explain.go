@@ -67,11 +67,14 @@ func (d Decision) verb() string {
 	return "offer"
 }
 
-func (d Decision) file() string {
-	if d.File == "" {
+func (d Decision) file() string { return d.z.file() }
+
+// file is the file as texts about it name it.
+func (z *Authorized) file() string {
+	if z == nil || z.File == "" {
 		return authorizedName
 	}
-	return d.File
+	return z.File
 }
 
 // mostTokensShown bounds the line that an explanation spells out.
@@ -87,20 +90,28 @@ func (d Decision) advice() string {
 	default:
 		return "want a certificate that a rule can name"
 	}
-	right := RightFor(d.sector, d.action)
-	if rule := d.z.rule(d.certificate); rule != nil && len(rule.Tokens) > mostTokensShown {
-		return fmt.Sprintf("append %q to %s:%d", ", "+right, d.file(), rule.Line)
+	return d.z.FixFor(d.certificate, RightFor(d.sector, d.action))
+}
+
+// FixFor says what to write into the file for c to have rights that it lacks, each a
+// sector, a colon and a class, an action or ALL.
+func (z *Authorized) FixFor(c *Certificate, rights ...string) string {
+	if line, fix := z.Misnamed(c); fix != "" && len(line.Lacks(rights...)) == 0 {
+		return fix
 	}
-	text, line := d.z.LineFor(d.certificate, right)
+	if rule := z.rule(c); rule != nil && len(rule.Tokens) > mostTokensShown {
+		return fmt.Sprintf("append %q to %s:%d", ", "+strings.Join(rule.Lacks(rights...), ", "), z.file(), rule.Line)
+	}
+	text, line := z.LineFor(c, rights...)
 	switch {
 	case line > 0:
-		return fmt.Sprintf("change %s:%d to %q", d.file(), line, text)
-	case d.z == nil:
+		return fmt.Sprintf("change %s:%d to %q", z.file(), line, text)
+	case z == nil:
 		return fmt.Sprintf("there is no rules file: set bus.authorized_services, and have the line %q in the file", text)
-	case d.z.trouble != nil:
-		return fmt.Sprintf("%v: mend that, and have the line %q in the file", d.z.trouble, text)
+	case z.trouble != nil:
+		return fmt.Sprintf("%v: mend that, and have the line %q in the file", z.trouble, text)
 	}
-	return fmt.Sprintf("add %q to %s", text, d.file())
+	return fmt.Sprintf("add %q to %s", text, z.file())
 }
 
 // RightFor returns the token that allows the class of an action, and so the action;

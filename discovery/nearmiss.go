@@ -5,10 +5,6 @@ import (
 	"strings"
 )
 
-// mostDigitsWrong is how many digits of a fingerprint may be wrong for it to look like
-// a typing mistake.
-const mostDigitsWrong = 3
-
 // NearMiss returns what in the file comes closest to allowing a denied action,
 // or "" when nothing does: a token that differs a little, a line that was replaced,
 // a fingerprint that differs a little, a line that is no rule, or the certificate
@@ -70,8 +66,9 @@ func (d Decision) overruled() string {
 
 // skipped looks for a line that was to name the certificate, and is no rule.
 func (d Decision) skipped() string {
+	names := namesOf(d.certificate)
 	for _, line := range d.z.skipped {
-		if line.wrongDigits(d.certificate) <= mostDigitsWrong {
+		if line.meant(names) != "" {
 			return line.String()
 		}
 	}
@@ -90,43 +87,14 @@ func (d Decision) unread() string {
 	return text
 }
 
-// wrongDigits counts the digits that are missing, wrong or too many for the line to name c
-// at its beginning, whatever stands between them; it counts no more than one beyond
-// mostDigitsWrong.
-func (l skippedLine) wrongDigits(c *Certificate) int {
-	text := lowerASCII(l.line[:min(len(l.line), maxLogText)])
-	if _, rest, ok := strings.Cut(text, "sha256"); ok {
-		text = strings.TrimLeft(rest, blanks+":=")
-	}
-	if i := strings.IndexAny(text, blanks+",;="); i >= 0 {
-		text = text[:i]
-	}
-	digits := hexDigits(text)
-	return min(Distance(digits, hexDigits(c.Fingerprint), mostDigitsWrong),
-		Distance(digits, strings.TrimPrefix(c.SHA256Text(), sha256Prefix), mostDigitsWrong))
-}
-
-// hexDigits returns the hex digits in a text, in lower case.
-func hexDigits(text string) string {
-	b := make([]byte, 0, len(text))
-	for i := range len(text) {
-		if hexDigit(text[i]) {
-			b = append(b, lowerByte(text[i]))
-		}
-	}
-	return string(b)
-}
-
 // mistyped looks for a fingerprint that differs a little. That comes before another
 // certificate.
 func (d Decision) mistyped() string {
-	names := [...]string{d.certificate.SHA256Text(), d.certificate.Fingerprint}
+	names := namesOf(d.certificate)
 	for i := range d.z.rules {
 		rule := &d.z.rules[i]
-		for _, name := range names {
-			if n := differences(rule.Certificate, name); 0 < n && n <= mostDigitsWrong {
-				return fmt.Sprintf("line %d names %s, which differs in %d characters", rule.Line, rule.Certificate, n)
-			}
+		if name := rule.meant(names); name != "" {
+			return fmt.Sprintf("line %d names %s, which differs in %d characters", rule.Line, rule.Certificate, differences(rule.Certificate, name))
 		}
 	}
 	return ""
@@ -191,19 +159,4 @@ func nameLength(s string) int {
 		}
 	}
 	return len(s)
-}
-
-// differences counts the places in which two texts of one length differ; others
-// differ in all.
-func differences(a, b string) int {
-	n := 0
-	if len(a) != len(b) {
-		return max(len(a), len(b))
-	}
-	for i := range len(a) {
-		if a[i] != b[i] {
-			n++
-		}
-	}
-	return n
 }

@@ -3,6 +3,7 @@ package discovery
 import (
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -106,10 +107,7 @@ func (z *Authorized) parseLine(number int, whole string) (Rule, bool) {
 	if line == "" {
 		return Rule{}, false
 	}
-	first, rest := line, ""
-	if i := strings.IndexAny(line, blanks); i >= 0 {
-		first, rest = line[:i], line[i:]
-	}
+	first, rest := cutWord(line)
 	rule := Rule{Line: number}
 	var ok bool
 	if rule.Certificate, ok = certificateName(first); !ok {
@@ -124,10 +122,7 @@ func (z *Authorized) parseLine(number int, whole string) (Rule, bool) {
 	if !strings.HasPrefix(rule.Certificate, sha256Prefix) && rule.Certificate != first {
 		z.warn(LineLowerCase, number, "fingerprint in lower case: want upper case, other implementations ignore the line")
 	}
-	for text := range strings.SplitSeq(rest, ",") {
-		if text = strings.Trim(text, blanks); text == "" {
-			continue
-		}
+	for text := range tokenTexts(rest) {
 		t, doubt, kind := parseToken(text)
 		if doubt != "" {
 			z.warn(kind, number, "token %s: %s", quoted(text), doubt)
@@ -137,6 +132,25 @@ func (z *Authorized) parseLine(number int, whole string) (Rule, bool) {
 	}
 	z.usable++
 	return rule, true
+}
+
+// cutWord returns the first word of a line, and the tokens behind it.
+func cutWord(line string) (first, rest string) {
+	if i := strings.IndexAny(line, blanks); i >= 0 {
+		return line[:i], line[i:]
+	}
+	return line, ""
+}
+
+// tokenTexts returns what is between the commas, but for nothing.
+func tokenTexts(rest string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for text := range strings.SplitSeq(rest, ",") {
+			if text = strings.Trim(text, blanks); text != "" && !yield(text) {
+				return
+			}
+		}
+	}
 }
 
 // A skippedLine is one that could not be read as a rule.

@@ -148,7 +148,7 @@ func TestLines(t *testing.T) {
 		{"no line feed", sample.cert.SHA256Text() + " Sample", []string{"warning rules-unended rules:1"}, []string{"want one"}},
 		{"too broad", sample.cert.SHA256Text() + " main:ALL\n", []string{"warning rule-too-broad rules:1"}, nil},
 		{"no octet", "", []string{"error rules-unreadable rules"}, []string{"no octet in it"}},
-		{"control characters", sample.cert.SHA256Text() + " S\x1b[31m\n", []string{"error rule-malformed rules:1", "info rule-empty rules:1"}, nil},
+		{"control characters", sample.cert.SHA256Text() + " S\x1b[31m\n", []string{"error rule-malformed rules:1", "info rule-empty rules:1"}, []string{"write the line anew"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := found(t, audit.Input{Rules: rules(tt.rules)}, tt.want...)
@@ -170,6 +170,45 @@ func TestLines(t *testing.T) {
 	config := &scamp.Config{RequireSHA256: true}
 	contains(t, found(t, audit.Input{Config: config, Rules: rules(f + " Sample\n"), Bus: bus(sample.announce(t, "a:1", `[]`, sent))}, "error rule-ignored rules:1"),
 		`add the line "`+sample.cert.SHA256Text()+` Sample"`)
+}
+
+// A fingerprint that is mistyped has one cure, whatever tells of it: audit, check, or the
+// denial of a call.
+func TestOneCureForAFingerprint(t *testing.T) {
+	f, long := sample.cert.Fingerprint, sample.cert.SHA256Text()
+	for _, tt := range []struct {
+		name, rules, fix string
+		want             []string
+	}{
+		{"of nobody", f[:57] + "00 Sample\n", f, []string{"warning fingerprint-near-miss rules:1", "info rule-sha1-only rules:1", "error service-denied a:1", "warning cert-no-rule a.crt"}},
+		{"by SHA-256, of nobody", long[:70] + "0 Sample\n", long, []string{"warning fingerprint-near-miss rules:1", "error service-denied a:1", "warning cert-no-rule a.crt"}},
+		{"with a digit too few", f[1:] + " Sample\n", f, []string{"error rule-malformed rules:1", "error service-denied a:1", "warning cert-no-rule a.crt"}},
+		{"with a letter", "O" + f[1:] + " Sample\n", f, []string{"error rule-malformed rules:1", "error service-denied a:1", "warning cert-no-rule a.crt"}},
+		{"without colons", strings.ReplaceAll(f, ":", "") + " Sample\n", f, []string{"error rule-malformed rules:1", "error service-denied a:1", "warning cert-no-rule a.crt"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := audit.Input{Rules: rules(tt.rules), Bus: bus(sample.announce(t, "a:1", echo, sent)),
+				Certificates: []audit.File{{Path: "a.crt", Text: fixtures.Bytes("keys/sample.crt.pem")}}, Now: now}
+			found(t, in, tt.want...)
+			want := "write the first word of rules:1 as " + tt.fix
+			fixes := 0
+			for _, f := range audit.Run(in).Findings {
+				if f.ID != "rule-sha1-only" {
+					fixes++
+					if strings.TrimPrefix(f.Fix, "to allow it, ") != want {
+						t.Errorf("%s: fix %q, want %q", f.ID, f.Fix, want)
+					}
+				}
+			}
+			z, err := discovery.Limits{}.ParseAuthorized(strings.NewReader(tt.rules), "rules")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, fix := z.Decide(sample.cert, "main", "Sample.echo").Parts(); fix != want {
+				t.Errorf("denied call: fix %q, want %q", fix, want)
+			}
+		})
+	}
 }
 
 // Rules and what is announced are judged together, and the line that is advised allows
@@ -195,7 +234,7 @@ func TestRightsAndOffers(t *testing.T) {
 		{"broad", long + " main:ALL\n", bus(sample.announce(t, "a:1", echo, sent)), []string{"warning rule-too-broad rules:1"},
 			[]string{`instead of "main:ALL", name what the service offers: main:Sample`}},
 		{"fingerprint near miss", long[:70] + "0 Sample\n", bus(sample.announce(t, "a:1", echo, sent)),
-			[]string{"warning fingerprint-near-miss rules:1", "error service-denied a:1"}, []string{"write " + long}},
+			[]string{"warning fingerprint-near-miss rules:1", "error service-denied a:1"}, []string{"write the first word of rules:1 as " + long}},
 		{"unused", long + " Sample, Gone\n" + other.cert.SHA256Text() + " Page\n", bus(sample.announce(t, "a:1", echo, sent)),
 			[]string{"info rule-unused rules:2", "info token-unused rules:1"}, []string{`"Gone" matches nothing that "a" announces`}},
 		{"withdrawn", long + " Gone\n", bus(withdrawn(t)), nil, nil},

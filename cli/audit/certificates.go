@@ -2,7 +2,6 @@ package audit
 
 import (
 	"crypto/x509"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -20,9 +19,10 @@ func (j *judge) certificates() {
 		}
 		if h.own && j.rules != nil && !j.rules.Named(h.cert) {
 			f := j.certificate(h, "cert-no-rule", "no rule names the certificate of %s", h.name())
-			if rights := h.rights(); len(rights) > 0 {
-				line, _ := j.rules.LineFor(h.cert, rights...)
-				f.Fix = fmt.Sprintf("add %q to %s", line, j.rules.File)
+			if _, fix := j.rules.Misnamed(h.cert); fix != "" {
+				f.Fix = fix
+			} else if rights := h.rights(); len(rights) > 0 {
+				f.Fix = j.rules.FixFor(h.cert, rights...)
 			}
 		}
 	}

@@ -50,7 +50,7 @@ var kinds = []Kind{
 	{"config-unreadable", Configuration, Error, "The configuration cannot be read",
 		"The file is missing, cannot be opened, or is something else than a configuration.", "name a readable soa.conf with --config"},
 	{"config-value", Configuration, Error, "A value cannot be used",
-		"Programs refuse to start with this line.", "write a value of the wanted form, or remove the line for the default"},
+		"Programs refuse to start with this line.", "write the line in the wanted form, or remove it for the default"},
 	{"config-unknown-key", Configuration, Warning, "Nobody reads this key",
 		"The line has no effect: its key is misspelled, or of no implementation.", "correct the key or remove the line"},
 	{"config-line", Configuration, Warning, "A line has no effect, or another one than it seems",

@@ -10,6 +10,9 @@ import (
 
 // lines tells of the lines and tokens of a file that discovery found odd.
 func (j *judge) lines(file *File, rules *discovery.Authorized) {
+	if rules == nil {
+		return
+	}
 	marked := bytes.HasPrefix(file.Text, byteOrderMark)
 	if marked {
 		j.add("file-bom", Place{File: file.Path, Line: 1}, "the rules begin with a byte order mark, so that line 1 is no rule")
@@ -22,6 +25,7 @@ func (j *judge) lines(file *File, rules *discovery.Authorized) {
 		discovery.TokenClassALL: "token-class-all",
 		discovery.LineUnended:   "rules-unended",
 	}
+	misnamed := j.misnamed(rules)
 	text := strings.Split(string(file.Text), "\n")
 	for _, w := range rules.Warnings {
 		if w.Kind == discovery.LineSkipped && w.Line == 1 && marked {
@@ -32,7 +36,12 @@ func (j *judge) lines(file *File, rules *discovery.Authorized) {
 		f := j.add(ids[w.Kind], Place{File: w.File, Line: w.Line}, "%s", w.Text)
 		switch w.Kind {
 		case discovery.LineSkipped:
-			if word := likelyFingerprint(line); word != "" {
+			word := likelyFingerprint(line)
+			if meant, ok := misnamed[w.Line]; ok {
+				f.Fix = meant.fix
+			} else if word != "" && strings.EqualFold(word, line[:min(len(word), len(line))]) {
+				f.Fix = "write the line anew"
+			} else if word != "" {
 				f.Fix = "write its first word as " + word
 			}
 		case discovery.LineLowerCase:
@@ -41,6 +50,23 @@ func (j *judge) lines(file *File, rules *discovery.Authorized) {
 			duplicate(f, rules)
 		}
 	}
+}
+
+// A misnaming is a line that was to name a certificate that was seen.
+type misnaming struct {
+	of  *holder
+	fix string
+}
+
+// misnamed returns those lines, by their number.
+func (j *judge) misnamed(rules *discovery.Authorized) map[int]misnaming {
+	lines := make(map[int]misnaming)
+	for _, h := range j.order {
+		if rule, fix := rules.Misnamed(h.cert); fix != "" {
+			lines[rule.Line] = misnaming{h, fix}
+		}
+	}
+	return lines
 }
 
 var (

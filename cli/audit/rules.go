@@ -20,6 +20,7 @@ func (j *judge) judgeRules() {
 		holders[h.cert.Fingerprint], holders[h.cert.SHA256Text()] = h, h
 	}
 	rules := j.rules.Rules()
+	misnamed := j.misnamed(j.rules)
 	strangers := 0 // rules by SHA-256 of certificates that were not seen
 	for i := range rules {
 		if bySHA256(&rules[i]) && holders[rules[i].Certificate] == nil {
@@ -31,7 +32,7 @@ func (j *judge) judgeRules() {
 		at := Place{File: j.rules.File, Line: rule.Line}
 		j.shape(rule, h, at)
 		j.short(rule, h, strangers, at)
-		j.use(rule, h, at)
+		j.use(rule, h, misnamed, at)
 	}
 }
 
@@ -145,14 +146,14 @@ func (j *judge) longLine(rule *discovery.Rule, h *holder) string {
 }
 
 // use tells of rules and tokens that nobody uses. It needs to know what is announced.
-func (j *judge) use(rule *discovery.Rule, h *holder, at Place) {
+func (j *judge) use(rule *discovery.Rule, h *holder, misnamed map[int]misnaming, at Place) {
 	if j.Bus == nil {
 		return
 	}
 	if h == nil {
-		if near := j.nearCertificate(rule); near != nil {
-			f := j.add("fingerprint-near-miss", at, "%s is the fingerprint of nobody, and differs a little from that of %s, which no rule names", rule.Certificate, near.name())
-			f.Fingerprint, f.Fix = near.cert.Fingerprint, "write "+nameLike(rule, near.cert)
+		if meant, ok := misnamed[rule.Line]; ok {
+			f := j.add("fingerprint-near-miss", at, "%s is the fingerprint of nobody, and differs a little from that of %s, which no rule names", rule.Certificate, meant.of.name())
+			f.Fingerprint, f.Fix = meant.of.cert.Fingerprint, meant.fix
 			return
 		}
 		j.add("rule-unused", at, "no announcement and no certificate here belongs to %s", rule.Certificate)
@@ -177,26 +178,6 @@ func (j *judge) use(rule *discovery.Rule, h *holder, at Place) {
 			j.add("token-unused", at, "%s matches nothing that %s announces", quote(text), h.name()).Fingerprint = h.cert.Fingerprint
 		}
 	}
-}
-
-// nameLike returns how a rule should name a certificate: in the form that it has.
-func nameLike(rule *discovery.Rule, c *discovery.Certificate) string {
-	if bySHA256(rule) {
-		return c.SHA256Text()
-	}
-	return c.Fingerprint
-}
-
-// nearCertificate returns a certificate without a rule whose name is nearly that of
-// the rule.
-func (j *judge) nearCertificate(rule *discovery.Rule) *holder {
-	const most = 3 // characters
-	for _, h := range j.order {
-		if !j.rules.Named(h.cert) && len(h.announced) > 0 && discovery.Distance(rule.Certificate, nameLike(rule, h.cert), most) <= most {
-			return h
-		}
-	}
-	return nil
 }
 
 func used(live []Announced, t discovery.Token) bool {

@@ -26,6 +26,8 @@ func Run(in Input) *Report {
 	j.ticketKeys()
 	j.readBus()
 	j.cacheFile()
+	j.lines(j.Rules, j.rules)
+	j.lines(j.Callers, j.callers)
 	j.certificates()
 	j.shared()
 	j.judgeRules()
@@ -38,11 +40,12 @@ func Run(in Input) *Report {
 type judge struct {
 	Input
 	*Report
-	limits discovery.Limits
-	rules  *discovery.Authorized // nil when there are none to judge by
-	known  map[[32]byte]*holder  // certificates that were seen, by SHA-256
-	order  []*holder             // the same, in the order they were seen
-	strays map[string][]string   // services by the private key in their files, where the certificate there is of another
+	limits  discovery.Limits
+	rules   *discovery.Authorized // nil when there are none to judge by
+	callers *discovery.Authorized // the same, of the callers file
+	known   map[[32]byte]*holder  // certificates that were seen, by SHA-256
+	order   []*holder             // the same, in the order they were seen
+	strays  map[string][]string   // services by the private key in their files, where the certificate there is of another
 }
 
 // A holder is a certificate, and what is known of who has it.
@@ -89,7 +92,7 @@ func (h *holder) name() string {
 	return h.cert.Fingerprint
 }
 
-// readRules reads the rules, and tells of lines that are odd.
+// readRules reads the rules.
 func (j *judge) readRules() {
 	if j.Rules == nil {
 		return
@@ -110,13 +113,12 @@ func (j *judge) readRules() {
 	rules.RequireSHA256 = j.Config.RequireSHA256
 	j.rules = rules
 	j.Looked.Rules = len(rules.Rules())
-	j.lines(j.Rules, rules)
 }
 
 // damageFix is what to do with a damaged file.
 const damageFix = "mend the lines, or put the file back as it was; leave nothing but comments in it to take every right away"
 
-// readCallers reads the rules of callers, and tells of lines that are odd.
+// readCallers reads the rules of callers.
 func (j *judge) readCallers() {
 	if j.Callers == nil {
 		return
@@ -132,8 +134,8 @@ func (j *judge) readCallers() {
 	if err := rules.Damage(); err != nil {
 		j.add("callers-unreadable", Place{File: j.Callers.Path}, "%v", err).Fix = damageFix
 	}
+	j.callers = rules
 	j.Looked.Rules += len(rules.Rules())
-	j.lines(j.Callers, rules)
 }
 
 // readBus sorts what is announced by certificate.

@@ -63,13 +63,9 @@ func (j *judge) denied(h *holder) {
 	}
 	f := j.add("service-denied", at, "%s", text)
 	f.Fingerprint = h.cert.Fingerprint
-	line, replaces := j.rules.LineFor(h.cert, rights...)
+	f.Fix = "to allow it, " + j.rules.FixFor(h.cert, rights...)
 	if len(rights) == 0 {
 		f.Fix = "give the actions names of letters, digits and _: no rule can allow others"
-	} else if replaces > 0 {
-		f.Fix = fmt.Sprintf("to allow it, change %s:%d to %q", j.rules.File, replaces, line)
-	} else {
-		f.Fix = fmt.Sprintf("to allow it, add %q to %s", line, j.rules.File)
 	}
 	if len(aliases) > 0 {
 		j.add("alias-unauthorized", at, "%s has no right to actions whose aliases Rust callers find all the same: %s", h.name(), some(aliases)).Fingerprint = h.cert.Fingerprint
