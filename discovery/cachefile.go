@@ -3,6 +3,7 @@ package discovery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -145,9 +146,10 @@ func (w *CacheWriter) claim(ctx context.Context) error {
 }
 
 // Run keeps the file in step with the directory until ctx ends, and returns why
-// ctx ended. It returns at once with the error of Claim. Later failures are counted,
-// logged and tried again. A file that somebody else removes or changes is written
-// again within a second or so.
+// ctx ended. It returns at once with the error of Claim, and with ErrCacheLocked when
+// somebody removed the lock and another writer has taken it since. Other failures are
+// counted, logged and tried again. A file that somebody else removes or changes, the
+// lock too, is written again within a second or so.
 //
 // When there are records in the file that is there, Run collects announcements for ten
 // seconds before it writes for the first time, so that a restart of the daemon removes
@@ -174,34 +176,55 @@ func (w *CacheWriter) Run(ctx context.Context) error {
 	if !began(ctx) {
 		return ctx.Err()
 	}
-	if x := w.follow(ctx); x != w.d.index.Load() {
+	x, err := w.follow(ctx)
+	if err != nil {
+		return err
+	}
+	if x != w.d.index.Load() {
 		pause(context.Background(), w.gap(), nil) // a second at most
 	}
-	w.step()
+	w.step(context.Background())
 	return ctx.Err()
 }
 
-// follow writes the file whenever it is to change, until ctx ends. It returns the index
-// that the file was written from.
-func (w *CacheWriter) follow(ctx context.Context) *index {
+// follow writes the file whenever it is to change, until ctx ends or another writer has
+// the lock. It returns the index that the file was written from.
+func (w *CacheWriter) follow(ctx context.Context) (*index, error) {
 	for {
 		x := w.d.index.Load()
 		changed := x.superseded
-		if err := w.step(); err != nil {
+		if err := w.step(ctx); errors.Is(err, ErrCacheLocked) {
+			return nil, err
+		} else if err != nil {
 			changed = nil
 		}
 		if !w.wait(ctx, changed) {
-			return x
+			return x, nil
 		}
 		select {
 		case <-changed:
 			if !pause(ctx, w.gap(), nil) {
-				return x
+				return x, nil
 			}
 			w.d.counters.add(countWritesMerged, int(w.d.index.Load().number-x.number-1))
 		default:
 		}
 	}
+}
+
+// keepLock takes the lock again where somebody removed it.
+func (w *CacheWriter) keepLock(ctx context.Context) error {
+	if w.lock.held() {
+		return nil
+	}
+	lock, err := lockWriters(ctx, w.path)
+	if err != nil {
+		return fmt.Errorf("discovery: cache file %s: its lock was removed: %w", w.path, err)
+	}
+	w.release()
+	w.lock = lock
+	w.report.say(slog.LevelWarn, "cache_lock", "lock of the cache file was removed by somebody else: it is made anew", "path", w.path)
+	return nil
 }
 
 func (w *CacheWriter) release() {
@@ -260,7 +283,7 @@ func (w *CacheWriter) wait(ctx context.Context, changed <-chan struct{}) bool {
 			return true
 		default:
 		}
-		if w.failing || w.rest() == 0 || !w.ours() || w.outdated() {
+		if w.failing || w.rest() == 0 || !w.ours() || w.outdated() || !w.lock.held() {
 			return true
 		}
 	}
@@ -311,7 +334,11 @@ func (w *CacheWriter) rest() time.Duration {
 }
 
 // step writes the file if its content is to change, or gives a sign of life.
-func (w *CacheWriter) step() error {
+func (w *CacheWriter) step(ctx context.Context) error {
+	if err := w.keepLock(ctx); err != nil {
+		w.note(err, 0, 0)
+		return err
+	}
 	text, records := w.render()
 	ours := w.ours()
 	if !ours && !w.failing && w.written != nil {

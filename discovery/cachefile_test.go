@@ -469,6 +469,48 @@ func TestCacheWriterIsAlone(t *testing.T) {
 	})
 }
 
+// TestCacheWriterHoldsItsLock: who removes the lock of a writer makes no room for a second
+// one. The first makes it anew, and ends where somebody else was faster.
+func TestCacheWriterHoldsItsLock(t *testing.T) {
+	dir := t.TempDir()
+	path, lock := filepath.Join(dir, "discovery"), filepath.Join(dir, ".discovery.lock")
+	synctest.Test(t, func(t *testing.T) {
+		w := newDaemon(t, path, discovery.CacheWriterOptions{})
+		w.add(service{ident: "a"})
+		time.Sleep(2 * time.Second)
+		second := discovery.NewCacheWriter(path, w.d, nil)
+		if err := os.Remove(lock); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		if err := second.Claim(); !errors.Is(err, discovery.ErrCacheLocked) {
+			t.Errorf("a second writer 1.1 s after the lock was removed: %v, want %v", err, discovery.ErrCacheLocked)
+		}
+		if n := strings.Count(w.log.String(), "lock of the cache file was removed"); n != 1 {
+			t.Errorf("%d lines about it in %q, want one", n, w.log)
+		}
+
+		if err := os.Remove(lock); err != nil {
+			t.Fatal(err)
+		}
+		if err := second.Claim(); err != nil {
+			t.Fatalf("a second writer at the moment the lock is removed: %v, want it to take it", err)
+		}
+		writes := w.writer.State().Writes
+		w.add(service{ident: "b"})
+		time.Sleep(4 * time.Second)
+		if err := w.stop(); !errors.Is(err, discovery.ErrCacheLocked) || !strings.Contains(err.Error(), path) {
+			t.Errorf("the first writer, 4 s after a second one took its lock: %v, want it ended for %v", err, discovery.ErrCacheLocked)
+		}
+		if n := w.writer.State().Writes; n != writes {
+			t.Errorf("it wrote the file %d times more, want none", n-writes)
+		}
+		if _, err := os.Lstat(lock); err != nil {
+			t.Errorf("the lock of the second writer: %v, want it there", err)
+		}
+	})
+}
+
 // TestCacheWriterRecovers is THREATS F11 and F12: while the file cannot be written
 // the old one stays, and it is written when it can be.
 func TestCacheWriterRecovers(t *testing.T) {
@@ -510,8 +552,8 @@ func TestCacheWriterRecovers(t *testing.T) {
 		if n := strings.Count(w.log.String(), "not written"); n != 5 {
 			t.Errorf("%d log lines: want one for each trouble", n)
 		}
-		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
-			t.Errorf("left in the directory: %v, %v: want the file and nothing else", left, err)
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 2 || left[0].Name() != ".discovery.lock" || left[1].Name() != "discovery" {
+			t.Errorf("left in the directory: %v, %v: want the file, its lock, and nothing else", left, err)
 		}
 		os.Remove(path)
 		w.add(service{ident: "b"})

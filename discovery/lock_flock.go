@@ -34,22 +34,25 @@ func lockFile(path string) (*fileLock, error) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		// Whoever had it before removed the file: only the one that is there counts.
-		held, err := f.Stat()
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		if there, err := os.Lstat(path); err == nil && os.SameFile(held, there) {
-			return &fileLock{f}, nil
+		lock := &fileLock{f}
+		if lock.held() {
+			return lock, nil
 		}
 		f.Close()
 	}
 }
 
+// held tells whether the file of the lock is still there. Without it, anybody can make
+// another one and lock that.
+func (l *fileLock) held() bool {
+	held, err := l.f.Stat()
+	there, lerr := os.Lstat(l.f.Name())
+	return err == nil && lerr == nil && os.SameFile(held, there)
+}
+
 // Unlock gives the lock back and removes its file.
 func (l *fileLock) Unlock() {
-	held, err := l.f.Stat()
-	if there, lerr := os.Lstat(l.f.Name()); err == nil && lerr == nil && os.SameFile(held, there) {
+	if l.held() {
 		_ = os.Remove(l.f.Name()) // an unlocked file that stays harms nobody
 	}
 	l.f.Close()

@@ -16,7 +16,9 @@ func (a *app) cacheCommand() *cobra.Command {
 		Short: "Run the cache daemon",
 		Long: `Cache listens to announcements and keeps the valid ones in the cache file that
 discovery.cache_path names (default ` + scamp.DefaultCachePath + `), where programs on this host
-read them. It is the only writer of that file; readers see the old file or the new one.
+read them. It is the only writer of that file; readers see the old file or the new one. Its
+lock lies beside the file: a second daemon ends with 1, and so does one whose lock somebody
+removed, when another daemon has taken it since.
 
 It runs until SIGINT, SIGTERM or --timeout; then it writes what changed last, gives its lock
 back and says what it did. The file stays. The exit code is 1 when that last write fails. One daemon a host is enough, and a bus without
