@@ -19,8 +19,8 @@ func (a *app) listCommand() *cobra.Command {
 		Use:   "list [services|actions]",
 		Short: "List what is on the bus",
 		Long: `List prints the instances on the bus that may be called, or their actions: a table on a
-terminal, and lines with tabs in a pipe. With --all also those that no rule allows, that
-withdrew or fell silent, and why.
+terminal, and lines with tabs in a pipe. With --all also those that no rule allows and, of the
+network, those that said goodbye or fell silent, and why.
 
 Built-in actions, which services have of themselves (NAME.queue_depth with the name of the service, and
 _meta.documentation), count for nothing: an instance that may be called for these alone may not be called. They are

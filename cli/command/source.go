@@ -21,7 +21,8 @@ const sourceHelp = `Where they come from: --cache FILE, or - for stdin; else the
 discovery.cache_path; else ` + scamp.DefaultCachePath + ` if it exists; else the network, after
 listening for 6 seconds. A cache file that is older than discovery.cache_max_age is shown with a
 warning, and without --cache the exit code is then 8. For one that is missing, cannot be
-read or is none, it is 8 in any case.`
+read or is none, it is 8 in any case. Who said goodbye is not in a cache file, nor who fell silent for
+longer than 2.1 intervals: scamp watch, and scamp cache --json with the reason, tell of that as it happens.`
 
 // A source is where list and show take instances from.
 type source struct {
@@ -125,7 +126,7 @@ func (a *app) readCacheFile(path string, cfg *scamp.Config, c *catalog) error {
 		c.stale = exitf(ExitStale, "scamp: cache file %s: last written %v ago, want at most %v: is scamp cache running?",
 			path, age.Round(time.Second), cfg.Limits.Discovery.CacheMaxAge)
 	}
-	c.empty = fmt.Sprintf("nothing is announced yet: the cache file was written %v ago, and services announce themselves every %v",
+	c.empty = fmt.Sprintf("nothing is announced: the cache file was written %v ago, and services announce themselves every %v; who said goodbye or fell silent is not in it",
 		max(time.Since(info.ModTime()), 0).Round(100*time.Millisecond), cfg.Interval)
 	return a.takeCache(text, path, cfg, c)
 }
