@@ -3,7 +3,9 @@ package command
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -25,8 +27,13 @@ type serveOptions struct {
 	builtin   []string
 	action    []string
 	envelope  []string
+	tickets   bool
+	table     string
 	programs  []program // parsed from action
 }
+
+// authzTables are the values of --authz-table.
+var authzTables = map[string]scamp.AuthzTable{"main": scamp.AuthzTableMain, "off": scamp.AuthzTableOff, "all": scamp.AuthzTableAll}
 
 func (a *app) serveCommand() *cobra.Command {
 	var o serveOptions
@@ -58,16 +65,26 @@ caller's certificate, empty if it shows none). At most service.max_concurrency r
 With service.callers in the configuration only those may call whose certificate that file names;
 service.callers_mode = audit tells in the log whom it would refuse. See soa.conf.example.
 
+With --require-tickets only those may call whose request has a ticket that the key of
+auth.ticket_verify_key verifies. For actions of sector main the authorization table must grant the
+action too: it is asked of whoever offers Auth.getAuthzTable, and where nobody does such calls fail.
+--authz-table all asks it for every sector, off for none, so that any valid ticket will do.
+
 With --json it prints events: {"event":"ready","address":HOST:PORT,"ident":...,"fingerprint":...,
 "name":...,"actions":[...]}, {"event":"draining"} and {"event":"stopped","requests_cut_off":N}: so many
 were open when service.shutdown_drain was over.`,
 		Example: `  scamp --config bus/soa.conf serve hello
   scamp --config bus/soa.conf serve hello --class Lab --builtin echo,size,slow
-  scamp --config bus/soa.conf serve tools --action Text.upper='tr a-z A-Z'`,
+  scamp --config bus/soa.conf serve tools --action Text.upper='tr a-z A-Z'
+  scamp --config bus/soa.conf serve tools --action Text.upper='tr a-z A-Z' --require-tickets --authz-table off`,
 		Args:        args(cobra.ExactArgs(1)),
 		Annotations: map[string]string{logLevelOf: "info"},
 		RunE: func(cmd *cobra.Command, words []string) error {
-			if err := o.check(); err != nil {
+			err := o.check()
+			if err == nil && cmd.Flags().Changed("authz-table") && !o.tickets {
+				err = errors.New("--authz-table: want --require-tickets with it")
+			}
+			if err != nil {
 				return &usageError{"scamp serve", err}
 			}
 			cfg, err := a.config()
@@ -87,6 +104,9 @@ were open when service.shutdown_drain was over.`,
 	flags.StringSliceVar(&o.builtin, "builtin", nil, "built-in actions, a `LIST` of "+strings.Join(builtinNames, ","))
 	flags.StringArrayVar(&o.action, "action", nil, "an action and the command that answers it, `CLASS.NAME='COMMAND'`; can be repeated")
 	flags.StringSliceVar(&o.envelope, "envelope", nil, "envelopes taken, a `LIST`; default: json")
+	flags.BoolVar(&o.tickets, "require-tickets", false, "refuse requests without a valid ticket")
+	flags.StringVar(&o.table, "authz-table", "main", "with --require-tickets: `SECTORS` for which the authorization table decides too: main, all or off")
+	cmd.RegisterFlagCompletionFunc("authz-table", cobra.FixedCompletions(slices.Sorted(maps.Keys(authzTables)), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("builtin", cobra.FixedCompletions(builtinNames, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -106,6 +126,9 @@ func (o *serveOptions) check() error {
 			return fmt.Errorf("--action: %w", err)
 		}
 		o.programs = append(o.programs, p)
+	}
+	if _, ok := authzTables[o.table]; !ok {
+		return fmt.Errorf("--authz-table %q: want main, off or all", o.table)
 	}
 	for _, address := range append(o.listen[:len(o.listen):len(o.listen)], o.advertise) {
 		if address == "" {
@@ -142,11 +165,17 @@ func (a *app) serve(ctx context.Context, cfg *scamp.Config, name string, o *serv
 		return err
 	}
 	defer bus.Close()
-	svc, err := bus.NewService(name, &scamp.ServiceOptions{Listen: o.listen, Advertise: o.advertise, Sector: o.sector, Envelopes: o.envelope})
+	svc, err := bus.NewService(name, &scamp.ServiceOptions{
+		Listen: o.listen, Advertise: o.advertise, Sector: o.sector, Envelopes: o.envelope,
+		RequireTickets: o.tickets, AuthzTable: authzTables[o.table],
+	})
 	if err != nil {
 		return err
 	}
 	names, err := o.register(svc, name)
+	if err == nil && o.tickets {
+		err = checkTicketKey(cfg)
+	}
 	if err != nil {
 		return err
 	}
@@ -168,6 +197,17 @@ func (a *app) serve(ctx context.Context, cfg *scamp.Config, name string, o *serv
 		a.log.Info("stopped: drained, and the listener closed", "took", took)
 	}
 	return a.event(serveStopped{"stopped", cut})
+}
+
+// checkTicketKey says why no ticket can be verified.
+func checkTicketKey(cfg *scamp.Config) error {
+	path := cfg.TicketKeyPath()
+	if path == "" {
+		return hint(errors.New("scamp: no key that verifies tickets: want auth.ticket_verify_key in the configuration"),
+			"it is the public key of whoever issues tickets; scamp ticket keygen makes a pair")
+	}
+	_, err := scamp.LoadTicketKeys(path, &cfg.Limits)
+	return err
 }
 
 type serveStopped struct {
