@@ -343,7 +343,7 @@ func FuzzTicket(f *testing.F) {
 			t.Fatal(err)
 		}
 		d, err := keys.Verify(again, time.Unix(now, 0), nil)
-		if err != nil || d.User != c.User || d.Start != c.Start || d.Length != c.Length || !slices.Equal(d.Privileges, c.Privileges) {
+		if err != nil || d.User != c.User || d.Client != c.Client || d.Short != c.Short || d.Start != c.Start || d.Length != c.Length || !slices.Equal(d.Privileges, c.Privileges) {
 			t.Fatalf("%+v signed again: %+v, error %v", c, d, err)
 		}
 	})
