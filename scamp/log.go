@@ -146,6 +146,31 @@ func (l *logger) panicked(action string, v any) {
 	l.fault("handler_panicked", "handler panicked", "action", action, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
+// guard runs what the program handed in, on a goroutine of ours. If that panics, or ends the
+// goroutine, the log says so and failed is given it as an error.
+func (l *logger) guard(what string, f func(), failed func(error)) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		v := recover()
+		if v == nil { // runtime.Goexit
+			l.fault("callback_panicked", "what the program handed in ended a goroutine of the bus", "function", what)
+			failed(fmt.Errorf("%s ended its goroutine", what))
+			return
+		}
+		l.fault("callback_panicked", "what the program handed in panicked", "function", what, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		if err, ok := v.(error); ok {
+			failed(fmt.Errorf("%s panicked: %w", what, err))
+		} else {
+			failed(fmt.Errorf("%s panicked: %v", what, v))
+		}
+	}()
+	f()
+	returned = true
+}
+
 // put queues a line, which tells how many of its kind were left out before it.
 func (l *logger) put(level slog.Level, kind, msg string, args []any) {
 	if !l.to.Enabled(context.Background(), level) {

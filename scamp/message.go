@@ -54,7 +54,7 @@ type Request struct {
 	// A caller gives the body as octets, as a reader, or as a function that makes a
 	// reader. Only Data and GetBody can be sent again to another instance. A Body
 	// that is an io.Closer is closed when it was sent or given up: that may be while
-	// another goroutine reads it, and should end that Read.
+	// another goroutine reads it, and should end that Read. A Read that panics fails the call.
 	//
 	// A handler reads Body; Data is the whole body if it was there when the handler
 	// began, and nil otherwise. Bytes and JSON serve both. When the handler has returned

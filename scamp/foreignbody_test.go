@@ -1,0 +1,145 @@
+package scamp_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/scampbus/scamp-go/scamp"
+	"github.com/scampbus/scamp-go/scamp/scamptest"
+)
+
+// A lineLog is a log that a test reads while others write to it.
+type lineLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lineLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lineLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// A foreignBody is a body that does what it likes. It counts how often it was closed.
+type foreignBody struct {
+	read   func([]byte) (int, error)
+	close  func()
+	closed atomic.Int32
+}
+
+func (b *foreignBody) Read(p []byte) (int, error) { return b.read(p) }
+
+func (b *foreignBody) Close() error {
+	b.closed.Add(1)
+	if b.close != nil {
+		b.close()
+	}
+	return nil
+}
+
+// A body is copied by a goroutine of the bus: one that panics, or ends that goroutine, is
+// the end of its call, which says so, and of nothing else.
+func TestBodyPanics(t *testing.T) {
+	gone := errors.New("disk gone")
+	for _, tt := range []struct {
+		name string
+		read func(p []byte) (int, error) // behind the first octets
+		want string                      // in the error and the log
+		is   error
+	}{
+		{"a text", func([]byte) (int, error) { panic("the body's own") }, "the body's own", nil},
+		{"an error", func([]byte) (int, error) { panic(gone) }, "disk gone", gone},
+		{"more octets than there was room for", func(p []byte) (int, error) { return len(p) + 1, nil }, "slice bounds out of range", nil},
+		{"the end of the goroutine", func([]byte) (int, error) { runtime.Goexit(); return 0, nil }, "ended its goroutine", nil},
+	} {
+		eachPlace(t, tt.name, func(t *testing.T, svc *scamptest.Service, bus *scamp.Bus, seen *endings) {
+			first := true
+			body := &foreignBody{read: func(p []byte) (int, error) {
+				if first {
+					first = false
+					return copy(p, "half"), nil
+				}
+				time.Sleep(time.Second) // the handler runs
+				return tt.read(p)
+			}}
+			_, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.wait", Body: body})
+			wantRan(t, tt.name, err, scamp.RanMaybe, tt.is)
+			if err == nil || !strings.Contains(err.Error(), "request body") || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("the call: %v, want that its body broke with %q", err, tt.want)
+			}
+			seen.want(t) // the handler's context has ended
+			if n := body.closed.Load(); n != 1 {
+				t.Errorf("the body was closed %d times, want once", n)
+			}
+			if n := bus.Stats()["callback_panicked"]; n != 1 {
+				t.Errorf("callback_panicked: %d, want 1", n)
+			}
+			if left := scamp.TablesOf(bus); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// A Close that panics on a goroutine of the bus costs nobody anything but a line of the
+// log: the call is over for the body, however it ended.
+func TestBodyClosePanics(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		read func([]byte) (int, error)
+		ran  bool // the call goes well
+	}{
+		{"of what was sent", func([]byte) (int, error) { return 0, io.EOF }, true},
+		{"of what panicked", func([]byte) (int, error) { panic("the body's own") }, false},
+		{"of what nobody wants any more", nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := scamptest.New(t)
+				n.Serve("sample", func(s *scamp.Service) {
+					s.Handle("Sample.read", func(_ context.Context, req *scamp.Request, _ *scamp.ReplyWriter) error {
+						_, err := req.Bytes()
+						return err
+					}, nil)
+				})
+				log := new(lineLog)
+				bus := n.Bus(&scamp.Options{Log: slog.New(slog.NewTextHandler(log, nil)), Limits: scamp.Limits{LogRate: 2}})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ended := make(chan struct{})
+				body := &foreignBody{read: tt.read, close: func() { defer close(ended); panic("the close's own") }}
+				if body.read == nil { // it waits, until it is closed
+					body.read = func([]byte) (int, error) { cancel(); <-ended; return 0, io.ErrClosedPipe }
+				}
+				_, err := bus.Call(ctx, &scamp.Request{Action: "Sample.read", Body: body})
+				if (err == nil) != tt.ran {
+					t.Errorf("the call: %v, want that it goes well: %v", err, tt.ran)
+				}
+				synctest.Wait()
+				if n := body.closed.Load(); n != 1 {
+					t.Errorf("the body was closed %d times, want once", n)
+				}
+				bus.Close() // waits for the log
+				if text := log.String(); !strings.Contains(text, "the close's own") || !strings.Contains(text, "foreignbody_test.go") {
+					t.Errorf("the log has %q, want the panic of Close with its stack", text)
+				}
+			})
+		})
+	}
+}
