@@ -116,11 +116,20 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Id
 	long := streamed || body != nil || len(data) > mux.MinWindow
 	trace := traceFrom(ctx)
 	var s *Stream
+	opened := false
+	defer func() {
+		if opened {
+			return
+		}
+		closeBody(body)
+		if what.link != nil { // a hook may have panicked: nobody else will use one that is alone
+			pl.abandon(what.link)
+		}
+	}()
 	for tries := 1; ; tries++ {
 		alone := long && pl.original(*what, id)
 		p, err := pl.connected(ctx, what, id, alone, trace)
 		if err != nil {
-			closeBody(body)
 			return nil, nil, err
 		}
 		var h packet.Header
@@ -137,10 +146,10 @@ func (pl *pool) exchange(ctx context.Context, req *Request, what *attempt, id Id
 			pl.forget(p)
 		}
 		if tries == maxConnects || !errors.Is(err, errNotTaken) && !errors.Is(err, errDialect) {
-			closeBody(body)
 			return nil, nil, what.failure(err, RanNo)
 		}
 	}
+	opened = true
 	if trace.Sent != nil {
 		s.tell(trace.Sent, body)
 	}

@@ -51,9 +51,14 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		on.values = nil // its Body reads the value
 		req = &on
 	}
+	handed := false // the body is closed by whoever has it
+	defer func() {
+		if !handed { // a Filter, a Balancer or a hook may have panicked
+			req.closeBody()
+		}
+	}()
 	q, err := b.query(req)
 	if err != nil {
-		req.closeBody()
 		return nil, nil, err
 	}
 	if !streamed && (req.Idempotent || req.Retry != nil) {
@@ -62,6 +67,7 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 				return nil, nil, err
 			}
 		}
+		handed = true
 		reply, err := b.persist(ctx, req, q)
 		return nil, reply, err
 	}
@@ -76,13 +82,13 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 		case failure != nil && (err != nil || vain(failure, route, tried)):
 			return nil, nil, failure // nobody is left: what the last instance said counts
 		case err != nil:
-			req.closeBody()
 			return nil, nil, err
 		}
 		if trace.Routed != nil {
 			trace.Routed(route)
 		}
 		what.route, what.local = route, b.locals.at(route)
+		handed = true
 		s, reply, err := b.exchange(ctx, req, &what, streamed)
 		if err == nil {
 			return s, reply, nil

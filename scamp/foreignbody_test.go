@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/scamp"
 	"github.com/scampbus/scamp-go/scamp/scamptest"
 )
@@ -142,4 +143,79 @@ func TestBodyClosePanics(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a program hands in for the choice of an instance may panic: that goes on to who
+// called, and leaves no body open and no connection behind.
+func TestPanicBeforeTheBodyIsSent(t *testing.T) {
+	panics := func() { panic("the program's own") }
+	for _, tt := range []struct {
+		name  string
+		route *scamp.RouteOptions
+		trace *scamp.Trace
+	}{
+		{"Filter", &scamp.RouteOptions{Filter: func(discovery.Route) bool { panics(); return true }}, nil},
+		{"Balancer", &scamp.RouteOptions{Balancer: func(*scamp.Choice) int { panics(); return 0 }}, nil},
+		{"Routed", nil, &scamp.Trace{Routed: func(discovery.Route) { panics() }}},
+		{"Connected", nil, &scamp.Trace{Connected: func(scamp.ConnectInfo) { panics() }}},
+		{"Sent", nil, &scamp.Trace{Sent: panics}},
+	} {
+		for _, retry := range []*scamp.RetryOptions{nil, {Attempts: 3}} {
+			t.Run(tt.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					n := scamptest.New(t)
+					for range 2 {
+						n.Serve("sample", func(s *scamp.Service) { s.Handle("Sample.ok", ok, nil) })
+					}
+					bus := n.Bus(nil)
+					if _, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.ok"}); err != nil {
+						t.Fatal(err) // it knows both now
+					}
+					time.Sleep(10 * time.Second)
+					body := &foreignBody{read: func([]byte) (int, error) { return 0, io.EOF }}
+					func() {
+						defer func() {
+							if v := recover(); v != "the program's own" {
+								t.Errorf("the call panicked with %v, want what its %s did", v, tt.name)
+							}
+						}()
+						bus.Call(scamp.WithTrace(t.Context(), tt.trace), &scamp.Request{Action: "Sample.ok", Body: body, Route: tt.route, Retry: retry})
+					}()
+					synctest.Wait()
+					if n := body.closed.Load(); n != 1 {
+						t.Errorf("the body was closed %d times, want once", n)
+					}
+					if left := scamp.TablesOf(bus); len(left) > 0 {
+						t.Errorf("left behind: %v", left)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A connection that one call has for itself is given up when a hook of that call panics.
+func TestPanicOnAConnectionOfOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		bus := f.bus(nil)
+		f.announceGo(bus)
+		body := &foreignBody{read: func([]byte) (int, error) { return 0, io.EOF }}
+		func() {
+			defer func() { recover() }()
+			ctx := scamp.WithTrace(t.Context(), &scamp.Trace{Connected: func(scamp.ConnectInfo) { panic("the program's own") }})
+			req := echoReq("")
+			req.Data, req.Body = nil, body
+			bus.Call(ctx, req)
+			t.Error("nothing panicked")
+		}()
+		f.next()
+		if n := body.closed.Load(); n != 1 {
+			t.Errorf("the body was closed %d times, want once", n)
+		}
+		synctest.Wait()
+		if left := scamp.TablesOf(bus); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
 }

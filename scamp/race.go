@@ -50,11 +50,10 @@ func (h *heat) end(winner int) {
 }
 
 // race makes an attempt, and another whenever Hedge passes without a reply or all have
-// failed. The first reply counts.
+// failed. The first reply counts. Its request can be sent again, so it has no Body to close.
 func (c *campaign) race(ctx context.Context) (*Reply, error) {
 	first, err := c.next(ctx)
 	if err != nil {
-		c.req.closeBody()
 		return nil, err
 	}
 	// None of them waits for us, but where there are more instances than anybody hedges over.

@@ -123,13 +123,19 @@ func (b *Bus) persist(ctx context.Context, req *Request, q discovery.Query) (*Re
 
 // series makes one attempt after the other.
 func (c *campaign) series(ctx context.Context) (*Reply, error) {
+	handed := false // the body is closed by whoever has it
+	defer func() {
+		if !handed { // a Filter, a Balancer or a hook may have panicked
+			c.req.closeBody()
+		}
+	}()
 	a, err := c.next(ctx)
 	if err != nil {
-		c.req.closeBody()
 		return nil, err
 	}
 	for {
 		c.note(ctx, a)
+		handed = true
 		out := c.taken(c.attempt(ctx, a, nil))
 		if out.err == nil {
 			return out.reply, nil
