@@ -272,8 +272,15 @@ func (x *access) current(ctx context.Context) (*accessTable, error) {
 // renew fetches the table once.
 func (x *access) renew(done chan struct{}) {
 	ctx, cancel := context.WithTimeout(x.ctx, accessWait)
-	t, err := x.fetch(ctx)
-	cancel()
+	defer cancel()
+	x.log.guard("Balancer", func() {
+		t, err := x.fetch(ctx)
+		x.renewed(done, t, err)
+	}, func(err error) { x.renewed(done, nil, err) })
+}
+
+// renewed ends a try.
+func (x *access) renewed(done chan struct{}, t *accessTable, err error) {
 	x.mu.Lock()
 	x.err, x.tried, x.running = err, time.Now(), nil
 	if err == nil {

@@ -219,3 +219,149 @@ func TestPanicOnAConnectionOfOneCall(t *testing.T) {
 		}
 	})
 }
+
+// What a program hands in for a hedged call is called by goroutines of the bus: what panics
+// there is an attempt that failed.
+func TestPanicInAHedge(t *testing.T) {
+	for _, what := range []string{"GetBody", "Connected", "Sent", "Replied", "GetBody ends its goroutine"} {
+		for _, always := range []bool{false, true} {
+			t.Run(what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					n := scamptest.New(t)
+					n.Serve("sample", func(s *scamp.Service) { s.Handle("Sample.ok", ok, nil) })
+					log := new(lineLog)
+					bus := n.Bus(&scamp.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+					var asked atomic.Int32
+					panics := func(where string) {
+						if strings.HasPrefix(what, where) && (asked.Add(1) == 1 || always) {
+							if where != what {
+								runtime.Goexit()
+							}
+							panic("the program's own")
+						}
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					ctx = scamp.WithTrace(ctx, &scamp.Trace{
+						Connected: func(scamp.ConnectInfo) { panics("Connected") },
+						Sent:      func() { panics("Sent") },
+						Replied:   func(time.Duration) { panics("Replied") },
+					})
+					reply, err := bus.Call(ctx, &scamp.Request{Action: "Sample.ok", Idempotent: true,
+						GetBody: func() (io.Reader, error) { panics("GetBody"); return strings.NewReader("x"), nil },
+						Retry:   &scamp.RetryOptions{Hedge: time.Minute, Attempts: 2}})
+					if err == nil {
+						reply.Body.Close()
+					}
+					_, isCall := errors.AsType[*scamp.CallError](err)
+					if always != (err != nil) || err != nil && (!isCall || !strings.Contains(err.Error(), "panicked: the program's own") && !strings.Contains(err.Error(), "ended its goroutine")) {
+						t.Errorf("the call: %v, want an error that names the panic if all attempts do: %v", err, always)
+					}
+					synctest.Wait()
+					if left := scamp.TablesOf(bus); len(left) > 0 {
+						t.Errorf("left behind: %v", left)
+					}
+					if n := bus.Stats()["callback_panicked"]; n < 1 {
+						t.Error("callback_panicked: 0, want 1 at least")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A Filter or Balancer that panics where a Subscription, or the bus for itself, looks for an
+// instance, panics on a goroutine of the bus: that is told, and tried again later.
+func TestPanicWhereASubscriptionLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		n.Serve("sample", func(s *scamp.Service) { s.Publish("a", "k", 1); s.Handle("Sample.ok", ok, nil) })
+		bus := n.Bus(&scamp.Options{Log: slog.New(slog.DiscardHandler)})
+		if _, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.ok"}); err != nil {
+			t.Fatal(err) // it knows the service now
+		}
+		var good atomic.Bool
+		s, err := bus.Subscribe(&scamp.Request{Action: "Sample.ok", Route: &scamp.RouteOptions{Filter: func(discovery.Route) bool {
+			if !good.Load() {
+				panic("the filter's own")
+			}
+			return true
+		}}}, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Ready(ctx); err == nil || !strings.Contains(err.Error(), "panicked: the filter's own") {
+			t.Errorf("Ready: %v, want that the Filter panicked", err)
+		}
+		good.Store(true)
+		if err := s.Ready(t.Context()); err != nil {
+			t.Errorf("Ready when the Filter is good: %v", err)
+		}
+	})
+}
+
+// A Balancer that ends its goroutine ends the Subscription that it was to choose for.
+func TestGoexitWhereASubscriptionLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		n.Serve("sample", func(s *scamp.Service) { s.Handle("Sample.ok", ok, nil) })
+		bus := n.Bus(&scamp.Options{Log: slog.New(slog.DiscardHandler)})
+		if _, err := bus.Call(t.Context(), &scamp.Request{Action: "Sample.ok"}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := bus.Subscribe(&scamp.Request{Action: "Sample.ok", Route: &scamp.RouteOptions{Filter: func(discovery.Route) bool {
+			runtime.Goexit()
+			return true
+		}}}, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := s.Err(); err == nil || !strings.Contains(err.Error(), "ended its goroutine") {
+			t.Errorf("Err: %v, want that the Filter ended its goroutine", err)
+		}
+		s.Close()
+	})
+}
+
+// The authorization table is fetched by a goroutine of the bus, with the Balancer of the bus.
+func TestPanicWhereTheTableIsFetched(t *testing.T) {
+	for _, panics := range []func(){func() { panic("the balancer's own") }, runtime.Goexit} {
+		synctest.Test(t, func(t *testing.T) {
+			n := scamptest.New(t)
+			for range 2 {
+				n.Serve("auth", func(s *scamp.Service) {
+					s.Handle("Auth.getAuthzTable", func(_ context.Context, _ *scamp.Request, rep *scamp.ReplyWriter) error {
+						return rep.SetBytes([]byte(`{"sample.read":[]}`))
+					}, &scamp.ActionOptions{Flags: []string{"noauth"}})
+				})
+			}
+			var good atomic.Bool
+			bus, pair := n.Bus(&scamp.Options{Log: slog.New(slog.DiscardHandler), Balancer: func(*scamp.Choice) int {
+				if !good.Load() {
+					panics()
+				}
+				return 0
+			}}), n.KeyPair()
+			n.Allow(pair, "main:ALL")
+			svc, err := bus.NewService("sample", &scamp.ServiceOptions{KeyPair: pair, Listen: []string{"127.0.0.1:0"}, RequireTickets: true, Grace: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			svc.Handle("Sample.read", ok, nil)
+			serve(t, svc)
+			caller, ticket := n.Bus(nil), n.Ticket(scamp.TicketClaims{User: 1, Client: 2, Privileges: []int64{1}})
+			if code, text := callCode(t, caller, "Sample.read", ticket); code != "internal" {
+				t.Errorf("without a table: %s %q, want internal", code, text)
+			}
+			good.Store(true)
+			time.Sleep(2 * time.Second)
+			if code, text := callCode(t, caller, "Sample.read", ticket); code != "ok" {
+				t.Errorf("with a table: %s %q, want ok", code, text)
+			}
+		})
+	}
+}

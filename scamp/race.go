@@ -20,9 +20,11 @@ func (h *heat) start(ctx context.Context, a *attempt) {
 	h.c.note(ctx, a)
 	h.running++
 	began := make(chan context.CancelCauseFunc)
-	go func() { // ends when the attempt does: at the latest when it is cancelled
+	go h.c.b.log.guard("GetBody or a hook of Trace", func() { // ends when the attempt does: at the latest when it is cancelled
 		h.outcomes <- h.c.attempt(ctx, a, func(cancel context.CancelCauseFunc) { began <- cancel })
-	}()
+	}, func(err error) {
+		h.outcomes <- outcome{a.number, nil, a.failure(err, RanMaybe)}
+	})
 	h.cancels = append(h.cancels, <-began)
 }
 

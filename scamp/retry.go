@@ -269,6 +269,12 @@ func (c *campaign) note(ctx context.Context, a *attempt) {
 func (c *campaign) attempt(ctx context.Context, a *attempt, began func(context.CancelCauseFunc)) outcome {
 	mine, cancel := context.WithCancelCause(ctx)
 	a.done = func() { cancel(nil) } // when the reply was read to its end, or given up
+	begun := false
+	defer func() {
+		if !begun { // a hook or GetBody may have panicked
+			cancel(nil)
+		}
+	}()
 	if began != nil {
 		began(cancel)
 	}
@@ -288,8 +294,8 @@ func (c *campaign) attempt(ctx context.Context, a *attempt, began func(context.C
 		reply.Body.Close() // the timer was first, and nothing more of the reply will come
 		err = a.failure(errAttempt, RanMaybe)
 	}
+	begun = err == nil
 	if err != nil {
-		cancel(nil)
 		// What the service said, or how the connection ended, is not to be hidden.
 		if ce, ok := errors.AsType[*CallError](err); ok && ctx.Err() == nil && errors.Is(err, errAttempt) {
 			given := *ce // the caller has cancelled nothing

@@ -255,11 +255,12 @@ func (s *Subscription) run(ctx context.Context) {
 	var tried []discovery.Instance
 	for ctx.Err() == nil {
 		what := attempt{balance: s.bus.balance, bus: s.bus, number: 1}
-		err := s.connect(ctx, &what, tried)
-		if s.lost(err) {
-			failures = 0
-			s.bus.log.count("subscription_lost")
-		}
+		s.bus.log.guard("Filter or Balancer", func() {
+			if s.lost(s.connect(ctx, &what, tried)) {
+				failures = 0
+				s.bus.log.count("subscription_lost")
+			}
+		}, func(err error) { s.lost(err) }) // it was not connected yet
 		tried = nil
 		if what.route.Peer != nil {
 			tried = []discovery.Instance{what.route.Instance} // another one, if there is one
