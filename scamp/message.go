@@ -188,10 +188,10 @@ const maxHeaderText = 15 << 10
 // early tells the service to stop and frees the slot. Bytes and JSON do both. It must
 // not be copied.
 type Reply struct {
-	Envelope string // as the service sent it; usually empty
-	Extra    Extra  // members of the header that have no field here
-	Instance string // ident of the instance that answered; its address for a Client
-	Body     io.ReadCloser
+	Envelope string        // as the service sent it; usually empty
+	Extra    Extra         // members of the header that have no field here
+	Instance string        // ident of the instance that answered; its address for a Client
+	Body     io.ReadCloser // nil, in one made by hand, is an empty one
 
 	body callBody
 }
@@ -206,6 +206,9 @@ func (r *Reply) Bytes(limit int) ([]byte, error) {
 		b, err := s.bytes(limit)
 		r.body.leave(err == nil)
 		return b, err
+	}
+	if r.Body == nil {
+		return nil, nil
 	}
 	defer r.Body.Close()
 	if limit == 0 {
