@@ -197,8 +197,12 @@ type Reply struct {
 }
 
 // Bytes returns the rest of the body and closes it. A body of more than limit octets
-// is an error; zero means flow.max_body.
+// is an error; zero means flow.max_body, and less is refused.
 func (r *Reply) Bytes(limit int) ([]byte, error) {
+	if limit < 0 {
+		r.close()
+		return nil, fmt.Errorf("scamp: reply body: limit %d: want 0 for flow.max_body, or more", limit)
+	}
 	if c, ok := r.Body.(*collected); ok {
 		return c.bytes(limit)
 	}
@@ -219,6 +223,13 @@ func (r *Reply) Bytes(limit int) ([]byte, error) {
 		return nil, fmt.Errorf("scamp: reply body: longer than %d octets", limit)
 	}
 	return b, err
+}
+
+// close gives up what is left of the body.
+func (r *Reply) close() {
+	if r.Body != nil {
+		r.Body.Close()
+	}
 }
 
 // header fills h for the instance at route, whose name and version of the action count.

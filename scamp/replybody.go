@@ -4,11 +4,27 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 )
 
 // JSON decodes the body into v and closes it. An empty body leaves v as it is. One that
-// is no JSON for v is a *CallError that is ErrBadReply, as it is for CallWith.
-func (r *Reply) JSON(v any) error { return r.decode(nil, v) }
+// is no JSON for v is a *CallError that is ErrBadReply, as it is for CallWith; a v that is no
+// pointer, or a nil one, is refused.
+func (r *Reply) JSON(v any) error {
+	if err := checkTarget(v); err != nil {
+		r.close()
+		return fmt.Errorf("scamp: reply body: %w", err)
+	}
+	return r.decode(nil, v)
+}
+
+// checkTarget refuses what JSON cannot be decoded into: who sent it is not to be blamed.
+func checkTarget(v any) error {
+	if p := reflect.ValueOf(v); p.Kind() != reflect.Pointer || p.IsNil() {
+		return fmt.Errorf("JSON into %T: want a pointer that is not nil", v)
+	}
+	return nil
+}
 
 // decode is JSON for the reply to req, nil if that is not known. It tells the action of a
 // reply that was made by hand.

@@ -75,8 +75,11 @@ func (r *Request) plain() (*Request, error) {
 }
 
 // JSON decodes the body of a handler's request into v. An error answers bad_request
-// when returned.
+// when returned; internal, if v is no pointer or a nil one.
 func (r *Request) JSON(v any) error {
+	if err := checkTarget(v); err != nil {
+		return &RemoteError{Code: CodeInternal, Text: "request body: " + err.Error()}
+	}
 	b, err := r.Bytes()
 	if err != nil {
 		return err
