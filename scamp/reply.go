@@ -30,9 +30,10 @@ type replying struct {
 	log *logger       // of the service; never changed
 	out *mux.Outbound // the reply that is written piece by piece, once it has begun
 
-	mu sync.Mutex // held while the reply begins: a handler may have goroutines that go on
-	r  *serving   // nil when the handler has returned
-
+	// Held while the reply begins, and protects what follows: a handler may have goroutines
+	// that go on.
+	mu      sync.Mutex
+	r       *serving // nil when the handler has returned
 	data    []byte
 	failure error
 	wrote   int64 // octets, piece by piece
@@ -68,6 +69,8 @@ func (w *ReplyWriter) size() int64 {
 	if w.body == nil {
 		return 0
 	}
+	w.body.mu.Lock()
+	defer w.body.mu.Unlock()
 	return w.body.wrote + int64(len(w.body.data))
 }
 
@@ -76,12 +79,17 @@ var errReplyBegun = errors.New("scamp: the reply has begun: its body was set or 
 // SetBytes makes b the whole body of the reply. It is sent when the handler returns
 // and must not be changed after that: it is the bus's until it was written.
 func (w *ReplyWriter) SetBytes(b []byte) error {
+	if !w.typed {
+		g := w.given()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+	}
 	if w.begun || w.set {
 		return errReplyBegun
 	}
 	w.set = true
 	if !w.typed {
-		w.given().data = b
+		w.body.data = b
 	}
 	return nil
 }
@@ -104,6 +112,8 @@ func (w *ReplyWriter) Write(b []byte) (int, error) {
 	}
 	g := w.body
 	n, err := g.out.Write(w.ctx, b)
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.wrote += int64(n)
 	if err != nil {
 		g.failure = w.cause(err)
@@ -192,6 +202,13 @@ var (
 	errReplyOver  = errors.New("scamp: the reply is over: its handler has returned")
 )
 
+// hasBegun says whether the header of the reply was sent.
+func (w *ReplyWriter) hasBegun() bool {
+	w.body.mu.Lock()
+	defer w.body.mu.Unlock()
+	return w.begun
+}
+
 // check refuses a header that could not be written as the handler set it.
 func (w *ReplyWriter) check() error {
 	if len(w.Extra) == 0 {
@@ -246,17 +263,18 @@ func (w *ReplyWriter) finish(err error) {
 	g.mu.Lock()
 	r := g.r
 	g.r = nil
-	g.mu.Unlock()
 	if err == nil {
 		err = g.failure
 	}
+	begun, data := w.begun, g.data
+	g.mu.Unlock()
 	switch {
-	case w.begun && !r.sent.Load():
+	case begun && !r.sent.Load():
 		return // it could not be sent
-	case w.begun && err != nil:
+	case begun && err != nil:
 		g.out.Abort(txerrFor(err))
 		return
-	case w.begun:
+	case begun:
 		g.out.CloseSend()
 		return
 	}
@@ -266,14 +284,14 @@ func (w *ReplyWriter) finish(err error) {
 	// A short reply does not wait but for a connection that takes nothing: then this is
 	// late enough.
 	now := r.p.conn.LastIO()
-	if len(g.data) > smallBody {
+	if len(data) > smallBody {
 		now = r.p.conn.Now()
 	}
 	if !r.start(now) {
 		return // the sweep or a cancel has answered already
 	}
 	h := w.header(r)
-	body := mux.Body{Data: g.data}
+	body := mux.Body{Data: data}
 	if err != nil {
 		h = packet.Header{Type: packet.TypeReply, ID: h.ID}
 		errorHeader(&h, err)

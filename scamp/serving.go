@@ -190,7 +190,7 @@ func (r *serving) serve() (done bool) {
 			err = why
 		}
 	}
-	if !r.given.rep.begun && brokenOff(r.in) {
+	if !r.given.rep.hasBegun() && brokenOff(r.in) {
 		err = errBodyBroken // also if the handler never looked (PROTOCOL 5.1)
 	}
 	return r.finish(err)
