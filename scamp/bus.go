@@ -101,6 +101,7 @@ func Open(cfg *Config, opts *Options) (*Bus, error) {
 	b := &Bus{cfg: cfg, turns: newTurns()}
 	if opts != nil {
 		b.opts = *opts
+		b.opts.Carriers = slices.Clone(opts.Carriers)
 	}
 	if b.opts.ConfigDir != "" {
 		cfg.ConfigDir = b.opts.ConfigDir

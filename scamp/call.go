@@ -180,8 +180,10 @@ func (b *Bus) query(req *Request) (discovery.Query, error) {
 // Sector, Version, Envelope, Ticket, IdentifyingToken, Terminal, ClientID, Extra,
 // Route, Idempotent and Retry. The request itself is not changed. A field that is set stays,
 // but zero cannot be asked for where defaults have something: call through the bus itself
-// what must not be Idempotent. There is no Stream: a Stream is the bus's own.
+// what must not be Idempotent. What defaults hold is copied. There is no Stream: a Stream is
+// the bus's own.
 func (b *Bus) With(defaults Request) Caller {
+	defaults.Extra, defaults.Route, defaults.Retry = cloneExtra(defaults.Extra), copyOf(defaults.Route), copyOf(defaults.Retry)
 	return withDefaults{b, func() *Request { return &defaults }}
 }
 
@@ -215,6 +217,15 @@ func (w withDefaults) Call(ctx context.Context, req *Request) (*Reply, error) {
 		r.Extra = d.Extra
 	}
 	return w.c.Call(ctx, &r)
+}
+
+// copyOf is what p points to, or nil, for who keeps it.
+func copyOf[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }
 
 func def[T comparable](v *T, d T) {

@@ -23,7 +23,7 @@ import (
 // req, its Body and rep are invalid after the handler has returned.
 type Handler func(ctx context.Context, req *Request, rep *ReplyWriter) error
 
-// ActionOptions say more about an action. Nil means defaults.
+// ActionOptions say more about an action. Nil means defaults. What they hold is copied.
 type ActionOptions struct {
 	Sector    string        // empty means the service's
 	Version   int           // zero means the version in the action's name, then 1
@@ -41,7 +41,7 @@ type ActionOptions struct {
 }
 
 // ServiceOptions say how a service listens and announces itself. Nil means what the
-// configuration says.
+// configuration says. Their slices are copied.
 type ServiceOptions struct {
 	Listen    []string      // "host:port" each, port 0 for any; empty means service.address with a port of the configured range
 	Advertise string        // "host:port" announced instead of the listener's own address
@@ -131,6 +131,7 @@ func (b *Bus) NewService(name string, opts *ServiceOptions) (*Service, error) {
 	s := &Service{bus: b, name: name, ready: make(chan struct{}), turning: make(chan struct{}, 1), actions: make(map[actionID]*action)}
 	if opts != nil {
 		s.opts = *opts
+		s.opts.Listen, s.opts.Envelopes = slices.Clone(opts.Listen), slices.Clone(opts.Envelopes)
 	}
 	if !validServiceName(name) {
 		return nil, fmt.Errorf("scamp: service name %q: want %s", clean(name), serviceNames)
@@ -263,7 +264,7 @@ func (s *Service) newAction(name string, h Handler, opts *ActionOptions) (*actio
 	if err := agree(q, opts.Sector, opts.Version); err != nil {
 		return nil, err
 	}
-	a := &action{sector: q.Sector, name: q.Action, version: q.Version, envelopes: opts.Envelopes, handler: h, doc: opts.Doc}
+	a := &action{sector: q.Sector, name: q.Action, version: q.Version, envelopes: slices.Clone(opts.Envelopes), handler: h, doc: opts.Doc}
 	def(&a.sector, opts.Sector)
 	def(&a.sector, s.opts.Sector)
 	def(&a.version, opts.Version)

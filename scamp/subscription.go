@@ -48,7 +48,8 @@ var errNoEvents = errors.New("scamp: the instance is not known to have events: n
 
 // Subscribe subscribes to codes of a service that offers the action of req, at most 10.
 // Route says which instance; Sector, Version and Envelope count too, and the rest of req
-// does not. It does not wait: Ready does, and Err says what is wrong meanwhile.
+// does not. All of it is copied. It does not wait: Ready does, and Err says what is wrong
+// meanwhile.
 //
 // Some old services close a connection on which they are asked for events. So only those
 // are asked that announce the action NAME.queue_depth, as JavaScript services do, or that
@@ -68,7 +69,7 @@ func (b *Bus) Subscribe(req *Request, codes ...string) (*Subscription, error) {
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
 	s := &Subscription{bus: b, query: q, codes: slices.Clone(codes), cancel: cancel, done: make(chan struct{}),
-		req:   Request{Action: req.Action, Sector: req.Sector, Version: req.Version, Envelope: req.Envelope, Route: req.Route},
+		req:   Request{Action: req.Action, Sector: req.Sector, Version: req.Version, Envelope: req.Envelope, Route: copyOf(req.Route)},
 		table: newEventTable(&b.limits), err: errLooking, changed: make(chan struct{})}
 	b.mu.Lock()
 	defer b.mu.Unlock()
