@@ -9,8 +9,11 @@ import (
 	"maps"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
+	"github.com/scampbus/scamp-go/discovery"
 	"github.com/scampbus/scamp-go/packet"
+	"github.com/scampbus/scamp-go/scamp/internal/mux"
 )
 
 // A direct is a typed call of an action that this process serves with the very same
@@ -106,7 +109,7 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 			return nil, false, nil // a connection watches over the caller's time
 		}
 	}
-	if !a.takes(cmp.Or(req.Envelope, "json")) {
+	if !a.takes(cmp.Or(req.Envelope, "json")) || req.long(what.route, &b.limits) {
 		return nil, false, nil
 	}
 	d := req.values.call()
@@ -149,18 +152,55 @@ func (b *Bus) direct(ctx context.Context, req *Request, what *attempt) (reply *R
 	if d.bare {
 		return nil, true, nil
 	}
-	reply = &Reply{Envelope: d.rep.Envelope, Extra: cloneExtra(d.rep.Extra), Instance: what.name()}
+	reply = &Reply{Envelope: cmp.Or(asWritten(d.rep.Envelope), "json"), Extra: cloneExtra(d.rep.Extra), Instance: what.name()}
 	reply.Body = &reply.body
 	return reply, true, nil
 }
 
 // cloneExtra is what would have been read from the wire.
 func cloneExtra(x Extra) Extra {
+	if len(x) == 0 {
+		return nil
+	}
 	x = maps.Clone(x)
 	for name, v := range x {
-		x[name] = bytes.Clone(v)
+		x[name] = bytes.Clone(bytes.Trim(v, " \t\r\n"))
 	}
 	return x
+}
+
+// asWritten is text as a header carries it: each octet that is no UTF-8 becomes U+FFFD.
+func asWritten(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return string([]rune(text))
+}
+
+// asTicket is asWritten.
+func asTicket(t Ticket) Ticket { return Ticket(asWritten(string(t))) }
+
+// long says whether no connection would take the header of a request: then one is to say so.
+func (r *Request) long(route discovery.Route, limits *Limits) bool {
+	if len(r.Extra) == 0 && len(r.Ticket)+len(r.IdentifyingToken)+len(r.Terminal) < 4<<10 {
+		return false // whatever escapes it needs
+	}
+	var h packet.Header
+	r.header(&h, route)
+	_, fits := mux.HeaderFits(&h, limits.Packet.MaxHeaderSend)
+	return !fits
+}
+
+// arrived is the header of an error reply as a connection would bring it.
+func arrived(h *packet.Header, limits *Limits) *packet.Header {
+	if _, fits := mux.HeaderFits(h, limits.Packet.MaxHeaderSend); !fits {
+		shorten(h)
+	}
+	in := new(packet.Header)
+	if packet.NewHeaderReader(limits.Packet).Parse(h.AppendTo(nil), in) != nil {
+		return h // the limits are stranger than any text
+	}
+	return in
 }
 
 // tell runs a hook of the caller's. One that panics leaves no place taken behind.
@@ -188,6 +228,7 @@ func (d *direct) prepare(req *Request, b *Bus) {
 	r.Action, r.Sector, r.Version = d.action.name, d.action.sector, d.action.version
 	r.Envelope = cmp.Or(r.Envelope, "json")
 	r.Extra = cloneExtra(r.Extra)
+	r.Ticket, r.IdentifyingToken, r.Terminal = asTicket(r.Ticket), asTicket(r.IdentifyingToken), asTicket(r.Terminal)
 	d.route, r.Route = r.Route, nil
 	r.Idempotent, r.Retry, r.whole = false, nil, false
 	r.Caller, r.Remote, r.claims = nil, localAddr{}, nil // they may be those of the handler that calls
@@ -236,7 +277,8 @@ func (d *direct) tooLong() bool {
 		return false
 	}
 	h := packet.Header{Type: packet.TypeReply, Envelope: d.rep.Envelope, Extra: d.rep.Extra}
-	return len(h.AppendTo(nil)) > d.s.limits.Packet.MaxHeaderSend
+	_, fits := mux.HeaderFits(&h, d.s.limits.Packet.MaxHeaderSend)
+	return !fits
 }
 
 // handle calls the handler; a panic becomes an error (PROTOCOL 12.2).
@@ -318,8 +360,7 @@ func (d *direct) failure(ctx context.Context, what *attempt) error {
 	if _, ok := errors.AsType[notRun](end.err); ok {
 		h.ErrorData = dispatchFailureData // as ReplyWriter.finish
 	}
-	h.ErrorData = bytes.Clone(h.ErrorData) // it is the handler's, or all calls' of the process
-	return what.refusal(ctx, &h)
+	return what.refusal(ctx, arrived(&h, d.s.limits))
 }
 
 // json is the value as octets.

@@ -277,7 +277,12 @@ func cut(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "")
+	for i := most; i > most-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
+	}
+	return s[:most] // it is no UTF-8 there, nor longer for that
 }
 
 // What of an error fits a header that any peer takes, octets.

@@ -188,7 +188,7 @@ const maxHeaderText = 15 << 10
 // early tells the service to stop and frees the slot. Bytes and JSON do both. It must
 // not be copied.
 type Reply struct {
-	Envelope string        // as the service sent it; usually empty
+	Envelope string        // as the service sent it; json if it sent none
 	Extra    Extra         // members of the header that have no field here
 	Instance string        // ident of the instance that answered; its address for a Client
 	Body     io.ReadCloser // nil, in one made by hand, is an empty one

@@ -180,22 +180,29 @@ const headerReserve = 128
 // checkHeader refuses a header that would be too long before anything is done for
 // it: once a request has its id, leaving it out would make a gap (PROTOCOL 3.4).
 func (c *Conn) checkHeader(h *packet.Header) error {
-	// No octet becomes more than six in JSON, and names and numbers are short.
-	most := len(h.Action) + len(h.Envelope) + len(h.Sector) + len(h.Ticket) + len(h.IdentifyingToken) +
-		len(h.Terminal) + len(h.TypeText) + len(h.ErrorCode) + len(h.Error) + len(h.ErrorData)
-	if len(h.Extra) > 0 {
-		most += extraLen(h.Extra)
-	}
-	if _, short := h.ID.Number(); !short {
-		most += len(h.ID.String())
-	}
-	if 6*most+512+headerReserve <= c.maxHeader {
-		return nil
-	}
-	if size := len(h.AppendTo(nil)) + headerReserve; size > c.maxHeader {
+	if size, ok := HeaderFits(h, c.maxHeader); !ok {
 		return c.headerTooBig(size)
 	}
 	return nil
+}
+
+// HeaderFits says whether a connection that takes headers of at most so many octets takes h,
+// and if not how long h is.
+func HeaderFits(h *packet.Header, most int) (size int, ok bool) {
+	// No octet becomes more than six in JSON, and names and numbers are short.
+	text := len(h.Action) + len(h.Envelope) + len(h.Sector) + len(h.Ticket) + len(h.IdentifyingToken) +
+		len(h.Terminal) + len(h.TypeText) + len(h.ErrorCode) + len(h.Error) + len(h.ErrorData)
+	if len(h.Extra) > 0 {
+		text += extraLen(h.Extra)
+	}
+	if _, short := h.ID.Number(); !short {
+		text += len(h.ID.String())
+	}
+	if 6*text+512+headerReserve <= most {
+		return 0, true
+	}
+	size = len(h.AppendTo(nil)) + headerReserve
+	return size, size <= most
 }
 
 func extraLen(extra map[string]json.RawMessage) (n int) {
