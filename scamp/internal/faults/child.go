@@ -195,6 +195,30 @@ func (c *child) directory() []change {
 	return slices.Clone(c.changes)
 }
 
+// added waits until the child's directory has told of so many instances.
+func (c *child) added(ctx context.Context, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, readyIn)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		idents := map[string]bool{}
+		for _, ch := range c.directory() {
+			if ch.Kind == "added" {
+				idents[ch.Ident] = true
+			}
+		}
+		if len(idents) >= n {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return c.wrong(fmt.Sprintf("told of %d instances, want %d", len(idents), n), ctx.Err())
+		}
+	}
+}
+
 // removals counts the instances that left the child's directory after a time.
 func (c *child) removals(after time.Time) (n int) {
 	for _, ch := range c.directory() {

@@ -86,10 +86,8 @@ func runLoss(ctx context.Context, s *stage) error {
 
 // removals counts the instances that left the directory of any process after a time.
 func (s *stage) removals(after time.Time) (n int) {
-	for _, c := range append(s.clients, s.cache) {
-		if c != nil {
-			n += c.removals(after)
-		}
+	for _, c := range s.watchers() {
+		n += c.removals(after)
 	}
 	return n
 }

@@ -130,9 +130,20 @@ func (s *stage) open(ctx context.Context, l layout) error {
 	return s.known(ctx, l.services)
 }
 
-// known waits until every client knows so many instances.
+// known waits until every client knows so many instances, and until every process that
+// watches its directory has told of them: later a row counts who was removed, and a watch
+// that tells nothing would pass it.
 func (s *stage) known(ctx context.Context, n int) error {
-	return each(len(s.clients), func(i int) error { return s.clients[i].ask(ctx, "know", n, nil, readyIn) })
+	if err := each(len(s.clients), func(i int) error { return s.clients[i].ask(ctx, "know", n, nil, readyIn) }); err != nil {
+		return err
+	}
+	watchers := s.watchers()
+	return each(len(watchers), func(i int) error { return watchers[i].added(ctx, n) })
+}
+
+// watchers are the processes that tell what their directory does.
+func (s *stage) watchers() []*child {
+	return slices.DeleteFunc(append([]*child{s.cache}, s.clients...), func(c *child) bool { return c == nil })
 }
 
 // each runs f for 0 to n-1 at once and joins the errors.
