@@ -508,6 +508,12 @@ func TestCacheWriterHoldsItsLock(t *testing.T) {
 		if _, err := os.Lstat(lock); err != nil {
 			t.Errorf("the lock of the second writer: %v, want it there", err)
 		}
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		second.Run(over) // gives its lock back; one that nobody uses any more is collected, and its lock gone
+		if _, err := os.Lstat(lock); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after the second writer ended its lock is there: %v", err)
+		}
 	})
 }
 
