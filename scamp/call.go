@@ -63,9 +63,11 @@ func (b *Bus) do(ctx context.Context, req *Request, streamed bool) (*Stream, *Re
 	}
 	if !streamed && (req.Idempotent || req.Retry != nil) {
 		if req.values != nil {
-			if req, err = req.plain(); err != nil {
+			plain, err := req.plain()
+			if err != nil {
 				return nil, nil, err
 			}
+			req = plain
 		}
 		handed = true
 		reply, err := b.persist(ctx, req, q)

@@ -54,7 +54,7 @@ var counterTable = []counterGroup{
 		{"hedged", "requests sent to another instance as well", "`RetryOptions.Hedge`"},
 		{"retry_over_budget", "requests not sent again because too much was", "a tenth of the calls"},
 		{"bad_choice", "choices of a `Balancer` of what was not there: the default one chose", ""},
-		{"callback_panicked", "panics of what a caller handed in, and ends of the goroutine, where that is one of the bus: `Read` and `Close` of a `Request.Body`, `GetBody` and hooks of a hedged call, `Filter` and `Balancer` of a subscription", ""},
+		{"callback_panicked", "panics of what a caller handed in, and ends of the goroutine, where that is one of the bus: `Read` and `Close` of a `Request.Body`, `GetBody` and hooks of a hedged call, `Filter` and `Balancer` of a subscription, `Balancer` where the authorization table is fetched", ""},
 		{"body_too_big", "bodies not collected", "`MaxBody`"},
 		{"held_refused", "requests and bodies refused because too much was held in all", "`MaxHeld`"},
 	}},

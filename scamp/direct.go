@@ -182,8 +182,8 @@ func asTicket(t Ticket) Ticket { return Ticket(asWritten(string(t))) }
 
 // long says whether no connection would take the header of a request: then one is to say so.
 func (r *Request) long(route discovery.Route, limits *Limits) bool {
-	if len(r.Extra) == 0 && len(r.Ticket)+len(r.IdentifyingToken)+len(r.Terminal) < 4<<10 {
-		return false // whatever escapes it needs
+	if len(r.Extra) == 0 && r.Ticket == "" && r.IdentifyingToken == "" && r.Terminal == "" {
+		return false
 	}
 	var h packet.Header
 	r.header(&h, route)

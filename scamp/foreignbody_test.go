@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -323,7 +324,14 @@ func TestGoexitWhereASubscriptionLooks(t *testing.T) {
 		if err := s.Err(); err == nil || !strings.Contains(err.Error(), "ended its goroutine") {
 			t.Errorf("Err: %v, want that the Filter ended its goroutine", err)
 		}
-		s.Close()
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if err := s.Ready(ctx); err == nil || ctx.Err() != nil {
+				t.Errorf("Ready: %v after %v, want at once that the Filter ended its goroutine", err, ctx.Err())
+			}
+			cancel()
+			s.Close()
+		}
 	})
 }
 
@@ -364,4 +372,25 @@ func TestPanicWhereTheTableIsFetched(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A value that is no JSON is an error of its call, however it is sent: bus is that of a
+// service, so that it is not made into JSON before an instance is known.
+func TestValueThatIsNoJSON(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := scamptest.New(t)
+		bus := n.Serve("sample", func(s *scamp.Service) {
+			scamp.HandleJSON(s, "Sample.half", func(_ context.Context, f float64) (float64, error) { return f / 2, nil }, nil)
+		}).Bus
+		for _, req := range []scamp.Request{{Action: "Sample.half"}, {Action: "Sample.half", Idempotent: true}, {Action: "Sample.half", Retry: &scamp.RetryOptions{}}} {
+			for _, v := range []any{math.NaN(), make(chan int)} {
+				if _, _, err := scamp.CallWith[float64](t.Context(), bus, &req, v); err == nil || !strings.Contains(err.Error(), "json: unsupported") {
+					t.Errorf("CallWith idempotent %v, retry %v: %v, want it refused as no JSON", req.Idempotent, req.Retry, err)
+				}
+				if _, err := scamp.Call[float64](t.Context(), bus.With(req), "Sample.half", v); err == nil || !strings.Contains(err.Error(), "json: unsupported") {
+					t.Errorf("With idempotent %v, retry %v: %v, want it refused as no JSON", req.Idempotent, req.Retry, err)
+				}
+			}
+		}
+	})
 }

@@ -119,6 +119,10 @@ func (s *Subscription) Ready(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
+		case <-s.done: // a Filter or Balancer may have ended the goroutine: Err says so
+			if err := s.Err(); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return s.unready(ctx, err)
 		}
