@@ -149,7 +149,13 @@ func TestDenialsAreHelpful(t *testing.T) {
 			[]string{`add "` + f + ` main:Sample"`, `line 2 lets ` + fp("22") + ` offer it by "Sample"`}},
 		{"fingerprint mistyped", f[:57] + "00 Sample\n", "main:Sample.echo", false,
 			[]string{`line 1 names ` + f[:57] + `00, which differs in 2 characters`, `; write the first word of /etc/rules:1 as ` + f + ` (`}},
-		{"fingerprint mistyped, and other tokens", f[:57] + "00 Other\n", "main:Sample.echo", false, []string{`; add "` + f + ` main:Sample" to /etc/rules (line 1 names`}},
+		{"fingerprint mistyped, and other tokens", f[:57] + "00 Other\n", "main:Sample.echo", false, []string{`; change /etc/rules:1 to "` + f + ` Other, main:Sample" (line 1 names`}},
+		{"fingerprint mistyped, and many tokens", f[:57] + "00 a, b, c, d, e, f, g, h, i\n", "main:Sample.echo", false,
+			[]string{`; write the first word of /etc/rules:1 as ` + f + `, and append ", main:Sample"`}},
+		{"a line that somebody switched off", "-" + f + " main:ALL\n", "main:Sample.echo", false, []string{`; add "` + f + ` main:Sample" to /etc/rules (/etc/rules:1: line skipped`}},
+		{"a token behind the fingerprint without a blank", f + ",Sample, Other\n", "main:Sample.echo", false, []string{`; add "` + f + ` main:Sample" to /etc/rules (/etc/rules:1: line skipped`}},
+		{"a blank in the name of the certificate", "sha256: " + sample.SHA256Text()[7:] + " Sample\n", "main:Sample.echo", false, []string{`; add "` + f + ` main:Sample" to /etc/rules (/etc/rules:1: line skipped`}},
+		{"a digit is missing, and the line is no text", f[1:] + " Sample, x\x01\n", "main:Sample.echo", false, []string{`; add "` + f + ` main:Sample" to /etc/rules (`}},
 		{"fingerprint mistyped, where only SHA-256 counts", f[:57] + "00 Sample\n", "main:Sample.echo", true,
 			[]string{`; write the first word of /etc/rules:1 as ` + sample.SHA256Text() + ` (`}},
 		{"other sector", f + " web:Sample\n", "main:Sample.echo", false,
@@ -222,7 +228,10 @@ func TestDenialsAreHelpful(t *testing.T) {
 				lines := strings.SplitAfter(rules, "\n")
 				n, _ := strconv.Atoi(m[1])
 				_, tokens, _ := strings.Cut(lines[n-1], " ")
-				lines[n-1] = m[2] + " " + tokens
+				if more := regexp.MustCompile(`, and append "([^"]+)"`).FindStringSubmatch(d.String()); more != nil {
+					tokens = strings.TrimSuffix(tokens, "\n") + more[1] + "\n"
+				}
+				lines[n-1] = strings.TrimSuffix(m[2], ",") + " " + tokens
 				rules = strings.Join(lines, "")
 			} else if m := regexp.MustCompile(`(?:add|to) "([^"]+)"`).FindStringSubmatch(d.String()); m != nil {
 				rules += "\n" + m[1] + "\n"

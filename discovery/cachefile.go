@@ -148,8 +148,8 @@ func (w *CacheWriter) claim(ctx context.Context) error {
 // Run keeps the file in step with the directory until ctx ends, and returns why
 // ctx ended. It returns at once with the error of Claim, and with ErrCacheLocked when
 // somebody removed the lock and another writer has taken it since. Other failures are
-// counted, logged and tried again. A file that somebody else removes or changes, the
-// lock too, is written again within a second or so.
+// counted, logged and tried again. A file that somebody else removes or changes is
+// written again within a second or so; so is the lock, once Run has begun to write.
 //
 // When there are records in the file that is there, Run collects announcements for ten
 // seconds before it writes for the first time, so that a restart of the daemon removes
@@ -219,6 +219,9 @@ func (w *CacheWriter) keepLock(ctx context.Context) error {
 	}
 	lock, err := lockWriters(ctx, w.path)
 	if err != nil {
+		if w.lock.held() {
+			return nil // it was away for a moment, and is our own
+		}
 		return fmt.Errorf("discovery: cache file %s: its lock was removed: %w", w.path, err)
 	}
 	w.release()

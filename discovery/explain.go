@@ -96,8 +96,15 @@ func (d Decision) advice() string {
 // FixFor says what to write into the file for c to have rights that it lacks, each a
 // sector, a colon and a class, an action or ALL.
 func (z *Authorized) FixFor(c *Certificate, rights ...string) string {
-	if line, fix := z.Misnamed(c); fix != "" && len(line.Lacks(rights...)) == 0 {
-		return fix
+	if line, fix := z.Misnamed(c); fix != "" {
+		switch lacks := line.Lacks(rights...); {
+		case len(lacks) == 0:
+			return fix
+		case len(line.Tokens) > mostTokensShown:
+			return fmt.Sprintf("%s, and append %q", fix, ", "+strings.Join(lacks, ", "))
+		default: // a line of its own would take the rights of this one away, once that is mended
+			return fmt.Sprintf("change %s:%d to %q", z.file(), line.Line, line.Certificate+" "+strings.Join(append(slices.Clone(line.Tokens), lacks...), ", "))
+		}
 	}
 	if rule := z.rule(c); rule != nil && len(rule.Tokens) > mostTokensShown {
 		return fmt.Sprintf("append %q to %s:%d", ", "+strings.Join(rule.Lacks(rights...), ", "), z.file(), rule.Line)

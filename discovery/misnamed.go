@@ -18,8 +18,11 @@ func (z *Authorized) Misnamed(c *Certificate) (rule Rule, fix string) {
 	}
 	names := namesOf(c)
 	for _, line := range z.skipped {
-		name := line.meant(names)
-		if _, rest := cutWord(line.line); name != "" && strings.Trim(rest, blanks) != "" {
+		first, rest := cutWord(line.line)
+		if strings.Trim(rest, blanks) == "" || outlandish(rest) || !plainWord(first) {
+			continue // another first word would not make it a rule, or not the one that was meant
+		}
+		if name := (skippedLine{line: first}).meant(names); name != "" {
 			return z.renamed(Rule{Line: line.Line, Certificate: name}, rest, c)
 		}
 	}
@@ -29,6 +32,13 @@ func (z *Authorized) Misnamed(c *Certificate) (rule Rule, fix string) {
 		}
 	}
 	return Rule{}, ""
+}
+
+// plainWord says whether a word has no token behind its fingerprint, and no sign before it
+// that may have been put there to take its rights away.
+func plainWord(word string) bool {
+	letter := lowerByte(word[0])
+	return ('0' <= letter && letter <= '9' || 'a' <= letter && letter <= 'z') && !strings.ContainsAny(strings.TrimRight(word, ",;="), ",;=")
 }
 
 // renamed fills in the tokens of a rule that is to name c.

@@ -19,10 +19,10 @@ func (j *judge) certificates() {
 		}
 		if h.own && j.rules != nil && !j.rules.Named(h.cert) {
 			f := j.certificate(h, "cert-no-rule", "no rule names the certificate of %s", h.name())
-			if _, fix := j.rules.Misnamed(h.cert); fix != "" {
-				f.Fix = fix
-			} else if rights := h.rights(); len(rights) > 0 {
+			if rights := h.rights(); len(rights) > 0 {
 				f.Fix = j.rules.FixFor(h.cert, rights...)
+			} else if _, fix := j.rules.Misnamed(h.cert); fix != "" {
+				f.Fix = fix
 			}
 		}
 	}

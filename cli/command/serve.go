@@ -66,9 +66,10 @@ With service.callers in the configuration only those may call whose certificate 
 service.callers_mode = audit tells in the log whom it would refuse. See soa.conf.example.
 
 With --require-tickets only those may call whose request has a ticket that the key of
-auth.ticket_verify_key verifies. For actions of sector main the authorization table must grant the
-action too: it is asked of whoever offers Auth.getAuthzTable, and where nobody does such calls fail.
---authz-table all asks it for every sector, off for none, so that any valid ticket will do.
+auth.ticket_verify_key verifies; _meta.documentation answers anybody. For actions of sector main the
+authorization table must grant the action too: it is asked of whoever offers Auth.getAuthzTable, and
+where nobody does such calls fail. --authz-table all asks it for every sector, off for none, so that
+any valid ticket will do.
 
 With --json it prints events: {"event":"ready","address":HOST:PORT,"ident":...,"fingerprint":...,
 "name":...,"actions":[...]}, {"event":"draining"} and {"event":"stopped","requests_cut_off":N}: so many
