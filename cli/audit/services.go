@@ -63,8 +63,9 @@ func (j *judge) denied(h *holder) {
 	}
 	f := j.add("service-denied", at, "%s", text)
 	f.Fingerprint = h.cert.Fingerprint
-	f.Fix = "to allow it, " + j.rules.FixFor(h.cert, rights...)
-	if len(rights) == 0 {
+	if len(rights) > 0 {
+		f.Fix = "to allow it, " + j.rules.FixFor(h.cert, rights...)
+	} else {
 		f.Fix = "give the actions names of letters, digits and _: no rule can allow others"
 	}
 	if len(aliases) > 0 {
